@@ -1,0 +1,58 @@
+import { z } from 'zod';
+import { Instant } from './page.ts';
+
+export const Phase = z.enum(['expand', 'migrate', 'contract']);
+
+/** A migration as the client renders it from its file: SQL only, directives already read. */
+export const RenderedMigration = z.strictObject({
+  name: z.string().min(1).max(255),
+  /** The file it came from, relative to the published folder; for messages. */
+  file: z.string().max(500),
+  upSql: z.string().max(5_000_000),
+  downSql: z.string().max(5_000_000).nullable(),
+  phase: Phase.default('expand'),
+  transactional: z.boolean().default(true),
+  lockTimeoutMs: z.number().int().min(1).max(600_000).nullable().default(null),
+  statementTimeoutMs: z.number().int().min(1).max(86_400_000).nullable().default(null),
+});
+export type RenderedMigration = z.infer<typeof RenderedMigration>;
+
+export const PublishRelease = z.strictObject({
+  /** Default: year.month.number, the next free one. */
+  name: z
+    .string()
+    .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, 'letters, digits, dots, dashes')
+    .optional(),
+  migrations: z.array(RenderedMigration).min(1).max(10_000),
+});
+export type PublishRelease = z.infer<typeof PublishRelease>;
+
+export const Release = z.object({
+  name: z.string(),
+  head: z.string(),
+  checksum: z.string(),
+  migrations: z.number().int(),
+  /** Whether new tenants are born at this release: the last one that fully succeeded. */
+  current: z.boolean(),
+  /** Databases at or past the head, and databases behind it. */
+  applied: z.number().int(),
+  behind: z.number().int(),
+  publishedBy: z.string(),
+  publishedAt: Instant,
+});
+export type Release = z.infer<typeof Release>;
+
+export const ReleaseDetail = Release.extend({
+  steps: z.array(
+    z.object({
+      name: z.string(),
+      checksum: z.string(),
+      phase: Phase,
+      transactional: z.boolean(),
+      reversible: z.boolean(),
+      upSql: z.string(),
+      downSql: z.string().nullable(),
+    }),
+  ),
+});
+export type ReleaseDetail = z.infer<typeof ReleaseDetail>;

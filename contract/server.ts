@@ -1,0 +1,81 @@
+import { z } from 'zod';
+import { Instant } from './page.ts';
+
+export const RegionName = z.string().regex(/^[a-z][a-z0-9-]{0,30}$/, 'lower-case letters, digits and dashes');
+
+export const Region = z.object({
+  name: z.string(),
+  jurisdiction: z.string(),
+  domain: z.string(),
+  appUrl: z.string().nullable(),
+  servers: z.number().int(),
+  tenants: z.number().int(),
+  createdAt: Instant,
+});
+export type Region = z.infer<typeof Region>;
+
+export const CreateRegion = z.strictObject({
+  name: RegionName,
+  jurisdiction: z.string().min(1).max(100),
+  domain: z.string().regex(/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/, 'a lower-case host name'),
+  appUrl: z.url().optional(),
+});
+export type CreateRegion = z.infer<typeof CreateRegion>;
+
+export const SERVER_STATES = ['provisioning', 'ready', 'cordoned', 'draining', 'retired'] as const;
+export const ServerState = z.enum(SERVER_STATES);
+export type ServerState = z.infer<typeof ServerState>;
+
+export const ServerMode = z.enum(['shared', 'dedicated']);
+export type ServerMode = z.infer<typeof ServerMode>;
+
+export const ServerProvider = z.enum(['embedded', 'postgres', 'rds']);
+export type ServerProvider = z.infer<typeof ServerProvider>;
+
+export const Server = z.object({
+  id: z.uuid(),
+  name: z.string(),
+  region: z.string(),
+  provider: ServerProvider,
+  mode: ServerMode,
+  state: ServerState,
+  host: z.string(),
+  port: z.number().int(),
+  tls: z.enum(['disable', 'require', 'verify-full']),
+  databases: z.number().int(),
+  maxDatabases: z.number().int(),
+  /** Sum of the connection limits that its databases reserve. */
+  connections: z.number().int(),
+  maxConnections: z.number().int(),
+  serverVersion: z.number().int().nullable(),
+  reachable: z.boolean(),
+  version: z.number().int(),
+  createdAt: Instant,
+});
+export type Server = z.infer<typeof Server>;
+
+const serverLimits = {
+  mode: ServerMode.default('shared'),
+  maxDatabases: z.number().int().min(1).max(100_000).default(1_000),
+  maxConnections: z.number().int().min(1).max(100_000).default(10_000),
+};
+
+/** Registers a PostgreSQL server that exists. `url` carries the admin's password: body only, never a query. */
+export const AddServer = z.strictObject({
+  name: z.string().regex(/^[a-z][a-z0-9-]{0,62}$/, 'lower-case letters, digits and dashes'),
+  region: RegionName,
+  url: z.string().min(1).max(2000),
+  ...serverLimits,
+});
+export type AddServer = z.infer<typeof AddServer>;
+
+/** Makes a new server with a provider that can (`embedded` on a developer's machine). */
+export const CreateServer = z.strictObject({
+  name: z.string().regex(/^[a-z][a-z0-9-]{0,62}$/, 'lower-case letters, digits and dashes'),
+  region: RegionName,
+  provider: z.enum(['embedded']),
+  ...serverLimits,
+});
+export type CreateServer = z.infer<typeof CreateServer>;
+
+export const ServerFilter = z.object({ region: z.string().optional(), state: ServerState.optional() });

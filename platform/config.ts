@@ -1,0 +1,85 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { z } from 'zod';
+import { FleetError } from './errors.ts';
+
+const Port = z.coerce.number().int().min(0).max(65_535);
+
+const Environment = z.object({
+  FLEET_DATA_DIR: z.string().default('.flotilla'),
+  FLEET_REGISTRY_URL: z.string().optional(),
+  FLEET_PORT: Port.default(4600),
+  FLEET_APP_PORT: Port.default(4700),
+  FLEET_REGIONS: z
+    .string()
+    .default('eu,us')
+    .transform((list) => list.split(',').map((name) => name.trim()))
+    .pipe(z.array(z.string().regex(/^[a-z][a-z0-9-]{0,30}$/)).min(1)),
+  FLEET_SECRET_STORE: z.enum(['local']).default('local'),
+  FLEET_DEMO: z.enum(['on', 'off']).default('on'),
+  FLEET_LOG_LEVEL: z.enum(['error', 'warn', 'info', 'debug', 'silent']).default('info'),
+});
+
+/** What the environment says, checked. Read once by each program's main and passed on; never at import. */
+export interface Config {
+  /** Absolute path of the data folder (`.flotilla`). */
+  dataDir: string;
+  /** Given by FLEET_REGISTRY_URL only; otherwise the embedded registry's URL file is read. */
+  registryUrl: string | undefined;
+  /** 0 = any free port. */
+  port: number;
+  appPort: number;
+  regions: string[];
+  demo: boolean;
+  logLevel: string;
+}
+
+/** @throws FleetError `bad_configuration`, naming each variable that is wrong. */
+export function loadConfig(env: NodeJS.ProcessEnv): Config {
+  const parsed = Environment.safeParse(env);
+  if (!parsed.success) {
+    throw new FleetError({
+      code: 'bad_configuration',
+      status: 400,
+      message: 'the environment holds values that cannot be used',
+      errors: parsed.error.issues.map((issue) => ({ path: issue.path.join('.'), message: issue.message })),
+      fix: 'correct or unset the variables named',
+    });
+  }
+  const values = parsed.data;
+  return {
+    dataDir: resolve(values.FLEET_DATA_DIR),
+    registryUrl: values.FLEET_REGISTRY_URL,
+    port: values.FLEET_PORT,
+    appPort: values.FLEET_APP_PORT,
+    regions: values.FLEET_REGIONS,
+    demo: values.FLEET_DEMO === 'on',
+    logLevel: values.FLEET_LOG_LEVEL,
+  };
+}
+
+/** Names of the files in the data folder that programs share. All are 0600. */
+export function dataFiles(dataDir: string) {
+  return {
+    run: join(dataDir, 'run.json'),
+    masterKey: join(dataDir, 'master.key'),
+    adminToken: join(dataDir, 'admin.token'),
+    registryUrl: join(dataDir, 'registry.url'),
+    clusters: join(dataDir, 'clusters'),
+    appToken: (region: string) => join(dataDir, `app-${region}.token`),
+    lock: join(dataDir, 'start.lock'),
+  };
+}
+
+/** The registry's URL: the environment's, or the file that the embedded registry's start has written. */
+export function registryUrl(config: Config): string {
+  if (config.registryUrl !== undefined) return config.registryUrl;
+  const file = dataFiles(config.dataDir).registryUrl;
+  if (existsSync(file)) return readFileSync(file, 'utf8').trim();
+  throw new FleetError({
+    code: 'no_registry',
+    status: 400,
+    message: `no registry is known: FLEET_REGISTRY_URL is not set and ${file} does not exist`,
+    fix: 'run `npm start` to boot an embedded registry, or set FLEET_REGISTRY_URL',
+  });
+}
