@@ -1,3 +1,4 @@
+-- Up Migration
 -- Settings of the fleet, and who may act on what: leases with an epoch that fences every write.
 
 CREATE TABLE settings (

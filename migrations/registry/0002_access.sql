@@ -1,3 +1,4 @@
+-- Up Migration
 -- Who may do what, and what was done.
 
 CREATE TABLE principals (
@@ -54,7 +55,7 @@ CREATE TRIGGER audit_log_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audi
 
 -- The chain's end, kept apart: a cut tail no longer matches it.
 CREATE TABLE audit_head (
-  only boolean PRIMARY KEY DEFAULT true CHECK (only),
+  singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
   seq  bigint NOT NULL,
   hash text NOT NULL
 );

@@ -1,3 +1,4 @@
+-- Up Migration
 -- Regions and the PostgreSQL servers in them.
 
 CREATE TABLE regions (

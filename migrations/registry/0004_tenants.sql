@@ -1,3 +1,4 @@
+-- Up Migration
 -- Tenants, their databases and the hosts that lead to them.
 
 CREATE TABLE tenants (

@@ -1,3 +1,4 @@
+-- Up Migration
 -- Credentials: which version stands in which stage. Values are sealed; the master key is not in here.
 
 CREATE TABLE data_keys (

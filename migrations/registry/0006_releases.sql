@@ -1,3 +1,4 @@
+-- Up Migration
 -- What a tenant's schema is made of: an ordered list of migrations, and releases as points on that list.
 
 CREATE TABLE migrations (

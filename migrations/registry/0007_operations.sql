@@ -1,3 +1,4 @@
+-- Up Migration
 -- Durable operations: what is to be done and how far it is. The queue only wakes workers.
 
 CREATE TABLE operations (

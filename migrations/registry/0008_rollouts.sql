@@ -1,3 +1,4 @@
+-- Up Migration
 -- Rollouts: a stored plan of waves and targets, and the truth about each target.
 
 CREATE TABLE rollouts (

@@ -1,3 +1,4 @@
+-- Up Migration
 -- The route feed's clock: which tenant's route changed last, in commit order.
 
 CREATE SEQUENCE route_version_seq;

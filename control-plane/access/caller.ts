@@ -1,0 +1,40 @@
+import type { Role } from '../../contract/access.ts';
+import { FleetError } from '../../platform/errors.ts';
+
+/** Who makes a request, as the API key proved it. */
+export interface Caller {
+  principalId: string;
+  name: string;
+  role: Role;
+  /** Regions the key is bound to; empty = every region. */
+  regions: string[];
+}
+
+/** The control plane acting by itself (first start, schedules). */
+export const SYSTEM_CALLER: Caller = {
+  principalId: '00000000-0000-0000-0000-000000000001',
+  name: 'system',
+  role: 'admin',
+  regions: [],
+};
+
+/** Whether the caller may see and change things of `region`. */
+export function mayUseRegion(caller: Caller, region: string): boolean {
+  return caller.regions.length === 0 || caller.regions.includes(region);
+}
+
+/** @throws FleetError 403 `region_forbidden` when the caller's key is bound to other regions. */
+export function requireRegion(caller: Caller, region: string): void {
+  if (mayUseRegion(caller, region)) return;
+  throw new FleetError({
+    code: 'region_forbidden',
+    status: 403,
+    message: `your key is bound to ${caller.regions.join(', ')} and may not act in region ${region}`,
+    fix: 'use a key of that region',
+  });
+}
+
+/** The regions to filter lists by: null means all. */
+export function visibleRegions(caller: Caller): string[] | null {
+  return caller.regions.length === 0 ? null : caller.regions;
+}

@@ -1,0 +1,103 @@
+import { sqlState } from '../../platform/errors.ts';
+import type { Registry, Transaction } from '../registry/registry.ts';
+
+/**
+ * The right to act on one resource (`operation:<id>`, `rollout:<id>`), held by one worker for a while.
+ *
+ *   free ──acquire──▶ held ──renew (every third of its life)──▶ held ──release──▶ free
+ *                      │ expires, or the holder's advisory lock is free
+ *                      └──────────acquire by another worker, epoch + 1──▶ held
+ *
+ * The epoch is the safety: every write calls `fence(resource, holder, epoch)`, which locks the lease row and
+ * raises FL001 when the lease has gone to another. The advisory lock only makes takeover fast.
+ */
+export interface Lease {
+  resource: string;
+  holder: string;
+  epoch: number;
+  /** Aborted when the lease is lost or the process must stop at once. */
+  signal: AbortSignal;
+  /** Aborted when the process is asked to stop: finish what is in hand, start nothing new. */
+  stopping: AbortSignal;
+  /** A registry transaction that starts with the fence. @throws LeaseLostError */
+  transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T>;
+}
+
+/** Another worker owns the resource now: stop, write nothing, say nothing to the user. */
+export class LeaseLostError extends Error {
+  constructor(resource: string, cause?: unknown) {
+    super(`the lease of ${resource} is lost`, { cause });
+    this.name = 'LeaseLostError';
+  }
+}
+
+/** SQLSTATE that `fence()` raises. */
+const FENCED = 'FL001';
+
+/**
+ * 15 s of life, renewed every 5 s: two renewals may fail before it runs out. A dead worker is noticed long
+ * before through its advisory lock; the time-out is for one that hangs or lost its network.
+ */
+export const LEASE_LIFE_MS = 15_000;
+
+/** Takes the lease if it is free, over, or held by a worker whose advisory lock is gone. */
+export async function acquireLease(
+  registry: Registry,
+  resource: string,
+  holder: string,
+): Promise<number | undefined> {
+  const { rows } = await registry.query<{ epoch: string }>(
+    `INSERT INTO leases AS l (resource, holder, epoch, expires_at)
+     VALUES ($1, $2, 1, now() + $3 * interval '1 millisecond')
+     ON CONFLICT (resource) DO UPDATE
+       SET holder = excluded.holder, epoch = l.epoch + 1, expires_at = excluded.expires_at
+       WHERE l.holder IS NULL OR l.expires_at < now() OR NOT worker_is_alive(l.holder)
+     RETURNING epoch`,
+    [resource, holder, LEASE_LIFE_MS],
+  );
+  return rows[0] === undefined ? undefined : Number(rows[0].epoch);
+}
+
+/** Prolongs all leases of this worker that are still its own; answers which those are. */
+export async function renewLeases(registry: Registry, holder: string): Promise<Set<string>> {
+  const { rows } = await registry.query<{ resource: string; epoch: string }>(
+    `UPDATE leases SET expires_at = now() + $2 * interval '1 millisecond'
+      WHERE holder = $1 RETURNING resource, epoch`,
+    [holder, LEASE_LIFE_MS],
+  );
+  return new Set(rows.map((row) => leaseKey(row.resource, Number(row.epoch))));
+}
+
+export function leaseKey(resource: string, epoch: number): string {
+  return `${resource}@${epoch}`;
+}
+
+/** Gives the lease back; the epoch stays, so that the next holder's is higher. */
+export async function releaseLease(
+  registry: Registry,
+  resource: string,
+  holder: string,
+  epoch: number,
+): Promise<void> {
+  await registry.query(
+    'UPDATE leases SET holder = NULL, expires_at = NULL WHERE resource = $1 AND holder = $2 AND epoch = $3',
+    [resource, holder, epoch],
+  );
+}
+
+/** Runs `work` behind the fence. */
+export async function fencedTransaction<T>(
+  registry: Registry,
+  lease: Pick<Lease, 'resource' | 'holder' | 'epoch'>,
+  work: (tx: Transaction) => Promise<T>,
+): Promise<T> {
+  try {
+    return await registry.transaction(async (tx) => {
+      await tx.query('SELECT fence($1, $2, $3)', [lease.resource, lease.holder, lease.epoch]);
+      return work(tx);
+    });
+  } catch (error) {
+    if (sqlState(error) === FENCED) throw new LeaseLostError(lease.resource, error);
+    throw error;
+  }
+}
