@@ -1,0 +1,68 @@
+import { mkdtempSync, rmSync, chmodSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startCluster, stopCluster, type Cluster } from '../../control-plane/servers/providers/cluster.ts';
+
+/** The PostgreSQL servers of a test run: started once, stopped at its end. */
+export interface TestClusters {
+  registry: Cluster;
+  eu: Cluster;
+  us: Cluster;
+}
+
+const NAMES = ['registry', 'eu', 'us'] as const;
+
+/** Throw-away data needs no flush to disk: kills of processes (not of the machine) lose nothing without it. */
+const TEST_SETTINGS = {
+  fsync: 'off',
+  synchronous_commit: 'off',
+  full_page_writes: 'off',
+  log_statement: "'all'",
+};
+
+let folder: string | undefined;
+let running: TestClusters | undefined;
+
+/** The running clusters. Only valid between the root hooks. */
+export function clusters(): TestClusters {
+  if (running === undefined)
+    throw new Error('the test clusters are not running: is test/support/hooks.ts loaded?');
+  return running;
+}
+
+/** The folder of this run's data, for tests that look into server logs. */
+export function clustersFolder(): string {
+  if (folder === undefined) throw new Error('the test clusters are not running');
+  return folder;
+}
+
+export async function startTestClusters(): Promise<void> {
+  folder = mkdtempSync(join(tmpdir(), 'flotilla-test-'));
+  chmodSync(folder, 0o711);
+  const [registry, eu, us] = await Promise.all(
+    NAMES.map((name) => startTestCluster(join(folder ?? '', name))),
+  );
+  if (registry === undefined || eu === undefined || us === undefined) throw new Error('a cluster is missing');
+  running = { registry, eu, us };
+}
+
+/** One cluster of its own, for tests that stop or break their server. */
+export function startTestCluster(clusterFolder: string, port = 0): Promise<Cluster> {
+  let password: string | undefined;
+  return startCluster({
+    folder: clusterFolder,
+    port,
+    loadPassword: () => password,
+    savePassword: (made) => {
+      password = made;
+    },
+    settings: TEST_SETTINGS,
+  });
+}
+
+export async function stopTestClusters(): Promise<void> {
+  if (folder === undefined) return;
+  const parent = folder;
+  await Promise.all(NAMES.map((name) => stopCluster(join(parent, name), 'immediate')));
+  rmSync(parent, { recursive: true, force: true });
+}
