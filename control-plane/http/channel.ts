@@ -1,0 +1,42 @@
+import type { Registry, Subscription } from '../registry/registry.ts';
+
+/** Notifications of one channel for any number of streams over one registry connection. */
+export interface Channel {
+  /**
+   * Calls `onNotify` with each payload, and with '' whenever notifications may have been missed: read the
+   * state again then, and once after subscribing. Returns the way out.
+   */
+  subscribe(onNotify: (payload: string) => void): Promise<() => void>;
+}
+
+/** A connection per stream would use up PostgreSQL's 100 with a few open consoles; one per channel serves all. */
+export function sharedChannel(registry: Pick<Registry, 'listen'>, name: string): Channel {
+  const listeners = new Set<(payload: string) => void>();
+  let open: Promise<Subscription> | undefined;
+
+  const leave = (listener: (payload: string) => void): void => {
+    if (!listeners.delete(listener) || listeners.size > 0) return;
+    const last = open;
+    open = undefined;
+    // A connection that never came up has nothing to close; its failure was told to its subscriber.
+    last?.then((subscription) => subscription.close()).catch(() => undefined);
+  };
+  return {
+    subscribe: async (onNotify) => {
+      const listener = (payload: string): void => onNotify(payload);
+      listeners.add(listener);
+      open ??= registry.listen(name, (payload) => {
+        for (const each of [...listeners]) each(payload);
+      });
+      const mine = open;
+      try {
+        await mine;
+      } catch (error) {
+        listeners.delete(listener);
+        if (open === mine) open = undefined;
+        throw error;
+      }
+      return () => leave(listener);
+    },
+  };
+}
