@@ -14,7 +14,7 @@ export interface OperationDefinition<Input, Deps> {
   steps: Step<Input, Deps>[];
   /** Whether a cancel is obeyed between steps; without it the operation only goes forward, as deletion does. */
   cancellable: boolean;
-  /** Runs in the transaction that ends the operation as failed or cancelled, after all steps are undone. */
+  /** Runs in the transaction that ends a cancellable operation as failed or cancelled, after its steps are undone. */
   unwound?: (
     tx: Transaction,
     input: Input,

@@ -1,0 +1,258 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import type { z } from 'zod';
+import type { Role } from '../../contract/access.ts';
+import { FleetError, isRetryable, sqlState, summarizeError } from '../../platform/errors.ts';
+import { withLogContext, type Logger } from '../../platform/logging.ts';
+import { audit } from '../audit/audit.ts';
+import type { Registry } from '../registry/registry.ts';
+import type { BoundOperation, BoundStep, EndError, StepContext } from './definition.ts';
+import type { Driver } from './driver.ts';
+import { LeaseLostError, type Lease } from './lease.ts';
+import { advance, finishOperation, loadOperation, type Advance, type RunnableOperation } from './store.ts';
+
+/**
+ * Carries one operation:
+ *
+ *   forward:   start step ─▶ do ─▶ store output ─▶ start next … ─▶ succeeded
+ *                  │ fails for good, or cancel asked
+ *   backward:  undo the steps in reverse order ─▶ failed | cancelled
+ *
+ * A step that was running when its worker died is simply done again: steps are idempotent. An operation that
+ * may not be cancelled (deletion) is never turned round; it fails in place and `retry` goes on from there.
+ */
+export interface EngineOptions {
+  registry: Registry;
+  operations: ReadonlyMap<string, BoundOperation>;
+  logger: Logger;
+  /** Called around every effect; tests crash or kill the process here. */
+  probe?: Probe;
+}
+
+/** Where in an operation's life the engine stands. */
+export interface ProbePoint {
+  operationId: string;
+  kind: string;
+  step: string;
+  direction: 'forward' | 'backward';
+  moment: 'before-effect' | 'after-effect';
+}
+
+/** Whatever it throws leaves the engine as a crash would: nothing more is written. */
+export type Probe = (point: ProbePoint) => void | Promise<void>;
+
+/**
+ * Tries of a step within one run before it counts as failed; with the delays below about 12 s in all: long
+ * enough for a server's restart, short enough that a person waiting at a terminal learns the truth.
+ */
+const TRIES_PER_RUN = 7;
+const FIRST_DELAY_MS = 200;
+const MAX_DELAY_MS = 4_000;
+/**
+ * Starts of one step over all workers. Each death of a worker in a step costs one; a step that has killed
+ * this many is poison and fails.
+ */
+const MAX_STARTS = 25;
+
+export function createOperationDriver(options: EngineOptions): Driver {
+  return {
+    kind: 'operation',
+    openIdsSql: "SELECT id::text FROM operations WHERE state IN ('queued', 'running')",
+    drive: (id, lease) => withLogContext({ operationId: id }, () => driveOperation(options, id, lease)),
+  };
+}
+
+interface Run {
+  options: EngineOptions;
+  lease: Lease;
+  operation: RunnableOperation;
+  definition: BoundOperation;
+}
+
+async function driveOperation(options: EngineOptions, id: string, lease: Lease): Promise<void> {
+  const operation = await loadOperation(options.registry, id);
+  if (operation === undefined || (operation.state !== 'queued' && operation.state !== 'running')) return;
+  const definition = options.operations.get(operation.kind);
+  if (definition === undefined) {
+    options.logger.error('this worker does not know the operation', { kind: operation.kind });
+    return;
+  }
+  const run: Run = { options, lease, operation, definition };
+  options.logger.info('operation taken', {
+    kind: operation.kind,
+    subject: operation.subjectName,
+    epoch: lease.epoch,
+  });
+  try {
+    if (operation.direction === 'forward') await goForward(run);
+    else await goBackward(run, operation.error ?? cancelledError());
+  } catch (error) {
+    if (sqlState(error) === 'FL001') throw new LeaseLostError(lease.resource, error);
+    throw error;
+  }
+}
+
+async function goForward(run: Run): Promise<void> {
+  const { definition, operation, lease } = run;
+  let finish: Advance['finish'];
+  for (const [index, step] of definition.steps.entries()) {
+    const stored = operation.steps[index];
+    if (stored === undefined) throw new Error(`operation ${operation.id} has no step ${index}`);
+    if (stored.state === 'done') continue;
+    if (lease.stopping.aborted) break;
+    const { cancelRequested } = await write(run, {
+      finish,
+      start: { ordinal: stored.ordinal, direction: 'forward' },
+    });
+    finish = undefined;
+    stored.state = 'running';
+    stored.tries += 1;
+    if (cancelRequested && definition.cancellable) return turnRound(run, stored.ordinal, cancelledError());
+    if (stored.tries > MAX_STARTS) return failStep(run, stored.ordinal, poisonError(step.name, stored.tries));
+    const result = await attempt(run, step, 'forward');
+    if ('error' in result) return failStep(run, stored.ordinal, result.error);
+    stored.state = 'done';
+    stored.output = result.output;
+    finish = { ordinal: stored.ordinal, state: 'done', output: result.output ?? null };
+  }
+  if (finish !== undefined) await write(run, { finish });
+  if (operation.steps.every((step) => step.state === 'done')) await end(run, 'succeeded', null);
+}
+
+/** The step cannot be done: undo everything, or stay failed where the operation only goes forward. */
+async function failStep(run: Run, ordinal: number, error: EndError): Promise<void> {
+  if (run.definition.cancellable) return turnRound(run, ordinal, error);
+  await write(run, { finish: { ordinal, state: 'failed', error } });
+  await end(run, 'failed', error);
+}
+
+async function turnRound(run: Run, ordinal: number, error: EndError): Promise<void> {
+  await write(run, { finish: { ordinal, state: 'failed', error }, turn: error });
+  const stored = run.operation.steps.find((step) => step.ordinal === ordinal);
+  if (stored !== undefined) stored.state = 'failed';
+  await goBackward(run, error);
+}
+
+async function goBackward(run: Run, because: EndError): Promise<void> {
+  const { definition, operation, lease } = run;
+  let finish: Advance['finish'];
+  for (const [index, step] of [...definition.steps.entries()].reverse()) {
+    const stored = operation.steps[index];
+    if (stored === undefined || stored.state === 'pending' || stored.state === 'undone') continue;
+    if (lease.stopping.aborted) break;
+    await write(run, { finish, start: { ordinal: stored.ordinal, direction: 'backward' } });
+    finish = undefined;
+    const result = await attempt(run, step, 'backward');
+    if ('error' in result) {
+      const error = {
+        ...result.error,
+        message: `${because.message}; and undoing "${step.name}" failed: ${result.error.message}`,
+      };
+      await write(run, { finish: { ordinal: stored.ordinal, state: 'failed', error: result.error } });
+      return end(run, 'failed', error);
+    }
+    stored.state = 'undone';
+    finish = { ordinal: stored.ordinal, state: 'undone' };
+  }
+  if (finish !== undefined) await write(run, { finish });
+  if (operation.steps.every((step) => step.state === 'undone' || step.state === 'pending')) {
+    await end(run, because.code === CANCELLED ? 'cancelled' : 'failed', because);
+  }
+}
+
+function write(run: Run, change: Advance): Promise<{ cancelRequested: boolean }> {
+  return advance(run.options.registry, run.operation.id, run.lease, change);
+}
+
+type Result = { output: unknown } | { error: EndError };
+
+/** Does or undoes one step, trying again with back-off while the error may pass. */
+async function attempt(run: Run, step: BoundStep, direction: 'forward' | 'backward'): Promise<Result> {
+  const { options, lease, operation } = run;
+  const point = { operationId: operation.id, kind: operation.kind, step: step.name, direction } as const;
+  for (let tries = 1; ; tries += 1) {
+    await options.probe?.({ ...point, moment: 'before-effect' });
+    let output: unknown;
+    try {
+      const context = stepContext(run);
+      output = direction === 'forward' ? await step.do(context) : await step.undo(context);
+    } catch (error) {
+      if (error instanceof LeaseLostError) throw error;
+      if (lease.signal.aborted) throw new LeaseLostError(lease.resource, error);
+      const summary = summarizeError(error);
+      options.logger.warn('step failed', { ...point, tries, error });
+      // Undo must get through: an unexpected error is tried again too before a person is called.
+      const again = isRetryable(error) || (direction === 'backward' && !(error instanceof FleetError));
+      if (!again || tries >= TRIES_PER_RUN || lease.stopping.aborted) return { error: summary };
+      await pause(tries, lease.signal);
+      continue;
+    }
+    await options.probe?.({ ...point, moment: 'after-effect' });
+    return { output };
+  }
+}
+
+/** Exponential with full jitter below the cap. Ends early when the lease is lost. */
+async function pause(tries: number, signal: AbortSignal): Promise<void> {
+  const ceiling = Math.min(FIRST_DELAY_MS * 2 ** (tries - 1), MAX_DELAY_MS);
+  await wait(ceiling / 2 + Math.random() * (ceiling / 2), undefined, { signal }).catch(() => undefined);
+}
+
+function stepContext(run: Run): StepContext<unknown> {
+  const { options, lease, operation } = run;
+  return {
+    operationId: operation.id,
+    input: operation.input,
+    actor: operation.actor,
+    requestId: operation.requestId,
+    signal: lease.signal,
+    logger: options.logger,
+    transaction: (work) => lease.transaction(work),
+    output: <T>(name: string, schema: z.ZodType<T>): T =>
+      schema.parse(operation.steps.find((step) => step.name === name)?.output),
+  };
+}
+
+async function end(
+  run: Run,
+  state: 'succeeded' | 'failed' | 'cancelled',
+  error: EndError | null,
+): Promise<void> {
+  const { operation, definition, lease, options } = run;
+  const undone =
+    operation.direction === 'backward' || operation.steps.some((step) => step.state === 'undone');
+  await lease.transaction(async (tx) => {
+    if (state !== 'succeeded' && error !== null && definition.cancellable) {
+      await definition.unwound(tx, operation.input, { state, error });
+    }
+    await finishOperation(tx, operation.id, state, error);
+    audit(tx, {
+      actor: operation.actor,
+      // The role was checked against the database's own list when the operation was stored.
+      actorRole: operation.actorRole as Role,
+      action: `${operation.kind}.${state}`,
+      resource: operation.subject,
+      region: operation.region,
+      after: {
+        operation: operation.id,
+        subject: operation.subjectName,
+        ...(error === null ? {} : { error }),
+      },
+      requestId: operation.requestId,
+    });
+  });
+  options.logger.info('operation ended', { kind: operation.kind, state, subject: operation.subjectName });
+}
+
+const CANCELLED = 'cancelled';
+
+function cancelledError(): EndError {
+  return { code: CANCELLED, message: 'the operation was cancelled' };
+}
+
+function poisonError(step: string, starts: number): EndError {
+  return {
+    code: 'step_is_poison',
+    message: `step "${step}" was started ${starts} times and never ended: it may be killing its workers`,
+    fix: "read the workers' logs, then retry the operation",
+  };
+}

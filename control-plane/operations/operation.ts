@@ -1,0 +1,184 @@
+import type { OperationState } from '../../contract/operation.ts';
+import { FleetError, sqlState } from '../../platform/errors.ts';
+import type { Caller } from '../access/caller.ts';
+import { audit } from '../audit/audit.ts';
+import type { Transaction } from '../registry/registry.ts';
+import type { BoundOperation } from './definition.ts';
+import { wake } from './driver.ts';
+import {
+  findOpenOperation,
+  insertOperation,
+  loadOperation,
+  lockOperation,
+  requestCancel,
+  requeueOperation,
+  type RunnableOperation,
+} from './store.ts';
+
+export type OperationEvent = 'start' | 'succeed' | 'fail' | 'cancel' | 'retry';
+
+const TRANSITIONS: Record<OperationState, Partial<Record<OperationEvent, OperationState>>> = {
+  queued: { start: 'running', cancel: 'cancelled', fail: 'failed' },
+  running: { start: 'running', succeed: 'succeeded', fail: 'failed', cancel: 'cancelled' },
+  succeeded: {},
+  failed: { retry: 'queued' },
+  cancelled: { retry: 'queued' },
+};
+
+/** The state after `event`, or undefined when the event has no meaning in this state. Total and pure. */
+export function transitionOperation(
+  state: OperationState,
+  event: OperationEvent,
+): OperationState | undefined {
+  return TRANSITIONS[state][event];
+}
+
+/** Name of the lease and of the resource of an operation. */
+export function operationResource(id: string): string {
+  return `operation:${id}`;
+}
+
+export interface StartOperation {
+  id: string;
+  kind: string;
+  /** Names of the definition's steps, in order. */
+  steps: string[];
+  /** `tenant:<id>` or `server:<id>`: one operation at a time on each. */
+  subject: string;
+  subjectName: string;
+  region: string;
+  input: object;
+  caller: Caller;
+  requestId: string | null;
+}
+
+/**
+ * Stores the operation and wakes a worker, in the transaction that acknowledges it. The caller audits what
+ * the operation means to the user.
+ * @throws FleetError 409 `operation_in_progress` when the subject already has an open operation.
+ */
+export async function startOperation(tx: Transaction, request: StartOperation): Promise<void> {
+  const open = await findOpenOperation(tx, request.subject);
+  if (open !== undefined) throw inProgress(request.subjectName, open);
+  try {
+    await insertOperation(tx, {
+      ...request,
+      actor: request.caller.name,
+      actorRole: request.caller.role,
+    });
+  } catch (error) {
+    // Two requests at one instant: the unique index lets one through.
+    if (sqlState(error) === '23505') throw inProgress(request.subjectName, undefined);
+    throw error;
+  }
+  await wake(tx, 'operation', request.id);
+}
+
+function inProgress(name: string, open: { id: string; kind: string } | undefined): FleetError {
+  return new FleetError({
+    code: 'operation_in_progress',
+    status: 409,
+    message:
+      open === undefined ? `${name} is being changed right now` : `${name} is being changed by ${open.kind}`,
+    fix: open === undefined ? 'try again in a moment' : `fleet operation get ${open.id} --wait`,
+    retryable: true,
+  });
+}
+
+/**
+ * Queues a failed or cancelled operation again: what was undone is done anew, what was left half undone is
+ * undone to the end. Asking again while it is queued or runs changes nothing.
+ */
+export async function retryOperation(
+  tx: Transaction,
+  id: string,
+  caller: Caller,
+  requestId: string | null,
+  operations: ReadonlyMap<string, BoundOperation>,
+): Promise<void> {
+  const operation = await lockAndLoad(tx, id);
+  if (operation.state === 'queued' || operation.state === 'running') return;
+  if (transitionOperation(operation.state, 'retry') === undefined) {
+    throw new FleetError({
+      code: 'operation_finished',
+      status: 409,
+      message: `operation ${id} has ${operation.state} and cannot be retried`,
+    });
+  }
+  const open = await findOpenOperation(tx, operation.subject);
+  if (open !== undefined) throw inProgress(operation.subjectName, open);
+  const halfUndone = operation.direction === 'backward' && operation.steps.some(isLeftOver);
+  const definition = operations.get(operation.kind);
+  if (halfUndone) {
+    await requeueOperation(tx, id, 'backward', false);
+  } else {
+    await requeueOperation(tx, id, 'forward', operation.direction === 'backward');
+    await definition?.retried(tx, operation.input);
+  }
+  audit(tx, {
+    actor: caller.name,
+    actorRole: caller.role,
+    action: 'operation.retry',
+    resource: `operation:${id}`,
+    region: operation.region,
+    before: { state: operation.state },
+    after: { state: 'queued', direction: halfUndone ? 'backward' : 'forward' },
+    requestId,
+  });
+  await wake(tx, 'operation', id);
+}
+
+function isLeftOver(step: RunnableOperation['steps'][number]): boolean {
+  return step.state !== 'undone' && step.state !== 'pending';
+}
+
+/** Asks the operation to stop at its next step and undo what it did. @throws FleetError 409 `not_cancellable` */
+export async function cancelOperation(
+  tx: Transaction,
+  id: string,
+  caller: Caller,
+  requestId: string | null,
+  operations: ReadonlyMap<string, BoundOperation>,
+): Promise<void> {
+  const operation = await lockAndLoad(tx, id);
+  if (operation.state === 'cancelled') return;
+  const definition = operations.get(operation.kind);
+  if (transitionOperation(operation.state, 'cancel') === undefined || definition?.cancellable !== true) {
+    throw new FleetError({
+      code: 'not_cancellable',
+      status: 409,
+      message:
+        definition?.cancellable === true
+          ? `operation ${id} has already ${operation.state}`
+          : `${operation.kind} only goes forward and cannot be cancelled`,
+      fix: `fleet operation get ${id}`,
+    });
+  }
+  await requestCancel(tx, id);
+  audit(tx, {
+    actor: caller.name,
+    actorRole: caller.role,
+    action: 'operation.cancel',
+    resource: `operation:${id}`,
+    region: operation.region,
+    before: { state: operation.state },
+    requestId,
+  });
+  await wake(tx, 'operation', id);
+}
+
+async function lockAndLoad(tx: Transaction, id: string): Promise<RunnableOperation> {
+  await lockOperation(tx, id);
+  const operation = await loadOperation(tx, id);
+  if (operation === undefined) throw operationNotFound(id);
+  return operation;
+}
+
+export function operationNotFound(id: string): FleetError {
+  return new FleetError({
+    code: 'operation_not_found',
+    status: 404,
+    message: `there is no operation ${id}`,
+    fix: 'fleet operation list',
+  });
+}

@@ -1,0 +1,241 @@
+import type { Operation, OperationFilter, OperationState, OperationStep } from '../../contract/operation.ts';
+import type { Queryable } from '../../platform/pg.ts';
+import type { EndError } from './definition.ts';
+import type { Lease } from './lease.ts';
+
+type Fence = Pick<Lease, 'resource' | 'holder' | 'epoch'>;
+
+export interface NewOperation {
+  id: string;
+  kind: string;
+  steps: string[];
+  subject: string;
+  subjectName: string;
+  region: string;
+  input: unknown;
+  actor: string;
+  actorRole: string;
+  requestId: string | null;
+}
+
+export async function insertOperation(tx: Queryable, operation: NewOperation): Promise<void> {
+  await tx.query(
+    `WITH operation AS (
+       INSERT INTO operations (id, kind, state, subject, subject_name, region, input, actor, actor_role, request_id)
+       VALUES ($1, $2, 'queued', $3, $4, $5, $6::jsonb, $7, $8, $9) RETURNING id)
+     INSERT INTO operation_steps (operation_id, ordinal, name, state)
+     SELECT operation.id, step.ordinal, step.name, 'pending'
+       FROM operation, unnest($10::text[]) WITH ORDINALITY AS step (name, ordinal)`,
+    [
+      operation.id,
+      operation.kind,
+      operation.subject,
+      operation.subjectName,
+      operation.region,
+      JSON.stringify(operation.input),
+      operation.actor,
+      operation.actorRole,
+      operation.requestId,
+      operation.steps,
+    ],
+  );
+}
+
+/** The open operation of a subject, if there is one. */
+export async function findOpenOperation(
+  db: Queryable,
+  subject: string,
+): Promise<{ id: string; kind: string } | undefined> {
+  const { rows } = await db.query<{ id: string; kind: string }>(
+    "SELECT id, kind FROM operations WHERE subject = $1 AND state IN ('queued', 'running')",
+    [subject],
+  );
+  return rows[0];
+}
+
+/** An operation as the engine needs it: with its input and the outputs of its steps. */
+export interface RunnableOperation {
+  id: string;
+  kind: string;
+  state: OperationState;
+  direction: 'forward' | 'backward';
+  subject: string;
+  subjectName: string;
+  region: string;
+  input: unknown;
+  error: EndError | null;
+  cancelRequested: boolean;
+  actor: string;
+  actorRole: string;
+  requestId: string | null;
+  steps: { ordinal: number; name: string; state: OperationStep['state']; output: unknown; tries: number }[];
+}
+
+export async function loadOperation(db: Queryable, id: string): Promise<RunnableOperation | undefined> {
+  const { rows } = await db.query<{ operation: RunnableOperation }>(
+    `SELECT json_build_object(
+        'id', o.id, 'kind', o.kind, 'state', o.state, 'direction', o.direction, 'subject', o.subject,
+        'subjectName', o.subject_name, 'region', o.region, 'input', o.input, 'error', o.error,
+        'cancelRequested', o.cancel_requested, 'actor', o.actor, 'actorRole', o.actor_role,
+        'requestId', o.request_id,
+        'steps', (SELECT json_agg(json_build_object('ordinal', s.ordinal, 'name', s.name, 'state', s.state,
+                                                    'output', s.output, 'tries', s.tries) ORDER BY s.ordinal)
+                    FROM operation_steps s WHERE s.operation_id = o.id)) AS operation
+       FROM operations o WHERE o.id = $1`,
+    [id],
+  );
+  return rows[0]?.operation;
+}
+
+/** What one write of the owner changes. All writes go through `advance`, fenced, in one round trip. */
+export interface Advance {
+  /** Step whose work is over, and how. */
+  finish?:
+    { ordinal: number; state: 'done' | 'undone' | 'failed'; output?: unknown; error?: EndError } | undefined;
+  /** Step that starts now (forward) or whose undo starts now (backward). */
+  start?: { ordinal: number; direction: 'forward' | 'backward' } | undefined;
+  /** Turns the operation round: its steps are undone from now on, because of `error`. */
+  turn?: EndError | undefined;
+}
+
+/**
+ * Writes progress and answers whether someone asked to cancel. The fence is part of the statement: a stale
+ * owner's write fails with FL001 and changes nothing.
+ */
+export async function advance(
+  db: Queryable,
+  id: string,
+  fence: Fence,
+  change: Advance,
+): Promise<{ cancelRequested: boolean }> {
+  const { rows } = await db.query<{ cancel_requested: boolean }>(
+    `WITH owned AS MATERIALIZED (SELECT fence($1, $2, $3)),
+     finished AS (
+       UPDATE operation_steps SET state = $6, finished_at = now(), output = COALESCE($7::jsonb, output),
+              error = $8::jsonb
+         FROM owned WHERE operation_id = $4 AND ordinal = $5),
+     started AS (
+       UPDATE operation_steps SET state = CASE WHEN $10 = 'forward' THEN 'running' ELSE state END,
+              tries = tries + 1, started_at = now(), finished_at = NULL
+         FROM owned WHERE operation_id = $4 AND ordinal = $9),
+     operation AS (
+       UPDATE operations SET state = 'running', started_at = COALESCE(started_at, now()),
+              direction = CASE WHEN $11::jsonb IS NULL THEN direction ELSE 'backward' END,
+              error = COALESCE($11::jsonb, error)
+         FROM owned WHERE id = $4 AND state IN ('queued', 'running')
+       RETURNING cancel_requested)
+     SELECT cancel_requested, pg_notify('fleet_operations', $4::text) FROM operation`,
+    [
+      fence.resource,
+      fence.holder,
+      fence.epoch,
+      id,
+      change.finish?.ordinal ?? null,
+      change.finish?.state ?? null,
+      change.finish?.output === undefined ? null : JSON.stringify(change.finish.output),
+      change.finish?.error === undefined ? null : JSON.stringify(change.finish.error),
+      change.start?.ordinal ?? null,
+      change.start?.direction ?? null,
+      change.turn === undefined ? null : JSON.stringify(change.turn),
+    ],
+  );
+  return { cancelRequested: rows[0]?.cancel_requested ?? false };
+}
+
+/** Ends the operation; runs inside a fenced transaction. */
+export async function finishOperation(
+  tx: Queryable,
+  id: string,
+  state: 'succeeded' | 'failed' | 'cancelled',
+  error: EndError | null,
+): Promise<void> {
+  await tx.query(
+    `WITH ended AS (
+       UPDATE operations SET state = $2, error = $3::jsonb, finished_at = now()
+        WHERE id = $1 AND state IN ('queued', 'running'))
+     SELECT pg_notify('fleet_operations', $1::text)`,
+    [id, state, error === null ? null : JSON.stringify(error)],
+  );
+}
+
+/** Queues a failed or cancelled operation again; forward from its first step, or on with its undoing. */
+export async function requeueOperation(
+  tx: Queryable,
+  id: string,
+  direction: 'forward' | 'backward',
+  restart: boolean,
+) {
+  await tx.query(
+    `WITH operation AS (
+       UPDATE operations SET state = 'queued', direction = $2, attempt = attempt + 1, finished_at = NULL,
+              cancel_requested = false, error = CASE WHEN $2 = 'forward' THEN NULL ELSE error END
+        WHERE id = $1 RETURNING id),
+     steps AS (
+       UPDATE operation_steps s SET tries = 0, error = NULL,
+              state = CASE WHEN $3 THEN 'pending' WHEN s.state = 'failed' THEN 'running' ELSE s.state END,
+              output = CASE WHEN $3 THEN NULL ELSE s.output END
+         FROM operation WHERE s.operation_id = operation.id)
+     SELECT pg_notify('fleet_operations', $1::text)`,
+    [id, direction, restart],
+  );
+}
+
+export async function requestCancel(tx: Queryable, id: string): Promise<void> {
+  await tx.query('UPDATE operations SET cancel_requested = true WHERE id = $1', [id]);
+}
+
+/** Locks one operation's row for a decision about it. */
+export async function lockOperation(tx: Queryable, id: string): Promise<void> {
+  await tx.query('SELECT 1 FROM operations WHERE id = $1 FOR UPDATE', [id]);
+}
+
+const INSTANT = `'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'`;
+const instant = (column: string): string => `to_char(${column} AT TIME ZONE 'UTC', ${INSTANT})`;
+
+const OPERATION_JSON = `json_build_object(
+  'id', o.id, 'kind', o.kind, 'state', o.state, 'direction', o.direction, 'subject', o.subject,
+  'subjectName', o.subject_name, 'region', o.region, 'error', o.error, 'cancelRequested', o.cancel_requested,
+  'actor', o.actor, 'requestId', o.request_id, 'attempt', o.attempt, 'createdAt', ${instant('o.created_at')},
+  'startedAt', ${instant('o.started_at')}, 'finishedAt', ${instant('o.finished_at')},
+  'steps', (SELECT json_agg(json_build_object('name', s.name, 'state', s.state, 'tries', s.tries, 'error', s.error,
+              'startedAt', ${instant('s.started_at')}, 'finishedAt', ${instant('s.finished_at')}) ORDER BY s.ordinal)
+              FROM operation_steps s WHERE s.operation_id = o.id))`;
+
+/** One operation in the shape of the API. */
+export async function getOperation(db: Queryable, id: string): Promise<Operation | undefined> {
+  const { rows } = await db.query<{ operation: Operation }>(
+    `SELECT ${OPERATION_JSON} AS operation FROM operations o WHERE o.id = $1`,
+    [id],
+  );
+  return rows[0]?.operation;
+}
+
+export interface OperationPage extends OperationFilter {
+  /** Regions the caller may see; null = all. */
+  regions: string[] | null;
+  limit: number;
+  /** createdAt and id of the last item of the page before. */
+  cursor?: { createdAt: string; id: string } | undefined;
+}
+
+/** Newest first. */
+export async function listOperations(db: Queryable, page: OperationPage): Promise<Operation[]> {
+  const { rows } = await db.query<{ operation: Operation }>(
+    `SELECT ${OPERATION_JSON} AS operation FROM operations o
+      WHERE ($1::text IS NULL OR o.state = $1) AND ($2::text IS NULL OR o.kind = $2)
+        AND ($3::text IS NULL OR o.subject = $3 OR o.subject_name = $3)
+        AND ($4::text[] IS NULL OR o.region = ANY ($4))
+        AND ($5::timestamptz IS NULL OR (date_trunc('milliseconds', o.created_at), o.id) < ($5, $6::uuid))
+      ORDER BY date_trunc('milliseconds', o.created_at) DESC, o.id DESC LIMIT $7`,
+    [
+      page.state ?? null,
+      page.kind ?? null,
+      page.subject ?? null,
+      page.regions,
+      page.cursor?.createdAt ?? null,
+      page.cursor?.id ?? null,
+      page.limit,
+    ],
+  );
+  return rows.map((row) => row.operation);
+}

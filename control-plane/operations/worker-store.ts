@@ -1,0 +1,48 @@
+import type { Queryable } from '../../platform/pg.ts';
+import type { Driver } from './driver.ts';
+
+export interface WorkerRow {
+  id: string;
+  /** Key of the advisory lock that proves its life, as a decimal text of 64 bits. */
+  key: string;
+  host: string;
+  pid: number;
+  queueIds: string[];
+}
+
+export async function insertWorker(db: Queryable, worker: WorkerRow): Promise<void> {
+  await db.query(
+    `INSERT INTO workers (id, lock_key, host, pid, queue_ids) VALUES ($1, $2, $3, $4, $5)
+     ON CONFLICT (id) DO UPDATE SET queue_ids = excluded.queue_ids, last_seen_at = now()`,
+    [worker.id, worker.key, worker.host, worker.pid, worker.queueIds],
+  );
+}
+
+export async function removeWorker(db: Queryable, id: string): Promise<void> {
+  await db.query('DELETE FROM workers WHERE id = $1', [id]);
+}
+
+/** Removes the rows of workers whose advisory lock is free; answers the names under which they held jobs. */
+export async function forgetDeadWorkers(
+  db: Queryable,
+  self: string,
+): Promise<{ workers: number; queueIds: string[] }> {
+  const { rows } = await db.query<{ queue_ids: string[] }>(
+    'DELETE FROM workers WHERE id <> $1 AND NOT worker_is_alive(id) RETURNING queue_ids',
+    [self],
+  );
+  return { workers: rows.length, queueIds: rows.flatMap((row) => row.queue_ids) };
+}
+
+/** Open resources of a kind that no live worker holds and for which no job waits in the queue. */
+export async function openWithoutOwner(db: Queryable, driver: Driver): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>(
+    `SELECT open.id FROM (${driver.openIdsSql}) AS open
+       LEFT JOIN leases l ON l.resource = $1 || ':' || open.id
+      WHERE (l.holder IS NULL OR l.expires_at < now() OR NOT worker_is_alive(l.holder))
+        AND NOT EXISTS (SELECT 1 FROM graphile_worker.jobs j
+                         WHERE j.key = $1 || ':' || open.id AND j.locked_at IS NULL AND j.run_at <= now())`,
+    [driver.kind],
+  );
+  return rows.map((row) => row.id);
+}

@@ -1,0 +1,277 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { EventEmitter } from 'node:events';
+import { hostname } from 'node:os';
+import { setTimeout as wait } from 'node:timers/promises';
+import { Logger as QueueLogger, makeWorkerUtils, run, type Runner, type WorkerEvents } from 'graphile-worker';
+import pg from 'pg';
+import { z } from 'zod';
+import type { Logger } from '../../platform/logging.ts';
+import { clientConfig, createPool, parseAddress } from '../../platform/pg.ts';
+import type { Registry } from '../registry/registry.ts';
+import { DRIVE_TASK, wake, type Driver } from './driver.ts';
+import {
+  acquireLease,
+  fencedTransaction,
+  leaseKey,
+  LEASE_LIFE_MS,
+  LeaseLostError,
+  releaseLease,
+  renewLeases,
+} from './lease.ts';
+import { forgetDeadWorkers, insertWorker, openWithoutOwner, removeWorker } from './worker-store.ts';
+
+/**
+ * One worker of the fleet. It takes jobs from the queue, gets the lease of the resource that the job names,
+ * and lets the resource's driver carry it. Beside that it proves that it lives (an advisory lock on a
+ * connection of its own), renews its leases, and sweeps: whatever is open and owned by nobody is woken.
+ */
+export interface Worker {
+  id: string;
+  /** Finishes or hands over what is in hand within 10 s, then gives all leases back. */
+  stop(): Promise<void>;
+}
+
+export interface WorkerOptions {
+  registry: Registry;
+  drivers: Driver[];
+  logger: Logger;
+  /** Resources carried at once. */
+  concurrency?: number;
+}
+
+/** Eight operations at once keep two cores and one PostgreSQL server busy without queueing for connections. */
+const CONCURRENCY = 8;
+/** The sweeper's pace bounds takeover: a dead worker is noticed within one round. Its queries cost 1 ms. */
+const SWEEP_MS = 1_000;
+/** Graceful stop: after this the signals turn hard and the leases are given up. */
+const STOP_MS = 10_000;
+
+const Payload = z.object({ kind: z.string(), id: z.string() });
+
+/** Creates or upgrades the queue's own schema (`graphile_worker`). */
+export async function migrateQueue(registry: Registry): Promise<void> {
+  const utils = await makeWorkerUtils({ connectionString: registry.url, logger: queueLogger(undefined) });
+  try {
+    await utils.migrate();
+  } finally {
+    await utils.release();
+  }
+}
+
+interface Held {
+  resource: string;
+  epoch: number;
+  abort: AbortController;
+}
+
+export async function startWorker(options: WorkerOptions): Promise<Worker> {
+  const { registry, logger } = options;
+  const id = randomUUID();
+  const held = new Map<string, Held>();
+  const stopping = new AbortController();
+  const queueIds: string[] = [];
+
+  const pulse = await startPulse(registry, logger, id, queueIds);
+  const queuePool = createPool(
+    {
+      ...clientConfig(parseAddress(registry.url), { applicationName: 'fleet-queue' }),
+      max: (options.concurrency ?? CONCURRENCY) + 3,
+    },
+    (error) => logger.warn('a queue connection was lost', { error }),
+  );
+  const runner = await startQueue(options, queuePool, queueIds, (kind, resourceId) =>
+    carry({ ...options, id, held, stopping: stopping.signal }, kind, resourceId),
+  );
+  await pulse.announce();
+  const background = [
+    every(LEASE_LIFE_MS / 3, stopping.signal, heartbeat(registry, id, held, logger)),
+    every(SWEEP_MS, stopping.signal, () => sweep(options, id)),
+  ];
+  return {
+    id,
+    stop: async () => {
+      stopping.abort();
+      const hard = setTimeout(() => held.forEach((lease) => lease.abort.abort()), STOP_MS);
+      await runner.stop();
+      clearTimeout(hard);
+      await Promise.all(background);
+      await queuePool.end();
+      await pulse.stop();
+    },
+  };
+}
+
+async function startQueue(
+  options: WorkerOptions,
+  pgPool: pg.Pool,
+  queueIds: string[],
+  drive: (kind: string, id: string) => Promise<void>,
+): Promise<Runner> {
+  const events: WorkerEvents = new EventEmitter();
+  events.on('worker:create', ({ worker }) => queueIds.push(worker.workerId));
+  return run({
+    pgPool,
+    events,
+    concurrency: options.concurrency ?? CONCURRENCY,
+    noHandleSignals: true,
+    // LISTEN wakes at once; polling only finds jobs whose time has come (bakes).
+    pollInterval: 1_000,
+    logger: queueLogger(options.logger),
+    taskList: {
+      [DRIVE_TASK]: async (payload) => {
+        const { kind, id } = Payload.parse(payload);
+        await drive(kind, id);
+      },
+    },
+  });
+}
+
+interface CarryOptions extends WorkerOptions {
+  id: string;
+  held: Map<string, Held>;
+  stopping: AbortSignal;
+}
+
+/** Never throws: what is still open afterwards is found by the sweeper, which is the only retry there is. */
+async function carry(options: CarryOptions, kind: string, resourceId: string): Promise<void> {
+  const { registry, logger, id: holder, held } = options;
+  const driver = options.drivers.find((candidate) => candidate.kind === kind);
+  if (driver === undefined) {
+    logger.error('a job names an unknown kind of work', { kind });
+    return;
+  }
+  const resource = `${kind}:${resourceId}`;
+  try {
+    if (options.stopping.aborted) return;
+    const epoch = await acquireLease(registry, resource, holder);
+    // Somebody else is at it; should that one stop or die, a sweeper sees the resource without an owner.
+    if (epoch === undefined) return;
+    const abort = new AbortController();
+    held.set(leaseKey(resource, epoch), { resource, epoch, abort });
+    const fence = { resource, holder, epoch };
+    try {
+      await driver.drive(resourceId, {
+        ...fence,
+        signal: abort.signal,
+        stopping: AbortSignal.any([options.stopping, abort.signal]),
+        transaction: (work) => fencedTransaction(registry, fence, work),
+      });
+    } finally {
+      held.delete(leaseKey(resource, epoch));
+      await releaseLease(registry, resource, holder, epoch);
+    }
+  } catch (error) {
+    if (error instanceof LeaseLostError) logger.info('another worker took over', { resource });
+    else logger.error('work was interrupted and will be taken up again', { resource, error });
+  }
+}
+
+/** Renews the leases; those that are no longer ours are aborted. Without the registry for a life: all. */
+function heartbeat(
+  registry: Registry,
+  holder: string,
+  held: Map<string, Held>,
+  logger: Logger,
+): () => Promise<void> {
+  let lastSuccess = Date.now();
+  return async () => {
+    try {
+      const before = new Set(held.keys());
+      const ours = await renewLeases(registry, holder);
+      lastSuccess = Date.now();
+      for (const key of before) if (!ours.has(key)) held.get(key)?.abort.abort();
+    } catch (error) {
+      logger.warn('leases could not be renewed', { error });
+      if (Date.now() - lastSuccess > LEASE_LIFE_MS) held.forEach((lease) => lease.abort.abort());
+    }
+  };
+}
+
+/** Wakes what is open and owned by nobody, and releases the queue's jobs of workers that died. */
+async function sweep(options: WorkerOptions, workerId: string): Promise<void> {
+  const { registry, drivers, logger } = options;
+  try {
+    const dead = await forgetDeadWorkers(registry, workerId);
+    if (dead.queueIds.length > 0) {
+      await registry.query('SELECT graphile_worker.force_unlock_workers($1::text[])', [dead.queueIds]);
+    }
+    if (dead.workers > 0) logger.warn('a worker died; its work is taken over', { workers: dead.workers });
+    for (const driver of drivers) {
+      for (const id of await openWithoutOwner(registry, driver)) await wake(registry, driver.kind, id);
+    }
+  } catch (error) {
+    logger.warn('the sweep failed', { error });
+  }
+}
+
+/** Runs `work` again and again until `signal`; never twice at once. */
+async function every(intervalMs: number, signal: AbortSignal, work: () => Promise<void>): Promise<void> {
+  while (!signal.aborted) {
+    await work();
+    await wait(intervalMs, undefined, { signal }).catch(() => undefined);
+  }
+}
+
+interface Pulse {
+  announce(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/**
+ * The sign of life: a session-level advisory lock. It is free the moment this process or its connection is
+ * gone. When only the connection broke, it is taken again with the same key.
+ */
+async function startPulse(
+  registry: Registry,
+  logger: Logger,
+  id: string,
+  queueIds: string[],
+): Promise<Pulse> {
+  const key = randomBytes(8).readBigInt64BE().toString();
+  let stopped = false;
+  let client: pg.Client | undefined;
+
+  const connect = async (): Promise<void> => {
+    const next = new pg.Client(clientConfig(parseAddress(registry.url), { applicationName: 'fleet-worker' }));
+    next.on('error', (error: Error) => logger.warn("the worker's sign of life was interrupted", { error }));
+    await next.connect();
+    await next.query('SELECT pg_advisory_lock($1::bigint)', [key]);
+    next.once('end', () => {
+      if (!stopped) void reconnect();
+    });
+    client = next;
+  };
+  const announce = (): Promise<void> =>
+    insertWorker(registry, { id, key, host: hostname(), pid: process.pid, queueIds });
+  const reconnect = async (): Promise<void> => {
+    while (!stopped) {
+      try {
+        await connect();
+        // Others may have taken us for dead and removed the row.
+        await announce();
+        return;
+      } catch (error) {
+        logger.warn('the sign of life cannot be renewed yet', { error });
+        await wait(SWEEP_MS);
+      }
+    }
+  };
+  await connect();
+  await announce();
+  return {
+    announce,
+    stop: async () => {
+      stopped = true;
+      await removeWorker(registry, id);
+      await client?.end();
+    },
+  };
+}
+
+/** graphile-worker's messages as our JSON lines; its routine chatter is debug. */
+function queueLogger(logger: Logger | undefined): QueueLogger {
+  return new QueueLogger(() => (level, message) => {
+    if (level === 'error' || level === 'warning') logger?.warn(message, { source: 'graphile-worker' });
+    else logger?.debug(message, { source: 'graphile-worker' });
+  });
+}

@@ -1,0 +1,86 @@
+import assert from 'node:assert/strict';
+import { createOperationDriver } from '../../control-plane/operations/engine.ts';
+import { getOperation } from '../../control-plane/operations/store.ts';
+import { migrateQueue, startWorker, type Worker } from '../../control-plane/operations/worker.ts';
+import { startChild, type Child } from '../support/child.ts';
+import { freshRegistry, quietLogger, type TestRegistry } from '../support/registry.ts';
+import { prepareToys, startToy, toyOperations } from '../support/toy-operation.ts';
+import { until } from '../support/until.ts';
+
+describe('worker takeover', () => {
+  let test: TestRegistry;
+  let survivor: Worker;
+  const children: Child[] = [];
+
+  before(async () => {
+    test = await freshRegistry();
+    await migrateQueue(test.registry);
+    await prepareToys(test.registry);
+  });
+  after(async () => {
+    await Promise.all(children.map((child) => child.kill('SIGKILL')));
+    await survivor.stop();
+    await test.drop();
+  });
+
+  const state = async (id: string) => (await getOperation(test.registry, id))?.state;
+  const startSurvivor = () =>
+    startWorker({
+      registry: test.registry,
+      logger: quietLogger,
+      drivers: [
+        createOperationDriver({
+          registry: test.registry,
+          operations: toyOperations({ registry: test.registry, failures: new Map() }),
+          logger: quietLogger,
+        }),
+      ],
+    });
+
+  it('carries on within 5 s when the owner is killed between an effect and its record', async () => {
+    const victim = startChild('test/support/toy-worker.ts', [test.url, 'two']);
+    children.push(victim);
+    await victim.line((text) => text === 'ready');
+    const id = await startToy(test.registry, 'toy.forward', 'taken over');
+    await victim.line((text) => text === 'hanging');
+    survivor = await startSurvivor();
+    const killedAt = Date.now();
+    await victim.kill('SIGKILL');
+    await until('another worker finishes', async () => (await state(id)) === 'succeeded');
+    assert.ok(Date.now() - killedAt < 5_000, `took ${Date.now() - killedAt} ms`);
+    const operation = await getOperation(test.registry, id);
+    assert.deepEqual(
+      operation?.steps.map((step) => step.tries),
+      [1, 2, 1],
+    );
+    const { rows } = await test.registry.query('SELECT 1 FROM graphile_worker.jobs');
+    await until('no job is left', async () => rows.length === 0 || (await jobs()) === 0);
+  });
+
+  const jobs = async () => (await test.registry.query('SELECT 1 FROM graphile_worker.jobs')).rows.length;
+
+  it('finds an open operation whose job was lost', async () => {
+    const id = await startToy(test.registry, 'toy.forward', 'lost job');
+    await test.registry.query('DELETE FROM graphile_worker._private_jobs WHERE key = $1', [
+      `operation:${id}`,
+    ]);
+    await until('the sweeper finds it', async () => (await state(id)) === 'succeeded', 5_000);
+  });
+
+  it('runs each operation once with two workers at work', async () => {
+    const second = startChild('test/support/toy-worker.ts', [test.url]);
+    children.push(second);
+    await second.line((text) => text === 'ready');
+    const ids = await Promise.all(
+      Array.from({ length: 40 }, (_, index) => startToy(test.registry, 'toy.forward', `both ${index}`)),
+    );
+    for (const id of ids) await until(`${id} ends`, async () => (await state(id)) === 'succeeded');
+    for (const id of ids) {
+      const operation = await getOperation(test.registry, id);
+      assert.deepEqual(
+        operation?.steps.map((step) => step.tries),
+        [1, 1, 1],
+      );
+    }
+  });
+});

@@ -1,0 +1,158 @@
+import assert from 'node:assert/strict';
+import { createOperationDriver, type Probe } from '../../../control-plane/operations/engine.ts';
+import { LeaseLostError } from '../../../control-plane/operations/lease.ts';
+import { cancelOperation, retryOperation } from '../../../control-plane/operations/operation.ts';
+import { getOperation } from '../../../control-plane/operations/store.ts';
+import { migrateQueue } from '../../../control-plane/operations/worker.ts';
+import { SYSTEM_CALLER } from '../../../control-plane/access/caller.ts';
+import { FleetError } from '../../../platform/errors.ts';
+import { driveOnce, takeLease } from '../../support/drive.ts';
+import { freshRegistry, quietLogger, type TestRegistry } from '../../support/registry.ts';
+import {
+  prepareToys,
+  startToy,
+  STEPS,
+  toyOperations,
+  toyRows,
+  type ToyDeps,
+} from '../../support/toy-operation.ts';
+
+class Crash extends Error {}
+
+describe('operation engine', () => {
+  let test: TestRegistry;
+  let deps: ToyDeps;
+
+  before(async () => {
+    test = await freshRegistry();
+    await migrateQueue(test.registry);
+    await prepareToys(test.registry);
+  });
+  after(() => test.drop());
+  beforeEach(() => {
+    deps = { registry: test.registry, failures: new Map() };
+  });
+
+  const driver = (probe?: Probe) =>
+    createOperationDriver({
+      registry: test.registry,
+      operations: toyOperations(deps),
+      logger: quietLogger,
+      ...(probe === undefined ? {} : { probe }),
+    });
+  const state = async (id: string) => (await getOperation(test.registry, id))?.state;
+  const retry = (id: string) =>
+    test.registry.transaction((tx) => retryOperation(tx, id, SYSTEM_CALLER, null, toyOperations(deps)));
+
+  it('does every step once, in order, and stores the outputs', async () => {
+    const id = await startToy(test.registry, 'toy.forward', 'plain');
+    await driveOnce(test.registry, driver(), id);
+    const operation = await getOperation(test.registry, id);
+    assert.equal(operation?.state, 'succeeded');
+    assert.deepEqual(
+      operation?.steps.map((step) => [step.name, step.state, step.tries]),
+      STEPS.map((name) => [name, 'done', 1]),
+    );
+    assert.deepEqual((await toyRows(test.registry, 'plain')).length, 3);
+  });
+
+  it('goes on where another worker died, at every step, before and after the effect', async () => {
+    for (const step of STEPS) {
+      for (const moment of ['before-effect', 'after-effect'] as const) {
+        const subject = `crash ${step} ${moment}`;
+        const id = await startToy(test.registry, 'toy.forward', subject);
+        const crash: Probe = (point) => {
+          if (point.step === step && point.moment === moment) throw new Crash();
+        };
+        await assert.rejects(driveOnce(test.registry, driver(crash), id), Crash);
+        assert.equal(await state(id), 'running');
+        await driveOnce(test.registry, driver(), id);
+        assert.equal(await state(id), 'succeeded');
+      }
+    }
+  });
+
+  it('undoes what it did when a step fails for good, and says why', async () => {
+    deps.failures.set('three', [new FleetError({ code: 'no_luck', status: 409, message: 'no luck today' })]);
+    const id = await startToy(test.registry, 'toy.forward', 'unwound');
+    await driveOnce(test.registry, driver(), id);
+    const operation = await getOperation(test.registry, id);
+    assert.equal(operation?.state, 'failed');
+    assert.equal(operation?.error?.code, 'no_luck');
+    assert.deepEqual(await toyRows(test.registry, 'unwound'), []);
+    await retry(id);
+    await driveOnce(test.registry, driver(), id);
+    assert.equal(await state(id), 'succeeded');
+  });
+
+  it('tries a passing error again and needs nobody', async () => {
+    deps.failures.set('two', [
+      new FleetError({ code: 'busy', status: 503, message: 'busy', retryable: true }),
+    ]);
+    const id = await startToy(test.registry, 'toy.forward', 'retried');
+    await driveOnce(test.registry, driver(), id);
+    assert.equal(await state(id), 'succeeded');
+  });
+
+  it('parks an undo that fails, and a retry goes on undoing', async () => {
+    deps.failures.set('three', [new FleetError({ code: 'no_luck', status: 409, message: 'no luck' })]);
+    deps.failures.set('undo two', [new FleetError({ code: 'stuck', status: 409, message: 'stuck' })]);
+    const id = await startToy(test.registry, 'toy.forward', 'parked');
+    await driveOnce(test.registry, driver(), id);
+    assert.equal(await state(id), 'failed');
+    assert.deepEqual(await toyRows(test.registry, 'parked'), ['one', 'two']);
+    await retry(id);
+    await driveOnce(test.registry, driver(), id);
+    assert.equal(await state(id), 'failed');
+    assert.deepEqual(await toyRows(test.registry, 'parked'), []);
+  });
+
+  it('stays failed in place, and goes on from there, where it may only go forward', async () => {
+    deps.failures.set('two', [new FleetError({ code: 'no_luck', status: 409, message: 'no luck' })]);
+    const id = await startToy(test.registry, 'toy.stubborn', 'stubborn');
+    await driveOnce(test.registry, driver(), id);
+    assert.equal(await state(id), 'failed');
+    assert.deepEqual(await toyRows(test.registry, 'stubborn'), ['one']);
+    await retry(id);
+    await driveOnce(test.registry, driver(), id);
+    assert.equal(await state(id), 'succeeded');
+  });
+
+  it('cancels between steps and undoes', async () => {
+    const id = await startToy(test.registry, 'toy.forward', 'cancelled');
+    const cancel: Probe = async (point) => {
+      if (point.step === 'one' && point.moment === 'after-effect' && point.direction === 'forward') {
+        await test.registry.transaction((tx) =>
+          cancelOperation(tx, id, SYSTEM_CALLER, null, toyOperations(deps)),
+        );
+      }
+    };
+    await driveOnce(test.registry, driver(cancel), id);
+    assert.equal(await state(id), 'cancelled');
+    assert.deepEqual(await toyRows(test.registry, 'cancelled'), []);
+  });
+
+  it('stops writing the moment another worker has taken over', async () => {
+    const id = await startToy(test.registry, 'toy.forward', 'fenced');
+    const stale = await takeLease(test.registry, `operation:${id}`);
+    const overtake: Probe = async (point) => {
+      if (point.step === 'one' && point.moment === 'after-effect')
+        await driveOnce(test.registry, driver(), id);
+    };
+    await assert.rejects(driver(overtake).drive(id, stale), LeaseLostError);
+    const operation = await getOperation(test.registry, id);
+    assert.equal(operation?.state, 'succeeded');
+    assert.deepEqual(
+      operation?.steps.map((step) => step.tries),
+      [2, 1, 1],
+    );
+  });
+
+  it('refuses a second operation on the same subject', async () => {
+    await startToy(test.registry, 'toy.forward', 'busy');
+    await assert.rejects(
+      startToy(test.registry, 'toy.forward', 'busy'),
+      (error) => error instanceof FleetError && error.code === 'operation_in_progress',
+    );
+  });
+});
