@@ -12,7 +12,13 @@ class SpecWithReport extends reporters.Spec {
     runner.on('fail', (test, error) => failed.push({ title: test.fullTitle(), message: error.message }));
     runner.once('end', () => {
       const { passes, failures, pending, duration } = this.stats;
-      const report = { passed: passes, failed: failures, skipped: pending, durationMs: duration, failures: failed };
+      const report = {
+        passed: passes,
+        failed: failures,
+        skipped: pending,
+        durationMs: duration,
+        failures: failed,
+      };
       writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`);
     });
   }
