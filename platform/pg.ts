@@ -96,16 +96,21 @@ export async function withClient<T>(
   }
 }
 
-/** The driver reports a connect time-out and a hang-up without any code; both mean "unreachable". */
-function asConnectionError(error: unknown): unknown {
-  const hasCode = typeof error === 'object' && error !== null && 'code' in error && error.code !== undefined;
-  return hasCode ? error : new ConnectionLostError(error);
+/**
+ * What connecting or a query threw, made recognisable: the driver reports a connect time-out and a hang-up as
+ * plain Errors without any code; both mean "unreachable". A TypeError about a parameter stays what it is.
+ */
+export function asConnectionError(error: unknown): unknown {
+  if (!(error instanceof Error) || error.name !== 'Error') return error;
+  return 'code' in error && error.code !== undefined ? error : new ConnectionLostError(error);
 }
 
 /** Makes a pool whose idle-client errors are reported instead of ending the process. */
 export function createPool(config: pg.PoolConfig, onIdleError: (error: Error) => void): PgPool {
   const pool = new pg.Pool(config);
   pool.on('error', onIdleError);
+  // A client in use has no listener of the pool's: its lost connection would end the process. Its query fails.
+  pool.on('connect', (client) => client.on('error', () => undefined));
   return pool;
 }
 

@@ -3,7 +3,14 @@ import { runner as migrateUp } from 'node-pg-migrate';
 import { join } from 'node:path';
 import { FleetError } from '../../platform/errors.ts';
 import type { Logger } from '../../platform/logging.ts';
-import { clientConfig, createPool, parseAddress, type PgPool, type Queryable } from '../../platform/pg.ts';
+import {
+  asConnectionError,
+  clientConfig,
+  createPool,
+  parseAddress,
+  type PgPool,
+  type Queryable,
+} from '../../platform/pg.ts';
 import { projectRoot } from '../../platform/project.ts';
 
 /** The registry's database: the only truth about the fleet. */
@@ -49,7 +56,7 @@ export function openRegistry(url: string, logger: Logger, applicationName = 'fle
   return {
     pool,
     url,
-    query: (text, values) => pool.query(text, values),
+    query: (text, values) => pool.query<never>(text, values).catch(rethrow),
     transaction: (work) => runTransaction(pool, work),
     listen: (channel, onNotify) => listen(config, channel, onNotify, logger),
     close: () => pool.end(),
@@ -71,20 +78,20 @@ function parseRegistryUrl(url: string) {
 }
 
 async function runTransaction<T>(pool: PgPool, work: (tx: Transaction) => Promise<T>): Promise<T> {
-  const client = await pool.connect();
+  const client = await pool.connect().catch(rethrow);
   const last: ((tx: Transaction) => Promise<void>)[] = [];
   const tx: Transaction = {
-    query: (text, values) => client.query(text, values),
+    query: (text, values) => client.query<never>(text, values).catch(rethrow),
     beforeCommit: (callback) => {
       last.push(callback);
     },
   };
   let broken = false;
   try {
-    await client.query('BEGIN');
+    await tx.query('BEGIN');
     const result = await work(tx);
     for (const callback of last) await callback(tx);
-    await client.query('COMMIT');
+    await tx.query('COMMIT');
     return result;
   } catch (error) {
     await client.query('ROLLBACK').catch(() => {
@@ -94,6 +101,10 @@ async function runTransaction<T>(pool: PgPool, work: (tx: Transaction) => Promis
   } finally {
     client.release(broken);
   }
+}
+
+function rethrow(error: unknown): never {
+  throw asConnectionError(error);
 }
 
 async function listen(
@@ -111,7 +122,7 @@ async function listen(
     next.on('error', () => undefined);
     next.on('notification', (message) => onNotify(message.payload ?? ''));
     next.on('end', retry);
-    await next.connect();
+    await next.connect().catch(rethrow);
     await next.query(`LISTEN ${pg.escapeIdentifier(channel)}`);
     client = next;
     onNotify('');
