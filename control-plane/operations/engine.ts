@@ -218,8 +218,6 @@ async function end(
   error: EndError | null,
 ): Promise<void> {
   const { operation, definition, lease, options } = run;
-  const undone =
-    operation.direction === 'backward' || operation.steps.some((step) => step.state === 'undone');
   await lease.transaction(async (tx) => {
     if (state !== 'succeeded' && error !== null && definition.cancellable) {
       await definition.unwound(tx, operation.input, { state, error });

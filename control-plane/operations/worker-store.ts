@@ -46,3 +46,15 @@ export async function openWithoutOwner(db: Queryable, driver: Driver): Promise<s
   );
   return rows.map((row) => row.id);
 }
+
+/**
+ * Frees the jobs that dead workers held (the queue's own time-out is four hours) and removes those that were
+ * replaced meanwhile: a replaced job has lost its key and its tries, and would lie in the table for ever.
+ */
+export async function releaseJobs(db: Queryable, queueIds: string[]): Promise<void> {
+  await db.query('SELECT graphile_worker.force_unlock_workers($1::text[])', [queueIds]);
+  await db.query(
+    `SELECT graphile_worker.complete_jobs(array_agg(id)) FROM graphile_worker.jobs
+      WHERE key IS NULL AND locked_at IS NULL AND attempts >= max_attempts HAVING count(*) > 0`,
+  );
+}

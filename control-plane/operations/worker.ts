@@ -18,7 +18,13 @@ import {
   releaseLease,
   renewLeases,
 } from './lease.ts';
-import { forgetDeadWorkers, insertWorker, openWithoutOwner, removeWorker } from './worker-store.ts';
+import {
+  forgetDeadWorkers,
+  insertWorker,
+  openWithoutOwner,
+  releaseJobs,
+  removeWorker,
+} from './worker-store.ts';
 
 /**
  * One worker of the fleet. It takes jobs from the queue, gets the lease of the resource that the job names,
@@ -31,9 +37,18 @@ export interface Worker {
   stop(): Promise<void>;
 }
 
+/** Work that recurs: safe to run twice and to miss once. */
+export interface Schedule {
+  name: string;
+  /** Five fields of cron, UTC. */
+  cron: string;
+  run: () => Promise<void>;
+}
+
 export interface WorkerOptions {
   registry: Registry;
   drivers: Driver[];
+  schedules?: Schedule[];
   logger: Logger;
   /** Resources carried at once. */
   concurrency?: number;
@@ -108,6 +123,8 @@ async function startQueue(
   drive: (kind: string, id: string) => Promise<void>,
 ): Promise<Runner> {
   const events: WorkerEvents = new EventEmitter();
+  // Jobs are locked in the pool's name; a single worker's name is used where local queues are off.
+  events.on('pool:create', ({ workerPool }) => queueIds.push(workerPool.id));
   events.on('worker:create', ({ worker }) => queueIds.push(worker.workerId));
   return run({
     pgPool,
@@ -117,7 +134,9 @@ async function startQueue(
     // LISTEN wakes at once; polling only finds jobs whose time has come (bakes).
     pollInterval: 1_000,
     logger: queueLogger(options.logger),
+    crontab: (options.schedules ?? []).map(({ cron, name }) => `${cron} ${name}`).join('\n'),
     taskList: {
+      ...Object.fromEntries((options.schedules ?? []).map(({ name, run: work }) => [name, work])),
       [DRIVE_TASK]: async (payload) => {
         const { kind, id } = Payload.parse(payload);
         await drive(kind, id);
@@ -192,9 +211,7 @@ async function sweep(options: WorkerOptions, workerId: string): Promise<void> {
   const { registry, drivers, logger } = options;
   try {
     const dead = await forgetDeadWorkers(registry, workerId);
-    if (dead.queueIds.length > 0) {
-      await registry.query('SELECT graphile_worker.force_unlock_workers($1::text[])', [dead.queueIds]);
-    }
+    if (dead.queueIds.length > 0) await releaseJobs(registry, dead.queueIds);
     if (dead.workers > 0) logger.warn('a worker died; its work is taken over', { workers: dead.workers });
     for (const driver of drivers) {
       for (const id of await openWithoutOwner(registry, driver)) await wake(registry, driver.kind, id);
