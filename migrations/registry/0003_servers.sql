@@ -13,7 +13,7 @@ CREATE TABLE regions (
 
 CREATE TABLE servers (
   id              uuid PRIMARY KEY,
-  name            text NOT NULL UNIQUE CHECK (name ~ '^[a-z][a-z0-9-]{0,62}$'),
+  name            text NOT NULL CHECK (name ~ '^[a-z][a-z0-9-]{0,62}$'),
   region          text NOT NULL REFERENCES regions (name),
   provider        text NOT NULL CHECK (provider IN ('embedded', 'postgres', 'rds')),
   mode            text NOT NULL CHECK (mode IN ('shared', 'dedicated')),
@@ -33,6 +33,8 @@ CREATE TABLE servers (
   version         integer NOT NULL DEFAULT 1,
   created_at      timestamptz NOT NULL DEFAULT now()
 );
+-- A retired server keeps its row, as dropped databases point to it; its name may be used again.
+CREATE UNIQUE INDEX servers_live_name ON servers (name) WHERE state <> 'retired';
 CREATE INDEX servers_placement ON servers (region, mode, state);
 
 -- Down Migration

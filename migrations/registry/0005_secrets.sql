@@ -25,6 +25,8 @@ CREATE UNIQUE INDEX secret_versions_one_current ON secret_versions (subject) WHE
 CREATE UNIQUE INDEX secret_versions_one_pending ON secret_versions (subject) WHERE stage = 'pending';
 CREATE UNIQUE INDEX secret_versions_one_previous ON secret_versions (subject) WHERE stage = 'previous';
 CREATE INDEX secret_versions_subject ON secret_versions (subject, created_at);
+CREATE INDEX secret_versions_owner ON secret_versions (owner);
+CREATE INDEX secret_versions_created ON secret_versions (created_at, id);
 
 -- The local store's values (AES-256-GCM under the owner's data key, bound to owner, subject and version).
 CREATE TABLE sealed_secrets (

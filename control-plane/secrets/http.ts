@@ -1,0 +1,98 @@
+import { z } from 'zod';
+import { pageOf, PageQuery } from '../../contract/page.ts';
+import { SecretFilter, SecretVersion } from '../../contract/secret.ts';
+import { FleetError } from '../../platform/errors.ts';
+import { requireRegion, visibleRegions } from '../access/caller.ts';
+import { route, type SliceRoutes } from '../http/route.ts';
+import { listVersions, type VersionKey } from './store.ts';
+
+/** More versions than this of one credential would mean a rotation every few minutes for years. */
+const MAX_VERSIONS = 500;
+
+/** Reads metadata only: no route of this slice can answer with a value. */
+export function secretRoutes(): SliceRoutes {
+  return { routes: [listSecrets, getSecret] };
+}
+
+const Cursor = z.object({ at: z.string().regex(/^[0-9: .+-]{1,40}$/), id: z.uuid() });
+
+const listSecrets = route({
+  method: 'get',
+  path: '/api/v1/secrets',
+  id: 'listSecrets',
+  summary: 'Versions of credentials with their stages; never values',
+  tag: 'secrets',
+  permission: 'secret:read',
+  query: PageQuery.extend(SecretFilter.shape),
+  status: 200,
+  response: pageOf(SecretVersion),
+  handle: async ({ query, caller, tx }) => {
+    if (query.region !== undefined) requireRegion(caller, query.region);
+    const rows = await listVersions(tx, {
+      region: query.region,
+      name: query.name,
+      regions: visibleRegions(caller),
+      after: decodeCursor(query.cursor),
+      limit: query.limit + 1,
+    });
+    const page = rows.slice(0, query.limit);
+    const last = rows.length > query.limit ? page.at(-1) : undefined;
+    const nextCursor = last === undefined ? null : encodeCursor(last.key);
+    return { body: { items: page.map((row) => row.version), nextCursor } };
+  },
+});
+
+const getSecret = route({
+  method: 'get',
+  path: '/api/v1/secrets/{name}',
+  id: 'getSecret',
+  summary: "Versions of a tenant's or server's credential, oldest first; never values",
+  tag: 'secrets',
+  permission: 'secret:read',
+  params: z.object({ name: z.string() }),
+  status: 200,
+  response: pageOf(SecretVersion),
+  handle: async ({ params, caller, tx }) => {
+    const found = await listVersions(tx, {
+      region: undefined,
+      name: params.name,
+      regions: null,
+      after: undefined,
+      limit: MAX_VERSIONS,
+    });
+    const regions = visibleRegions(caller);
+    const versions = found.map((row) => row.version);
+    const items = versions.filter((version) => regions === null || regions.includes(version.region));
+    if (items.length === 0 && versions[0] !== undefined) requireRegion(caller, versions[0].region);
+    if (items.length === 0) throw notFound(params.name);
+    return { body: { items, nextCursor: null } };
+  },
+});
+
+function notFound(name: string): FleetError {
+  return new FleetError({
+    code: 'secret_not_found',
+    status: 404,
+    message: `no tenant or server named ${name} has a credential`,
+    fix: 'fleet secret list',
+  });
+}
+
+function encodeCursor(key: VersionKey): string {
+  return Buffer.from(JSON.stringify(key)).toString('base64url');
+}
+
+function decodeCursor(cursor: string | undefined): VersionKey | undefined {
+  if (cursor === undefined) return undefined;
+  try {
+    return Cursor.parse(JSON.parse(Buffer.from(cursor, 'base64url').toString('utf8')));
+  } catch (cause) {
+    throw new FleetError({
+      code: 'bad_cursor',
+      status: 400,
+      message: 'the cursor was not made by this list',
+      fix: 'start again without a cursor',
+      cause,
+    });
+  }
+}

@@ -1,0 +1,172 @@
+import { randomPassword } from '../../platform/crypto.ts';
+import { FleetError, sqlState } from '../../platform/errors.ts';
+import type { Queryable } from '../../platform/pg.ts';
+import {
+  deleteSealed,
+  destroyOwnerRows,
+  findCurrent,
+  findVersion,
+  insertVersion,
+  lockVersions,
+  moveStage,
+  type VersionRow,
+} from './store.ts';
+import { localStore, type ValueStore } from './stores/local.ts';
+
+export type SecretStage = 'pending' | 'current' | 'previous' | 'retired';
+export type SecretEvent = 'promote' | 'supersede' | 'retire' | 'revive';
+
+const STAGES: Record<SecretStage, Partial<Record<SecretEvent, SecretStage>>> = {
+  pending: { promote: 'current', retire: 'retired' },
+  current: { supersede: 'previous', retire: 'retired' },
+  previous: { retire: 'retired' },
+  // Only an operation that was undone and is tried again brings its version back, with a new value.
+  retired: { revive: 'pending' },
+};
+
+/** The stage after `event`, or undefined when the event has no meaning in this stage. Total and pure. */
+export function transitionStage(stage: SecretStage, event: SecretEvent): SecretStage | undefined {
+  return STAGES[stage][event];
+}
+
+/** A credential to be stored. The id is made with the operation, so that a repeated step finds its version. */
+export interface NewVersion {
+  id: string;
+  /** `tenant:<id>` or `server:<id>`: whose data key seals the value. */
+  owner: string;
+  /** `database:<id>` or `server:<id>`: what the credential opens. */
+  subject: string;
+  region: string;
+  login: string;
+}
+
+export interface Credential {
+  versionId: string;
+  login: string;
+  password: string;
+}
+
+/** Versions of credentials and their values. A version's value is never changed once it was handed out. */
+export interface Secrets {
+  /** Stores a new random password in stage pending. Idempotent by id. @throws FleetError `secret_pending` */
+  createVersion(tx: Queryable, version: NewVersion): Promise<void>;
+  /** Stores a given password in stage current; what was current becomes previous. Idempotent by id. */
+  importVersion(tx: Queryable, version: NewVersion, password: string): Promise<void>;
+  /** @throws FleetError `secret_not_found` (never made, or destroyed), `secret_tampered` */
+  password(db: Queryable, versionId: string): Promise<string>;
+  /** Passwords of many versions in one query; those without a value are missing. */
+  passwords(db: Queryable, versionIds: string[]): Promise<Map<string, string>>;
+  /** What opens the subject now. */
+  current(db: Queryable, subject: string): Promise<Credential | undefined>;
+  /** pending → current, current → previous, previous → retired with its value destroyed. Idempotent. */
+  promote(tx: Queryable, versionId: string): Promise<void>;
+  /** Retires one version and destroys its value. Harmless when it is gone. */
+  destroyVersion(tx: Queryable, versionId: string): Promise<void>;
+  /** Retires all versions of the owner and destroys its data key: nothing of it can be read again. */
+  destroyOwner(tx: Queryable, owner: string): Promise<void>;
+}
+
+/** Secrets in the local store, under `masterKey` (32 bytes). */
+export function createSecrets(masterKey: Buffer): Secrets {
+  const values = localStore(masterKey);
+  return {
+    createVersion: (tx, version) => createVersion(tx, values, version),
+    importVersion: (tx, version, password) => importVersion(tx, values, version, password),
+    password: (db, versionId) => readPassword(db, values, versionId),
+    passwords: (db, versionIds) => values.get(db, versionIds),
+    current: async (db, subject) => {
+      const row = await findCurrent(db, subject);
+      if (row === undefined) return undefined;
+      return { versionId: row.id, login: row.login, password: await readPassword(db, values, row.id) };
+    },
+    promote,
+    destroyVersion,
+    destroyOwner: destroyOwnerRows,
+  };
+}
+
+async function createVersion(tx: Queryable, values: ValueStore, version: NewVersion): Promise<void> {
+  const inserted = await insertPending(tx, version);
+  if (inserted === undefined) return assertSame(tx, version);
+  await values.put(tx, placeOf(version), randomPassword());
+}
+
+async function insertPending(tx: Queryable, version: NewVersion): Promise<VersionRow | undefined> {
+  try {
+    return await insertVersion(tx, { ...version, stage: 'pending' });
+  } catch (error) {
+    if (sqlState(error) !== '23505') throw error;
+    throw new FleetError({
+      code: 'secret_pending',
+      status: 409,
+      message: `another credential of ${version.subject} is being set`,
+      fix: 'wait until that rotation is over',
+      retryable: true,
+      cause: error,
+    });
+  }
+}
+
+async function importVersion(
+  tx: Queryable,
+  values: ValueStore,
+  version: NewVersion,
+  password: string,
+): Promise<void> {
+  const inserted = await insertPending(tx, version);
+  if (inserted === undefined) return assertSame(tx, version);
+  await values.put(tx, placeOf(version), password);
+  await promote(tx, version.id);
+}
+
+/** A repeated call must mean the same thing; anything else is a mistake of the caller. */
+async function assertSame(tx: Queryable, version: NewVersion): Promise<void> {
+  const found = await findVersion(tx, version.id);
+  if (found?.owner === version.owner && found.subject === version.subject && found.login === version.login)
+    return;
+  throw new Error(`secret version ${version.id} already stands for something else`);
+}
+
+function placeOf(version: NewVersion) {
+  return { versionId: version.id, owner: version.owner, subject: version.subject };
+}
+
+async function readPassword(db: Queryable, values: ValueStore, versionId: string): Promise<string> {
+  const value = (await values.get(db, [versionId])).get(versionId);
+  if (value !== undefined) return value;
+  throw new FleetError({
+    code: 'secret_not_found',
+    status: 404,
+    message: `there is no value for secret version ${versionId}: it was destroyed or never made`,
+  });
+}
+
+async function promote(tx: Queryable, versionId: string): Promise<void> {
+  const asked = await findVersion(tx, versionId);
+  const versions = asked === undefined ? [] : await lockVersions(tx, asked.subject);
+  const wanted = versions.find((version) => version.id === versionId);
+  if (wanted?.stage === 'current') return;
+  if (wanted === undefined || transitionStage(wanted.stage, 'promote') === undefined) {
+    throw new FleetError({
+      code: 'secret_not_pending',
+      status: 409,
+      message: `secret version ${versionId} is ${wanted?.stage ?? asked?.stage ?? 'unknown'}, not pending`,
+    });
+  }
+  // In this order, as at most one version of a subject stands in each stage.
+  for (const version of versions.filter((other) => other.stage === 'previous')) {
+    await destroyVersion(tx, version.id);
+  }
+  for (const version of versions.filter((other) => other.stage === 'current')) {
+    await moveStage(tx, version.id, 'current', 'previous');
+  }
+  await moveStage(tx, versionId, 'pending', 'current');
+}
+
+async function destroyVersion(tx: Queryable, versionId: string): Promise<void> {
+  const found = await findVersion(tx, versionId);
+  if (found === undefined) return;
+  await deleteSealed(tx, versionId);
+  const next = transitionStage(found.stage, 'retire');
+  if (next !== undefined) await moveStage(tx, versionId, found.stage, next);
+}

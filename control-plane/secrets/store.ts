@@ -1,0 +1,193 @@
+import { randomUUID } from 'node:crypto';
+import type { SecretVersion } from '../../contract/secret.ts';
+import type { Queryable } from '../../platform/pg.ts';
+import type { SecretStage } from './secret.ts';
+
+export interface VersionRow {
+  id: string;
+  owner: string;
+  subject: string;
+  region: string;
+  login: string;
+  stage: SecretStage;
+}
+
+export interface SealedRow {
+  versionId: string;
+  owner: string;
+  subject: string;
+  sealed: Buffer;
+  wrapped: Buffer;
+}
+
+const VERSION = 'id, owner, subject, region, login, stage';
+
+export async function findDataKey(db: Queryable, owner: string): Promise<Buffer | undefined> {
+  const { rows } = await db.query<{ wrapped: Buffer }>('SELECT wrapped FROM data_keys WHERE owner = $1', [
+    owner,
+  ]);
+  return rows[0]?.wrapped;
+}
+
+/** Undefined when another transaction has made the owner's key meanwhile. */
+export async function insertDataKey(
+  tx: Queryable,
+  owner: string,
+  wrapped: Buffer,
+): Promise<Buffer | undefined> {
+  const { rows } = await tx.query<{ wrapped: Buffer }>(
+    `INSERT INTO data_keys (id, owner, wrapped) VALUES ($1, $2, $3)
+     ON CONFLICT (owner) DO NOTHING RETURNING wrapped`,
+    [randomUUID(), owner, wrapped],
+  );
+  return rows[0]?.wrapped;
+}
+
+export async function putSealed(tx: Queryable, versionId: string, sealed: Buffer): Promise<void> {
+  await tx.query(
+    `INSERT INTO sealed_secrets (version_id, sealed) VALUES ($1, $2)
+     ON CONFLICT (version_id) DO UPDATE SET sealed = excluded.sealed`,
+    [versionId, sealed],
+  );
+}
+
+export async function readSealed(db: Queryable, versionIds: string[]): Promise<SealedRow[]> {
+  const { rows } = await db.query<SealedRow>(
+    `SELECT v.id AS "versionId", v.owner, v.subject, s.sealed, k.wrapped
+       FROM secret_versions v
+       JOIN sealed_secrets s ON s.version_id = v.id
+       JOIN data_keys k ON k.owner = v.owner
+      WHERE v.id = ANY ($1::uuid[])`,
+    [versionIds],
+  );
+  return rows;
+}
+
+/**
+ * Inserts the version, or brings back a retired one of the same id (an operation that was undone and is
+ * tried again). Undefined when the id already stands in another stage: then nothing is changed.
+ */
+export async function insertVersion(tx: Queryable, row: VersionRow): Promise<VersionRow | undefined> {
+  const { rows } = await tx.query<VersionRow>(
+    `INSERT INTO secret_versions AS v (id, owner, subject, region, login, stage)
+     VALUES ($1, $2, $3, $4, $5, $6)
+     ON CONFLICT (id) DO UPDATE SET stage = excluded.stage, login = excluded.login, staged_at = now()
+       WHERE v.stage = 'retired' AND v.owner = excluded.owner AND v.subject = excluded.subject
+     RETURNING ${VERSION}`,
+    [row.id, row.owner, row.subject, row.region, row.login, row.stage],
+  );
+  return rows[0];
+}
+
+export async function findVersion(db: Queryable, id: string): Promise<VersionRow | undefined> {
+  const { rows } = await db.query<VersionRow>(`SELECT ${VERSION} FROM secret_versions WHERE id = $1`, [id]);
+  return rows[0];
+}
+
+export async function findCurrent(db: Queryable, subject: string): Promise<VersionRow | undefined> {
+  const { rows } = await db.query<VersionRow>(
+    `SELECT ${VERSION} FROM secret_versions WHERE subject = $1 AND stage = 'current'`,
+    [subject],
+  );
+  return rows[0];
+}
+
+/** All versions of the subject that are not retired, locked until the transaction ends. */
+export async function lockVersions(tx: Queryable, subject: string): Promise<VersionRow[]> {
+  const { rows } = await tx.query<VersionRow>(
+    `SELECT ${VERSION} FROM secret_versions WHERE subject = $1 AND stage <> 'retired' ORDER BY id FOR UPDATE`,
+    [subject],
+  );
+  return rows;
+}
+
+/** Moves one version; does nothing when it no longer stands in `from`. */
+export async function moveStage(
+  tx: Queryable,
+  id: string,
+  from: SecretStage,
+  to: SecretStage,
+): Promise<boolean> {
+  const { rowCount } = await tx.query(
+    'UPDATE secret_versions SET stage = $3, staged_at = now() WHERE id = $1 AND stage = $2',
+    [id, from, to],
+  );
+  return rowCount === 1;
+}
+
+export async function deleteSealed(tx: Queryable, versionId: string): Promise<void> {
+  await tx.query('DELETE FROM sealed_secrets WHERE version_id = $1', [versionId]);
+}
+
+/** Retires all versions of the owner and deletes every value and the key that sealed them. */
+export async function destroyOwnerRows(tx: Queryable, owner: string): Promise<void> {
+  await tx.query(
+    'DELETE FROM sealed_secrets WHERE version_id IN (SELECT id FROM secret_versions WHERE owner = $1)',
+    [owner],
+  );
+  await tx.query(
+    "UPDATE secret_versions SET stage = 'retired', staged_at = now() WHERE owner = $1 AND stage <> 'retired'",
+    [owner],
+  );
+  await tx.query('DELETE FROM data_keys WHERE owner = $1', [owner]);
+}
+
+export interface VersionPage {
+  region: string | undefined;
+  /** Slug of a tenant or name of a server. */
+  name: string | undefined;
+  /** null = all. */
+  regions: string[] | null;
+  /** Key of the last item of the page before. */
+  after: VersionKey | undefined;
+  limit: number;
+}
+
+/** Where a version stands in the list; `at` is PostgreSQL's own text, which keeps the microseconds. */
+export interface VersionKey {
+  at: string;
+  id: string;
+}
+
+interface ListedVersion {
+  key: VersionKey;
+  version: SecretVersion;
+}
+
+type Stored = Omit<SecretVersion, 'createdAt' | 'stagedAt'> & { createdAt: Date; stagedAt: Date; at: string };
+
+/**
+ * Metadata of versions, oldest first. Reads the names of owners from `tenants` and `servers`: the only place
+ * where this slice looks upward, and it only reads.
+ */
+export async function listVersions(db: Queryable, page: VersionPage): Promise<ListedVersion[]> {
+  const { rows } = await db.query<Stored>(
+    `WITH page AS (
+       SELECT * FROM secret_versions v
+        WHERE ($1::text IS NULL OR v.region = $1)
+          AND ($2::text[] IS NULL OR v.region = ANY ($2))
+          AND ($3::text IS NULL OR v.owner IN (
+                SELECT 'tenant:' || id FROM tenants WHERE slug = $3 AND state <> 'deleted'
+                UNION ALL SELECT 'server:' || id FROM servers WHERE name = $3 AND state <> 'retired'))
+          AND ($4::timestamptz IS NULL OR (v.created_at, v.id) > ($4, $5::uuid))
+        ORDER BY v.created_at, v.id LIMIT $6)
+     SELECT p.id, p.subject, coalesce(t.slug, s.name, p.owner) AS name, p.region, p.login, p.stage,
+            p.created_at AS "createdAt", p.staged_at AS "stagedAt", p.created_at::text AS at
+       FROM page p
+       LEFT JOIN tenants t ON p.owner = 'tenant:' || t.id AND t.id = split_part(p.owner, ':', 2)::uuid
+       LEFT JOIN servers s ON p.owner = 'server:' || s.id AND s.id = split_part(p.owner, ':', 2)::uuid
+      ORDER BY p.created_at, p.id`,
+    [
+      page.region ?? null,
+      page.regions,
+      page.name ?? null,
+      page.after?.at ?? null,
+      page.after?.id ?? null,
+      page.limit,
+    ],
+  );
+  return rows.map(({ at, ...row }) => ({
+    key: { at, id: row.id },
+    version: { ...row, createdAt: row.createdAt.toISOString(), stagedAt: row.stagedAt.toISOString() },
+  }));
+}
