@@ -16,6 +16,18 @@ const Environment = z.object({
     .transform((list) => list.split(',').map((name) => name.trim()))
     .pipe(z.array(z.string().regex(/^[a-z][a-z0-9-]{0,30}$/)).min(1)),
   FLEET_SECRET_STORE: z.enum(['local']).default('local'),
+  FLEET_APP_URLS: z
+    .string()
+    .default('{}')
+    .transform((text, context) => {
+      try {
+        return JSON.parse(text) as unknown;
+      } catch {
+        context.addIssue('not JSON');
+        return z.NEVER;
+      }
+    })
+    .pipe(z.record(z.string(), z.url())),
   FLEET_DEMO: z.enum(['on', 'off']).default('on'),
   FLEET_LOG_LEVEL: z.enum(['error', 'warn', 'info', 'debug', 'silent']).default('info'),
 });
@@ -30,6 +42,8 @@ export interface Config {
   port: number;
   appPort: number;
   regions: string[];
+  /** Where a person reaches each region's tenant app; told in 421 answers and in tenants' URLs. */
+  appUrls: Record<string, string>;
   demo: boolean;
   logLevel: string;
 }
@@ -53,6 +67,7 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
     port: values.FLEET_PORT,
     appPort: values.FLEET_APP_PORT,
     regions: values.FLEET_REGIONS,
+    appUrls: values.FLEET_APP_URLS,
     demo: values.FLEET_DEMO === 'on',
     logLevel: values.FLEET_LOG_LEVEL,
   };

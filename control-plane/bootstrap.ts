@@ -1,0 +1,68 @@
+import { existsSync, writeFileSync, renameSync } from 'node:fs';
+import type { Config } from '../platform/config.ts';
+import { dataFiles } from '../platform/config.ts';
+import { SYSTEM_CALLER } from './access/caller.ts';
+import { createKey, ensureSystemPrincipal } from './access/keys.ts';
+import { audit } from './audit/audit.ts';
+import type { Deps } from './control-plane.ts';
+import type { Transaction } from './registry/registry.ts';
+import { ensureEmbeddedServers } from './servers/embedded-servers.ts';
+import { ensureRegion } from './servers/region.ts';
+
+/** One boot at a time makes the first keys and regions; 7712 is the fleet's number for "bootstrap". */
+const BOOTSTRAP_LOCK = 7712;
+
+/**
+ * What a new fleet needs before anyone can use it: the admin's key, the configured regions, a key for each
+ * region's app. Everything that is there already stays as it is. Then the embedded clusters are started.
+ */
+export async function bootstrapFleet(deps: Deps, config: Config): Promise<void> {
+  const files = dataFiles(config.dataDir);
+  await deps.registry.transaction(async (tx) => {
+    await tx.query('SELECT pg_advisory_xact_lock($1)', [BOOTSTRAP_LOCK]);
+    await ensureSystemPrincipal(tx);
+    for (const region of config.regions) {
+      await ensureRegion(tx, {
+        name: region,
+        jurisdiction: region.toUpperCase(),
+        domain: `${region}.localhost`,
+        appUrl: config.appUrls[region] ?? null,
+      });
+    }
+    await ensureKeyFile(tx, files.adminToken, { name: 'admin', kind: 'user', role: 'admin', regions: [] });
+    for (const region of config.regions) {
+      const app = { name: `app-${region}`, kind: 'app', role: 'app', regions: [region] } as const;
+      await ensureKeyFile(tx, files.appToken(region), app);
+    }
+  });
+  await ensureEmbeddedServers(deps);
+}
+
+interface KeySpec {
+  name: string;
+  kind: 'user' | 'app';
+  role: 'admin' | 'app';
+  regions: string[];
+}
+
+/**
+ * Makes the key when its file is missing. The file is written before the transaction commits, so that no key
+ * is ever lost; a file whose key was rolled back is overwritten by the next boot because it does not work.
+ */
+async function ensureKeyFile(tx: Transaction, file: string, spec: KeySpec): Promise<void> {
+  if (existsSync(file)) return;
+  const key = await createKey(tx, spec);
+  audit(tx, {
+    actor: SYSTEM_CALLER.name,
+    actorRole: SYSTEM_CALLER.role,
+    action: 'key.create',
+    resource: `key:${key.id}`,
+    after: { name: spec.name, role: spec.role, regions: spec.regions },
+    reason: 'first start',
+  });
+  tx.beforeCommit(async () => {
+    writeFileSync(`${file}.new`, `${key.token}\n`, { mode: 0o600 });
+    renameSync(`${file}.new`, file);
+    await Promise.resolve();
+  });
+}

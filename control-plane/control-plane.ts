@@ -1,0 +1,231 @@
+import { createServer, type Server as HttpServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Config } from '../platform/config.ts';
+import { dataFiles, registryUrl } from '../platform/config.ts';
+import { FleetError } from '../platform/errors.ts';
+import type { Logger } from '../platform/logging.ts';
+import { accessRoutes } from './access/http.ts';
+import { auditRoutes } from './audit/http.ts';
+import { bootstrapFleet } from './bootstrap.ts';
+import { createHttpApp } from './http/app.ts';
+import { forgetOldIdempotencyKeys } from './http/store.ts';
+import type { SliceRoutes } from './http/route.ts';
+import type { BoundOperation } from './operations/definition.ts';
+import { bindOperation } from './operations/definition.ts';
+import { createOperationDriver, type Probe } from './operations/engine.ts';
+import { operationRoutes } from './operations/http.ts';
+import { migrateQueue, startWorker, type Schedule, type Worker } from './operations/worker.ts';
+import { migrateRegistry, openRegistry, type Registry } from './registry/registry.ts';
+import { releaseRoutes } from './releases/http.ts';
+import { createRolloutDriver } from './rollouts/driver.ts';
+import { rolloutRoutes } from './rollouts/http.ts';
+import { routeRoutes } from './routes/http.ts';
+import { secretRoutes } from './secrets/http.ts';
+import { loadMasterKey } from './secrets/keys/local.ts';
+import { createSecrets, type Secrets } from './secrets/secret.ts';
+import { createServerAccess, type ServerAccess } from './servers/access.ts';
+import { addServer } from './servers/add.ts';
+import { createServer as createServerOperation } from './servers/create.ts';
+import { checkServers } from './servers/health.ts';
+import { serverRoutes } from './servers/http.ts';
+import { createTenant } from './tenants/create.ts';
+import { deleteTenant } from './tenants/delete.ts';
+import { tenantRoutes } from './tenants/http.ts';
+import { resumeTenant } from './tenants/resume.ts';
+import { suspendTenant } from './tenants/suspend.ts';
+
+/** Everything that the slices share. Made once per process. */
+export interface Deps {
+  registry: Registry;
+  secrets: Secrets;
+  servers: ServerAccess;
+  logger: Logger;
+  /** Folder under which the `embedded` provider keeps its clusters. */
+  clustersFolder: string;
+  /** Settings for embedded clusters beyond their own, e.g. `fsync: 'off'` in tests. */
+  clusterSettings?: Record<string, string>;
+  masterKey: Buffer;
+}
+
+export interface ControlPlane {
+  /** Where the API listens; undefined for a mere worker. */
+  url: string | undefined;
+  deps: Deps;
+  stop(): Promise<void>;
+}
+
+export interface ControlPlaneOptions {
+  config: Config;
+  role: 'api' | 'worker' | 'all';
+  logger: Logger;
+  probe?: Probe;
+  clusterSettings?: Record<string, string>;
+}
+
+/** All durable operations, by kind. */
+export function allOperations(deps: Deps): ReadonlyMap<string, BoundOperation> {
+  const bound = [
+    bindOperation(createTenant, deps),
+    bindOperation(suspendTenant, deps),
+    bindOperation(resumeTenant, deps),
+    bindOperation(deleteTenant, deps),
+    bindOperation(addServer, deps),
+    bindOperation(createServerOperation, deps),
+  ];
+  return new Map(bound.map((operation) => [operation.kind, operation]));
+}
+
+/** All routes of the API, by slice. */
+export function allRoutes(deps: Deps, operations: ReadonlyMap<string, BoundOperation>): SliceRoutes[] {
+  return [
+    tenantRoutes(deps),
+    serverRoutes(deps),
+    secretRoutes(deps),
+    releaseRoutes(deps),
+    rolloutRoutes(deps),
+    operationRoutes({ ...deps, operations }),
+    auditRoutes(deps),
+    accessRoutes(deps),
+    routeRoutes(deps),
+  ];
+}
+
+/** Boots one process of the control plane: registry first, then the roles it was asked for. */
+export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
+  const { config, logger, role } = options;
+  const registry = openRegistry(registryUrl(config), logger);
+  await connectRegistry(registry);
+  const deps = createDeps(options, registry);
+  const operations = allOperations(deps);
+  await bootstrapFleet(deps, config);
+  const worker = role === 'api' ? undefined : await startFleetWorker(options, deps, operations);
+  const api = role === 'worker' ? undefined : await listen(deps, operations, config.port);
+  logger.info('control plane ready', { role, url: api?.url });
+  return {
+    url: api?.url,
+    deps,
+    stop: async () => {
+      await api?.close();
+      await worker?.stop();
+      await deps.servers.close();
+      await registry.close();
+    },
+  };
+}
+
+function createDeps(options: ControlPlaneOptions, registry: Registry): Deps {
+  const files = dataFiles(options.config.dataDir);
+  const masterKey = loadMasterKey(files.masterKey);
+  const secrets = createSecrets(masterKey);
+  return {
+    registry,
+    secrets,
+    masterKey,
+    logger: options.logger,
+    servers: createServerAccess({ registry, secrets, logger: options.logger }),
+    clustersFolder: files.clusters,
+    ...(options.clusterSettings === undefined ? {} : { clusterSettings: options.clusterSettings }),
+  };
+}
+
+/** @throws FleetError `registry_unavailable` when the registry cannot be reached. */
+async function connectRegistry(registry: Registry): Promise<void> {
+  try {
+    await migrateRegistry(registry);
+    await migrateQueue(registry);
+  } catch (cause) {
+    throw new FleetError({
+      code: 'registry_unavailable',
+      status: 503,
+      message: `the registry cannot be used: ${cause instanceof Error ? cause.message : String(cause)}`,
+      fix: 'check that its server runs and that FLEET_REGISTRY_URL is right',
+      cause,
+    });
+  }
+}
+
+function startFleetWorker(
+  options: ControlPlaneOptions,
+  deps: Deps,
+  operations: ReadonlyMap<string, BoundOperation>,
+): Promise<Worker> {
+  const { registry, logger } = deps;
+  const schedules: Schedule[] = [
+    { name: 'server-health', cron: '* * * * *', run: () => checkServers(deps) },
+    { name: 'idempotency-keys', cron: '17 * * * *', run: () => forgetOldIdempotencyKeys(registry) },
+  ];
+  return startWorker({
+    registry,
+    logger,
+    schedules,
+    drivers: [
+      createOperationDriver({
+        registry,
+        operations,
+        logger,
+        ...(options.probe === undefined ? {} : { probe: options.probe }),
+      }),
+      createRolloutDriver(deps),
+    ],
+  });
+}
+
+interface Listening {
+  url: string;
+  close(): Promise<void>;
+}
+
+async function listen(
+  deps: Deps,
+  operations: ReadonlyMap<string, BoundOperation>,
+  port: number,
+): Promise<Listening> {
+  const app = createHttpApp({
+    registry: deps.registry,
+    logger: deps.logger,
+    slices: allRoutes(deps, operations),
+    ready: () => readiness(deps.registry),
+  });
+  const server = createServer(app);
+  await bind(server, port);
+  const address = server.address() as AddressInfo;
+  return {
+    url: `http://127.0.0.1:${address.port}`,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        // Event streams never end by themselves.
+        server.closeAllConnections();
+      }),
+  };
+}
+
+function bind(server: HttpServer, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (cause: NodeJS.ErrnoException) => {
+      reject(
+        cause.code === 'EADDRINUSE'
+          ? new FleetError({
+              code: 'port_in_use',
+              status: 409,
+              message: `port ${port} is in use`,
+              fix: 'stop the program that listens there, or set FLEET_PORT to another port (0 = any free one)',
+              cause,
+            })
+          : cause,
+      );
+    });
+    server.listen(port, '127.0.0.1', resolve);
+  });
+}
+
+/** What keeps the control plane from serving; empty when it can. */
+async function readiness(registry: Registry): Promise<string[]> {
+  try {
+    await registry.query('SELECT 1');
+    return [];
+  } catch {
+    // The reason is in the log of the pool; a health answer tells no details to strangers.
+    return ['the registry cannot be reached'];
+  }
+}
