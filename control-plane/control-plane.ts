@@ -1,3 +1,4 @@
+import { mkdirSync } from 'node:fs';
 import { createServer, type Server as HttpServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Config } from '../platform/config.ts';
@@ -93,6 +94,7 @@ export function allRoutes(deps: Deps, operations: ReadonlyMap<string, BoundOpera
 /** Boots one process of the control plane: registry first, then the roles it was asked for. */
 export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
   const { config, logger, role } = options;
+  mkdirSync(config.dataDir, { recursive: true, mode: 0o700 });
   const registry = openRegistry(registryUrl(config), logger);
   await connectRegistry(registry);
   const deps = createDeps(options, registry);
