@@ -19,7 +19,8 @@ function only(from, targets, exceptions = {}) {
 }
 
 const inControlPlane = (names) => names.map((name) => `control-plane/${name}`);
-const ROUTE_TYPES = 'control-plane/http/route.ts';
+/** What slices may use of http/: the forms of routes, event streams and pages. Who serves them is not theirs. */
+const ROUTE_TYPES = 'control-plane/http/(route|sse|channel|cursor).ts';
 
 /** Each slice may use those after it in SLICES, the engine and what is shared. */
 const sliceRules = SLICES.map((slice, index) =>

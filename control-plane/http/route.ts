@@ -25,6 +25,8 @@ export interface Route<P = unknown, Q = unknown, B = unknown> {
   response?: z.ZodType;
   /** Whether `If-Match` is honoured (the number in the ETag). */
   etag?: boolean;
+  /** Whether the answer holds a secret: its idempotency record is then sealed with the caller's own token. */
+  sensitive?: boolean;
   handle: (call: Call<P, Q, B>) => Promise<Answer>;
 }
 

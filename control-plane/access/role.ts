@@ -1,0 +1,52 @@
+import { PERMISSIONS, type Permission, type Role } from '../../contract/access.ts';
+import { FleetError } from '../../platform/errors.ts';
+import type { Caller } from './caller.ts';
+
+/**
+ * What each role may do, inside the regions its key is bound to.
+ *
+ * - `viewer` reads the fleet: no audit log and no credentials' metadata.
+ * - `onboarder` (sales operations) also creates tenants and watches them come up; nothing after that.
+ * - `operator` (SRE) runs the fleet day and night, but makes no regions and no keys and does not read the log
+ *   of what was done: who acts is not who audits.
+ * - `auditor` reads everything, the log too, and changes nothing.
+ * - `admin` may do all that a person may. Not `route:read`: that hands out database passwords, and no person
+ *   needs them; they go to a region's app only.
+ * - `app` (a region's tenant app) reads its region's routes and credentials and nothing else.
+ */
+export const ROLE_PERMISSIONS: Record<Role, ReadonlySet<Permission>> = {
+  viewer: new Set(['fleet:read']),
+  onboarder: new Set(['fleet:read', 'tenant:create']),
+  operator: new Set([
+    'fleet:read',
+    'tenant:create',
+    'tenant:write',
+    'tenant:delete',
+    'server:write',
+    'release:publish',
+    'rollout:write',
+    'operation:write',
+    'secret:read',
+  ]),
+  auditor: new Set(['fleet:read', 'audit:read', 'secret:read']),
+  admin: new Set(PERMISSIONS.filter((permission) => permission !== 'route:read')),
+  app: new Set(['route:read']),
+};
+
+/** @throws FleetError 403 `forbidden`, naming the roles that may. */
+export function requirePermission(caller: Caller, permission: Permission): void {
+  if (ROLE_PERMISSIONS[caller.role].has(permission)) return;
+  const roles = rolesWith(permission);
+  throw new FleetError({
+    code: 'forbidden',
+    status: 403,
+    message: `role ${caller.role} does not have the permission ${permission}`,
+    fix: `use a key with the role ${roles.join(' or ')}`,
+  });
+}
+
+function rolesWith(permission: Permission): string[] {
+  return Object.entries(ROLE_PERMISSIONS)
+    .filter(([, permissions]) => permissions.has(permission))
+    .map(([role]) => role);
+}
