@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict';
+import type { Tenant } from '../../contract/tenant.ts';
+import { sqlState } from '../../platform/errors.ts';
+import { parseAddress, withClient, type PgAddress } from '../../platform/pg.ts';
+import { clusters } from '../support/clusters.ts';
+import { eachAtOnce } from '../support/concurrency.ts';
+import { startFleet, type Fleet } from '../support/fleet.ts';
+
+const TENANTS = 6;
+
+/** insufficient_privilege (no CONNECT), or no such role (another server), or a wrong password there. */
+const REFUSALS = new Set(['42501', '28000', '28P01', '3D000']);
+
+describe("a tenant's login", function () {
+  this.timeout(120_000);
+  let fleet: Fleet;
+  const own: { tenant: Tenant; address: PgAddress }[] = [];
+
+  before(async () => {
+    fleet = await startFleet();
+    const tenants = await eachAtOnce(
+      Array.from({ length: TENANTS }, (_, index) => index),
+      4,
+      (index) => fleet.createTenant(`login-${index}`, index % 2 === 0 ? 'eu' : 'us'),
+    );
+    for (const tenant of tenants) own.push({ tenant, address: await loginOf(tenant) });
+  });
+  after(() => fleet.stop());
+
+  /** The credential as the tenant app gets it. */
+  async function loginOf(tenant: Tenant): Promise<PgAddress> {
+    const { deps } = fleet.controlPlane;
+    const { rows } = await fleet.registry.query<{ id: string }>('SELECT id FROM databases WHERE name = $1', [
+      tenant.database,
+    ]);
+    const credential = await deps.secrets.current(fleet.registry, `database:${rows[0]?.id}`);
+    assert.ok(credential !== undefined);
+    const cluster = tenant.region === 'eu' ? clusters().eu : clusters().us;
+    return {
+      ...cluster.superuser,
+      database: tenant.database ?? '',
+      user: credential.login,
+      password: credential.password,
+    };
+  }
+
+  const connect = (address: PgAddress) =>
+    withClient(address, { applicationName: 'test' }, (client) =>
+      client.query('SELECT count(*) FROM projects'),
+    );
+
+  it('opens its own database', async () => {
+    for (const { address } of own) await connect(address);
+  });
+
+  it("opens no other tenant's database, no template, and not the registry: 0 of N × N", async () => {
+    const registry = parseAddress(fleet.controlPlane.deps.registry.url);
+    let tried = 0;
+    for (const { tenant, address } of own) {
+      const foreign = [
+        ...own
+          .filter((other) => other.tenant !== tenant)
+          .map((other) => ({ ...address, port: other.address.port, database: other.address.database })),
+        { ...address, database: 'template1' },
+        { ...address, database: 'postgres' },
+        { ...address, port: registry.port, database: registry.database },
+      ];
+      for (const target of foreign) {
+        tried += 1;
+        await assert.rejects(
+          withClient(target, { applicationName: 'test' }, (client) => client.query('SELECT 1')),
+          (error) => REFUSALS.has(sqlState(error) ?? ''),
+          `${tenant.slug} opened ${target.database}`,
+        );
+      }
+    }
+    assert.equal(tried, TENANTS * (TENANTS - 1 + 3));
+  });
+
+  it('has no right beyond its own schema', async () => {
+    const [first] = own;
+    assert.ok(first !== undefined);
+    const forbidden = [
+      'CREATE TABLE mine (id int)',
+      'CREATE SCHEMA mine',
+      'CREATE DATABASE mine',
+      'CREATE ROLE mine',
+      `SET ROLE ${first.tenant.database}_owner`,
+      'SET ROLE fleet_admin',
+      'SET SESSION AUTHORIZATION fleet_admin',
+      "SELECT pg_read_file('/etc/passwd')",
+      "COPY (SELECT 1) TO PROGRAM 'true'",
+      'ALTER TABLE projects ADD COLUMN x int',
+      'DROP TABLE tasks',
+      'UPDATE fleet.identity SET tenant_id = gen_random_uuid()',
+      'DELETE FROM fleet.migrations',
+      'DELETE FROM pgmigrations',
+      'CREATE EXTENSION dblink',
+      'SELECT rolpassword FROM pg_authid',
+      'ALTER DATABASE postgres SET work_mem = 1',
+    ];
+    for (const sql of forbidden) {
+      await assert.rejects(
+        withClient(first.address, { applicationName: 'test' }, (client) => client.query(sql)),
+        (error) => sqlState(error)?.startsWith('42') === true,
+        `allowed: ${sql}`,
+      );
+    }
+  });
+});
