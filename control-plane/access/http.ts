@@ -12,8 +12,8 @@ import { createKey } from './keys.ts';
 import { findKey, insertPrincipal, listKeys, revokeKey } from './store.ts';
 
 export interface AccessRoutesDeps {
-  /** Names of all regions: a key bound to a misspelt one would be a puzzle for its user. */
-  regionNames: (db: Queryable) => Promise<string[]>;
+  /** The region of that name, or undefined: a key bound to a misspelt one would be a puzzle for its user. */
+  findRegion: (db: Queryable, name: string) => Promise<unknown>;
 }
 
 const KeyId = z.object({ id: z.uuid() });
@@ -64,7 +64,7 @@ export function accessRoutes(deps: AccessRoutesDeps): SliceRoutes {
 async function create(call: Call<unknown, unknown, CreateKey>, deps: AccessRoutesDeps): Promise<Answer> {
   const { body, caller, tx } = call;
   requireWithin(caller, body.regions);
-  requireKnown(await deps.regionNames(tx), body.regions);
+  for (const region of body.regions) await requireKnown(deps, tx, region);
   const { name, role, regions } = body;
   const kind = role === 'app' ? 'app' : 'user';
   if ((await insertPrincipal(tx, { id: randomUUID(), name, kind })) === undefined) throw nameTaken(name);
@@ -132,13 +132,12 @@ function requireWithin(caller: Caller, regions: string[]): void {
   if (foreign !== undefined) requireRegion(caller, foreign);
 }
 
-function requireKnown(known: string[], regions: string[]): void {
-  const unknown = regions.find((region) => !known.includes(region));
-  if (unknown === undefined) return;
+async function requireKnown(deps: AccessRoutesDeps, db: Queryable, region: string): Promise<void> {
+  if ((await deps.findRegion(db, region)) !== undefined) return;
   throw new FleetError({
     code: 'region_not_found',
     status: 404,
-    message: `there is no region ${unknown}`,
+    message: `there is no region ${region}`,
     fix: 'fleet region list',
   });
 }

@@ -75,7 +75,8 @@ export function canonicalJson(value: unknown): string {
       .map(([key, item]) => `${JSON.stringify(key)}:${canonicalJson(item)}`);
     return `{${members.join(',')}}`;
   }
-  return JSON.stringify(value);
+  // As JSON does inside arrays; members without a value are left out above.
+  return JSON.stringify(value ?? null);
 }
 
 /** Finds the first entry that breaks the chain; `expected` is the hash the previous page ended with. */

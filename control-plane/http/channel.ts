@@ -40,3 +40,30 @@ export function sharedChannel(registry: Pick<Registry, 'listen'>, name: string):
     },
   };
 }
+
+/**
+ * Makes a trigger for `work` that never runs twice at once: called during a run, it runs once more after it.
+ * `onError` ends it: afterwards the trigger does nothing.
+ */
+export function coalesced(work: () => Promise<void>, onError: (error: unknown) => void): () => void {
+  let state: 'idle' | 'running' | 'again' | 'failed' = 'idle';
+  const run = async (): Promise<void> => {
+    do {
+      state = 'running';
+      await work();
+    } while (wantsAgain());
+    state = 'idle';
+  };
+  const wantsAgain = (): boolean => state === 'again';
+  return () => {
+    if (state === 'failed') return;
+    if (state !== 'idle') {
+      state = 'again';
+      return;
+    }
+    run().catch((error: unknown) => {
+      state = 'failed';
+      onError(error);
+    });
+  };
+}

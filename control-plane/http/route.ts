@@ -51,7 +51,10 @@ export interface Answer {
   version?: number;
 }
 
-/** A server-sent event stream: not in a transaction, ends with the client. */
+/**
+ * A server-sent event stream: not in a transaction, ends with the client. Where a GET route has the same path,
+ * requests that accept `text/event-stream` come here.
+ */
 export interface StreamRoute<P = unknown, Q = unknown> {
   path: string;
   id: string;
@@ -61,14 +64,16 @@ export interface StreamRoute<P = unknown, Q = unknown> {
   params?: z.ZodType<P>;
   query?: z.ZodType<Q>;
   /** May throw a FleetError before the first byte; afterwards owns the response until it is closed. */
-  stream: (call: {
-    params: P;
-    query: Q;
-    caller: Caller;
-    requestId: string;
-    request: Request;
-    response: Response;
-  }) => Promise<void>;
+  stream: (call: StreamCall<P, Q>) => Promise<void>;
+}
+
+export interface StreamCall<P, Q> {
+  params: P;
+  query: Q;
+  caller: Caller;
+  requestId: string;
+  request: Request;
+  response: Response;
 }
 
 /** Types one route; the schemas decide what the handler receives. */

@@ -1,0 +1,72 @@
+import { z } from 'zod';
+import { AuditEntry, AuditVerification } from '../../contract/audit.ts';
+import { PageQuery, pageOf } from '../../contract/page.ts';
+import { visibleRegions } from '../access/caller.ts';
+import { decodeCursor, encodeCursor } from '../http/cursor.ts';
+import { route, type Answer, type Call, type SliceRoutes } from '../http/route.ts';
+import type { Registry } from '../registry/registry.ts';
+import type { ChainedEntry } from './audit.ts';
+import { listEntries } from './store.ts';
+import { verifyChain } from './verify.ts';
+
+const AuditFilter = z.object({
+  ...PageQuery.shape,
+  resource: z.string().max(300).optional(),
+  actor: z.string().max(100).optional(),
+  action: z.string().max(100).optional(),
+});
+type AuditFilter = z.infer<typeof AuditFilter>;
+
+const Position = z.object({ seq: z.int().positive() });
+
+export function auditRoutes(deps: { registry: Registry }): SliceRoutes {
+  return {
+    routes: [
+      route({
+        method: 'get',
+        path: '/api/v1/audit',
+        id: 'listAudit',
+        summary: 'List what was done, newest first',
+        tag: 'audit',
+        permission: 'audit:read',
+        query: AuditFilter,
+        status: 200,
+        response: pageOf(AuditEntry),
+        handle: list,
+      }),
+      route({
+        method: 'get',
+        path: '/api/v1/audit/verify',
+        id: 'verifyAudit',
+        summary: 'Check the whole hash chain and name the first entry that breaks it',
+        tag: 'audit',
+        permission: 'audit:read',
+        status: 200,
+        response: AuditVerification,
+        handle: async () => ({ body: await verifyChain(deps.registry) }),
+      }),
+    ],
+  };
+}
+
+async function list(call: Call<unknown, AuditFilter, unknown>): Promise<Answer> {
+  const { limit, cursor, ...filter } = call.query;
+  const entries = await listEntries(call.tx, {
+    ...filter,
+    regions: visibleRegions(call.caller),
+    before: decodeCursor(cursor, Position)?.seq,
+    limit: limit + 1,
+  });
+  const shown = entries.slice(0, limit);
+  const last = shown.at(-1);
+  return {
+    body: {
+      items: shown.map(toAuditEntry),
+      nextCursor: entries.length > limit && last !== undefined ? encodeCursor({ seq: last.seq }) : null,
+    },
+  };
+}
+
+function toAuditEntry({ prevHash: _prevHash, ...entry }: ChainedEntry): AuditEntry {
+  return entry;
+}

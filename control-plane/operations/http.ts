@@ -1,0 +1,155 @@
+import { z } from 'zod';
+import { Operation, OperationFilter } from '../../contract/operation.ts';
+import { PageQuery, pageOf } from '../../contract/page.ts';
+import type { Queryable } from '../../platform/pg.ts';
+import { requireRegion, visibleRegions, type Caller } from '../access/caller.ts';
+import { coalesced, sharedChannel, type Channel } from '../http/channel.ts';
+import { CreatedCursor, decodeCursor, pageByCreation } from '../http/cursor.ts';
+import {
+  accepted,
+  route,
+  streamRoute,
+  type Answer,
+  type Call,
+  type SliceRoutes,
+  type StreamCall,
+} from '../http/route.ts';
+import { openEventStream } from '../http/sse.ts';
+import type { Registry } from '../registry/registry.ts';
+import type { BoundOperation } from './definition.ts';
+import { cancelOperation, operationNotFound, retryOperation } from './operation.ts';
+import { getOperation, listOperations } from './store.ts';
+
+export interface OperationRoutesDeps {
+  registry: Registry;
+  operations: ReadonlyMap<string, BoundOperation>;
+}
+
+const OperationId = z.object({ id: z.uuid() });
+type OperationId = z.infer<typeof OperationId>;
+const OperationQuery = z.object({ ...PageQuery.shape, ...OperationFilter.shape });
+type OperationQuery = z.infer<typeof OperationQuery>;
+
+/** What the routes have in common. */
+const common = { tag: 'operations', params: OperationId } as const;
+
+export function operationRoutes(deps: OperationRoutesDeps): SliceRoutes {
+  const channel = sharedChannel(deps.registry, 'fleet_operations');
+  return {
+    routes: [
+      route({
+        method: 'get',
+        path: '/api/v1/operations',
+        id: 'listOperations',
+        summary: 'List operations, newest first',
+        tag: 'operations',
+        permission: 'fleet:read',
+        query: OperationQuery,
+        status: 200,
+        response: pageOf(Operation),
+        handle: list,
+      }),
+      route({
+        ...common,
+        method: 'get',
+        path: '/api/v1/operations/{id}',
+        id: 'getOperation',
+        summary: 'Show an operation and its steps',
+        permission: 'fleet:read',
+        status: 200,
+        response: Operation,
+        handle: async ({ tx, params, caller }) => ({ body: await find(tx, params.id, caller) }),
+      }),
+      route({
+        ...common,
+        method: 'post',
+        path: '/api/v1/operations/{id}/retry',
+        id: 'retryOperation',
+        summary: 'Queue a failed or cancelled operation again',
+        permission: 'operation:write',
+        status: 202,
+        response: Operation,
+        handle: (call) => change(call, deps, retryOperation),
+      }),
+      route({
+        ...common,
+        method: 'post',
+        path: '/api/v1/operations/{id}/cancel',
+        id: 'cancelOperation',
+        summary: 'Stop an operation at its next step and undo what it did',
+        permission: 'operation:write',
+        status: 202,
+        response: Operation,
+        handle: (call) => change(call, deps, cancelOperation),
+      }),
+    ],
+    streams: [
+      streamRoute({
+        ...common,
+        path: '/api/v1/operations/{id}/events',
+        id: 'watchOperation',
+        summary: 'Follow an operation: `operation` at each change, `end` when it is over',
+        permission: 'fleet:read',
+        stream: (call) => watch(call, deps.registry, channel),
+      }),
+    ],
+  };
+}
+
+async function list(call: Call<unknown, OperationQuery, unknown>): Promise<Answer> {
+  const { limit, cursor, ...filter } = call.query;
+  const operations = await listOperations(call.tx, {
+    ...filter,
+    regions: visibleRegions(call.caller),
+    limit: limit + 1,
+    cursor: decodeCursor(cursor, CreatedCursor),
+  });
+  return { body: pageByCreation(operations, limit) };
+}
+
+/** @throws FleetError 404 `operation_not_found`, 403 `region_forbidden` */
+async function find(db: Queryable, id: string, caller: Caller): Promise<Operation> {
+  const operation = await getOperation(db, id);
+  if (operation === undefined) throw operationNotFound(id);
+  requireRegion(caller, operation.region);
+  return operation;
+}
+
+async function change(
+  call: Call<OperationId, unknown, unknown>,
+  deps: OperationRoutesDeps,
+  verb: typeof retryOperation,
+): Promise<Answer> {
+  const { tx, params, caller, requestId } = call;
+  await find(tx, params.id, caller);
+  await verb(tx, params.id, caller, requestId, deps.operations);
+  return accepted(params.id, await find(tx, params.id, caller));
+}
+
+async function watch(call: StreamCall<OperationId, unknown>, db: Queryable, channel: Channel): Promise<void> {
+  const { id } = call.params;
+  await find(db, id, call.caller);
+  // The first notification may come before there is a stream to tell it to.
+  let refresh = (): void => undefined;
+  const leave = await channel.subscribe((payload) => {
+    if (payload === id || payload === '') refresh();
+  });
+  const events = openEventStream(call.request, call.response);
+  events.onClose(leave);
+  let shown = '';
+  refresh = coalesced(
+    async () => {
+      const operation = await find(db, id, call.caller);
+      const text = JSON.stringify(operation);
+      if (text !== shown) events.send('operation', operation);
+      shown = text;
+      if (operation.finishedAt === null) return;
+      events.send('end', { id, state: operation.state });
+      events.close();
+    },
+    // The client connects again and gets the reason as a proper answer.
+    () => events.close(),
+  );
+  refresh();
+  await events.closed;
+}
