@@ -1,0 +1,176 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, renameSync, statSync } from 'node:fs';
+import { once } from 'node:events';
+import { dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { z } from 'zod';
+import { FleetError } from '../../platform/errors.ts';
+import { projectRoot } from '../../platform/project.ts';
+
+/** A program of the fleet and how it is started. It says `{"ready":true,"url":…}` on stdout when it serves. */
+export interface Program {
+  name: string;
+  /** Its folder: `control-plane` or `tenant-app`. */
+  folder: string;
+  env: Record<string, string>;
+  logFile: string;
+}
+
+/** A program that is kept running until it is stopped. */
+export interface Child {
+  url: string;
+  pid(): number | undefined;
+  stop(): Promise<void>;
+}
+
+export interface Watcher {
+  say(line: string): void;
+  /** After a restart, when the program serves again. */
+  restarted(): void;
+}
+
+const Ready = z.object({ ready: z.literal(true), url: z.url() });
+
+/** The control plane migrates its registry and may make region servers (2–4 s each) before it is ready. */
+const READY_TIMEOUT_MS = 60_000;
+/** Programs end requests and steps in hand within 10 s of SIGTERM; after that they are stuck. */
+const STOP_TIMEOUT_MS = 15_000;
+/** The first restart is at once for the eye; a program that cannot run must not burn a core. */
+const BACKOFF_MS = { first: 250, most: 30_000 };
+/** A program that ran this long was well: its next death counts as the first. */
+const WELL_AFTER_MS = 60_000;
+const LOG_BYTES_MAX = 10_000_000;
+const LINES_SHOWN = 5;
+
+/** Starts the program and waits until it serves. Later deaths restart it. @throws FleetError `program_failed` */
+export async function startChild(program: Program, watcher: Watcher): Promise<Child> {
+  let stopping = false;
+  let failures = 0;
+  let timer: NodeJS.Timeout | undefined;
+  let current = launch(program);
+  const url = await current.ready;
+  watchOver();
+
+  function watchOver(): void {
+    const started = Date.now();
+    current.process.once('exit', (code, signal) => {
+      if (stopping) return;
+      failures = Date.now() - started > WELL_AFTER_MS ? 1 : failures + 1;
+      const wait = Math.min(BACKOFF_MS.first * 2 ** (failures - 1), BACKOFF_MS.most);
+      watcher.say(`${program.name} ended (${signal ?? code}); starting it again in ${wait} ms`);
+      timer = setTimeout(restart, wait);
+    });
+  }
+  function restart(): void {
+    current = launch(program);
+    watchOver();
+    current.ready.then(
+      () => watcher.restarted(),
+      (error: unknown) => watcher.say(error instanceof Error ? error.message : String(error)),
+    );
+  }
+  return {
+    url,
+    pid: () => current.process.pid,
+    stop: async () => {
+      stopping = true;
+      clearTimeout(timer);
+      await end(current.process);
+    },
+  };
+}
+
+interface Launch {
+  process: ChildProcess;
+  ready: Promise<string>;
+}
+
+function launch(program: Program): Launch {
+  const log = openLog(program.logFile);
+  const offset = statSync(program.logFile).size;
+  const dist = join(projectRoot(), 'dist');
+  const guard = join(dist, 'scripts', 'launcher', 'die-with-parent.js');
+  const child = spawn(
+    process.execPath,
+    ['--enable-source-maps', '--import', guard, join(dist, program.folder, 'main.js')],
+    {
+      // A group of its own: Ctrl-C in the terminal reaches the launcher only, which stops things in order.
+      detached: true,
+      stdio: ['ignore', 'pipe', log, 'ipc'],
+      env: { ...process.env, ...program.env },
+    },
+  );
+  closeSync(log);
+  return { process: child, ready: waitUntilReady(program, child, offset) };
+}
+
+async function waitUntilReady(program: Program, child: ChildProcess, logOffset: number): Promise<string> {
+  const waiting = new AbortController();
+  const options = { signal: waiting.signal };
+  try {
+    return await Promise.race([
+      readyLine(child),
+      once(child, 'exit', options).then(([code, signal]) => {
+        throw programFailed(program, `ended (${signal ?? code}) before it was ready`, logOffset);
+      }),
+      timeout(READY_TIMEOUT_MS, waiting.signal).then(async () => {
+        await end(child);
+        throw programFailed(program, `was not ready after ${READY_TIMEOUT_MS / 1000} s`, logOffset);
+      }),
+    ]);
+  } finally {
+    waiting.abort();
+  }
+}
+
+function readyLine(child: ChildProcess): Promise<string> {
+  return new Promise((resolve) => {
+    if (child.stdout === null) return;
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      const message = Ready.safeParse(parseJson(line));
+      if (message.success) resolve(message.data.url);
+    });
+  });
+}
+
+function parseJson(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    return undefined;
+  }
+}
+
+async function timeout(ms: number, signal: AbortSignal): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    signal.addEventListener('abort', () => clearTimeout(timer));
+  });
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const gone = once(child, 'exit');
+  child.kill('SIGTERM');
+  const timer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS);
+  await gone;
+  clearTimeout(timer);
+}
+
+function openLog(file: string): number {
+  mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+  if (existsSync(file) && statSync(file).size > LOG_BYTES_MAX) renameSync(file, `${file}.1`);
+  return openSync(file, 'a', 0o600);
+}
+
+function programFailed(program: Program, what: string, logOffset: number): FleetError {
+  const lines = readFileSync(program.logFile).subarray(logOffset).toString('utf8').trim().split('\n');
+  return new FleetError({
+    code: 'program_failed',
+    status: 500,
+    message: [`${program.name} ${what}`, ...lines.slice(-LINES_SHOWN).map((line) => `    ${line}`)].join(
+      '\n',
+    ),
+    fix: `read ${program.logFile}`,
+  });
+}

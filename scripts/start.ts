@@ -1,0 +1,68 @@
+import { loadConfig, dataFiles, type Config } from '../platform/config.ts';
+import { FleetError } from '../platform/errors.ts';
+import { redactText } from '../platform/logging.ts';
+import { adminClient } from './launcher/api.ts';
+import { makeDemoFleet, publishFirstRelease } from './launcher/first-fleet.ts';
+import { launchFleet, type Fleet } from './launcher/launch.ts';
+import { summary } from './launcher/summary.ts';
+
+/** `npm start`: boots a whole fleet on this machine and keeps it running until Ctrl-C. */
+const stopping = new AbortController();
+
+/** Said when a stop is asked for while the fleet is still booting. */
+class StopRequested extends Error {}
+
+function say(line: string): void {
+  process.stderr.write(`flotilla: ${redactText(line)}\n`);
+}
+
+function onSignal(): void {
+  if (stopping.signal.aborted) {
+    say('stopping already; databases are being closed');
+    return;
+  }
+  say('stopping');
+  stopping.abort(new StopRequested('stopped'));
+}
+
+async function main(): Promise<void> {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
+  const started = performance.now();
+  const config = loadConfig(process.env);
+  const fleet = await launchFleet({ config, say, signal: stopping.signal });
+  try {
+    await fillFleet(fleet, config);
+    fleet.announce();
+    process.stdout.write(`${summary(fleet, config, (performance.now() - started) / 1000)}\n`);
+    await untilStopped();
+  } finally {
+    await fleet.stop();
+    say('stopped; the data is kept');
+  }
+}
+
+async function fillFleet(fleet: Fleet, config: Config): Promise<void> {
+  const client = adminClient(fleet.url, dataFiles(config.dataDir).adminToken, stopping.signal);
+  await publishFirstRelease(client);
+  if (!config.demo) return;
+  say('making sure of the demo tenants (FLEET_DEMO=off leaves them out)');
+  await makeDemoFleet(client, config.dataDir, config.regions);
+}
+
+async function untilStopped(): Promise<void> {
+  if (stopping.signal.aborted) return;
+  await new Promise((resolve) => stopping.signal.addEventListener('abort', resolve, { once: true }));
+}
+
+function explain(error: unknown): string {
+  if (!(error instanceof FleetError))
+    return error instanceof Error ? (error.stack ?? error.message) : String(error);
+  const details = (error.errors ?? []).map((item) => `\n  ${item.path}: ${item.message}`).join('');
+  return `${error.message}${details}${error.fix === undefined ? '' : `\n  fix: ${error.fix}`}`;
+}
+
+main().catch((error: unknown) => {
+  if (stopping.signal.aborted) return;
+  say(explain(error));
+  process.exitCode = 1;
+});
