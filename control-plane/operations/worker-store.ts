@@ -22,13 +22,18 @@ export async function removeWorker(db: Queryable, id: string): Promise<void> {
   await db.query('DELETE FROM workers WHERE id = $1', [id]);
 }
 
-/** Removes the rows of workers whose advisory lock is free; answers the names under which they held jobs. */
+/**
+ * Removes the rows of workers whose advisory lock is free, and frees their leases; answers the names under
+ * which they held jobs. A worker wrongly taken for dead is fenced by its next write.
+ */
 export async function forgetDeadWorkers(
   db: Queryable,
   self: string,
 ): Promise<{ workers: number; queueIds: string[] }> {
   const { rows } = await db.query<{ queue_ids: string[] }>(
-    'DELETE FROM workers WHERE id <> $1 AND NOT worker_is_alive(id) RETURNING queue_ids',
+    `WITH dead AS (DELETE FROM workers WHERE id <> $1 AND NOT worker_is_alive(id) RETURNING id, queue_ids),
+     freed AS (UPDATE leases SET holder = NULL, expires_at = NULL FROM dead WHERE holder = dead.id)
+     SELECT queue_ids FROM dead`,
     [self],
   );
   return { workers: rows.length, queueIds: rows.flatMap((row) => row.queue_ids) };

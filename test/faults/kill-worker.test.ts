@@ -127,8 +127,8 @@ describe(`a worker killed at ${KILLS} random instants`, function () {
   /** Kills the worker that owns something (or any), waits until all that it owned has another owner or ended. */
   async function killOwner(withinMs: number): Promise<void> {
     await wait(random() * withinMs);
-    const { rows } = await fleet.registry.query<{ id: string; pid: number; resources: string[] }>(
-      `SELECT w.id, w.pid, array_remove(array_agg(l.resource), NULL) AS resources
+    const { rows } = await fleet.registry.query<{ pid: number; held: string[] }>(
+      `SELECT w.pid, array_remove(array_agg(l.resource || '@' || l.epoch), NULL) AS held
          FROM workers w LEFT JOIN leases l ON l.holder = w.id GROUP BY w.id ORDER BY count(l.resource) DESC`,
     );
     const living = rows.filter((row) => workers.some((worker) => worker.process.pid === row.pid));
