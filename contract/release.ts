@@ -10,6 +10,9 @@ export const RenderedMigration = z.strictObject({
   file: z.string().max(500),
   upSql: z.string().max(5_000_000),
   downSql: z.string().max(5_000_000).nullable(),
+  /** Lines of `file` on which the two begin, so that errors name the file's own lines. */
+  upLine: z.number().int().min(1).optional(),
+  downLine: z.number().int().min(1).optional(),
   phase: Phase.default('expand'),
   transactional: z.boolean().default(true),
   lockTimeoutMs: z.number().int().min(1).max(600_000).nullable().default(null),

@@ -1,0 +1,125 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { FleetError, sqlState } from '../../platform/errors.ts';
+import type { PgAddress, PgClient } from '../../platform/pg.ts';
+import {
+  createBookkeeping,
+  endOlderSessionsSql,
+  lockAndRead,
+  recordSql,
+  type DatabaseState,
+} from './bookkeeping.ts';
+import { migrationFailure } from './failure.ts';
+import { missingMigrations, type Migration } from './release.ts';
+import { withMigrationSession } from './session.ts';
+import { applyStepwise } from './stepwise.ts';
+import { openingSql, runAsOwner } from './transaction.ts';
+
+export interface ApplyRequest {
+  /** Role that owns the tenant's objects; the migrations run as it. */
+  ownerRole: string;
+  /** The complete list up to the wanted head. */
+  migrations: Migration[];
+  /** Name of the release, for the record. */
+  release: string;
+  /** `fleet:<rollout or operation id>:<epoch>`. */
+  applicationName: string;
+  /** Ends the sessions of smaller epochs of the same id first. */
+  endOlderSessions?: boolean | undefined;
+  /** Cuts the connection when it fires; the outcome of what was under way is then unknown. */
+  signal?: AbortSignal | undefined;
+}
+
+export interface ApplyResult {
+  /** Names of the migrations applied now. */
+  applied: string[];
+  /** Name of the last migration that the database has; null for none. */
+  schemaVersion: string | null;
+  durationMs: number;
+}
+
+/**
+ * Brings one database to the head of `request.migrations`. Each migration is applied once, whole, and
+ * recorded with it; interrupted anywhere, the next call finds in the database where to go on.
+ * @throws FleetError `migration_failed` (retryable for lock waits), `migration_edited`,
+ *   `migration_out_of_order`, `migration_unknown` (retryable: connection lost in the middle),
+ *   `migration_locked` (retryable: another session migrates); errors of connecting as the driver gives them.
+ */
+export async function applyMigrations(address: PgAddress, request: ApplyRequest): Promise<ApplyResult> {
+  const started = performance.now();
+  return withMigrationSession(address, request, async (client) => {
+    const state = await takeLock(client, request);
+    const missing = missingMigrations(state.applied, request.migrations);
+    for (const migration of missing) {
+      request.signal?.throwIfAborted();
+      if (migration.transactional) await applyInTransaction(client, migration, request);
+      else await applyStepwise(client, migration, request, state.progress.get(migration.name) ?? 0);
+    }
+    return {
+      applied: missing.map(({ name }) => name),
+      schemaVersion: (missing.at(-1) ?? state.applied.at(-1))?.name ?? null,
+      durationMs: Math.round(performance.now() - started),
+    };
+  });
+}
+
+/** A held lock mostly belongs to a session that is just leaving; 20 × 100 ms outlasts it. */
+const LOCK_TRIES = 20;
+const LOCK_PAUSE_MS = 100;
+
+const UNDEFINED_TABLE = '42P01';
+
+/**
+ * Takes the migration lock and reads the state under it. Asks instead of waiting in the server: a session
+ * that waits for the lock in a transaction deadlocks with the holder's CREATE INDEX CONCURRENTLY.
+ */
+async function takeLock(client: PgClient, request: ApplyRequest): Promise<DatabaseState> {
+  const before = request.endOlderSessions === true ? endOlderSessionsSql(request.applicationName) : '';
+  for (let attempt = 1; attempt <= LOCK_TRIES; attempt += 1) {
+    if (attempt > 1) await delay(LOCK_PAUSE_MS);
+    request.signal?.throwIfAborted();
+    const state = await tryLock(client, request.ownerRole, before);
+    if (state.locked) return state;
+  }
+  throw new FleetError({
+    code: 'migration_locked',
+    status: 409,
+    message: 'another session is migrating this database',
+    retryable: true,
+    fix: 'wait for it to end; `pg_locks` of the database shows which session holds the advisory lock',
+  });
+}
+
+async function tryLock(client: PgClient, ownerRole: string, before: string): Promise<DatabaseState> {
+  try {
+    return await lockAndRead(client, ownerRole, before);
+  } catch (error) {
+    if (sqlState(error) !== UNDEFINED_TABLE) throw error;
+  }
+  // First contact: the tables are missing. The lock outlives the failed transaction if we got it.
+  await client.query('ROLLBACK');
+  const { rows } = await client.query<{ locked: boolean }>(
+    'SELECT count(*) > 0 AS locked FROM pg_locks WHERE locktype = $1 AND pid = pg_backend_pid()',
+    ['advisory'],
+  );
+  if (rows[0]?.locked !== true) return { locked: false, applied: [], progress: new Map() };
+  await createBookkeeping(client, ownerRole);
+  return lockAndRead(client, ownerRole);
+}
+
+/** Role, settings, the migration's SQL, both records and COMMIT in one message: one round trip. */
+async function applyInTransaction(
+  client: PgClient,
+  migration: Migration,
+  request: ApplyRequest,
+): Promise<void> {
+  const opening = openingSql(migration, request.ownerRole);
+  const record = recordSql(migration, request.release, request.ownerRole, ELAPSED_MS);
+  try {
+    await runAsOwner(client, { opening, sql: migration.upSql, record }, request.signal);
+  } catch (error) {
+    throw await migrationFailure(error, migration, client, opening.length);
+  }
+}
+
+/** Since the transaction began. */
+const ELAPSED_MS = '(extract(epoch FROM clock_timestamp() - now()) * 1000)::int';

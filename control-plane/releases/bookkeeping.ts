@@ -1,0 +1,143 @@
+import type { PgClient, Queryable } from '../../platform/pg.ts';
+import { quoteIdent, quoteLiteral } from '../../platform/pg.ts';
+import type { Applied, Migration } from './release.ts';
+
+/**
+ * What a tenant's database knows about its migrations. The truth of what is applied is node-pg-migrate's own
+ * `public.pgmigrations`, owned by the tenant's owner role; schema `fleet`, owned by the server's admin,
+ * adds what that table cannot hold.
+ */
+export interface DatabaseState {
+  /** Whether this session holds the migration lock now. */
+  locked: boolean;
+  applied: Applied[];
+  /** Statements done of a non-transactional migration that was interrupted, by its name. */
+  progress: Map<string, number>;
+}
+
+/** node-pg-migrate's own advisory lock (per database): its runner and ours exclude each other. */
+export const MIGRATION_LOCK = '7241865325823964';
+
+/** Exactly the table that node-pg-migrate 9 makes. */
+const PGMIGRATIONS_SQL =
+  'CREATE TABLE IF NOT EXISTS public.pgmigrations ' +
+  '(id SERIAL PRIMARY KEY, name varchar(255) NOT NULL, run_on timestamp NOT NULL)';
+
+// CREATE SCHEMA IF NOT EXISTS demands the right to create even where the schema exists, hence the question.
+const FLEET_SCHEMA_SQL = `
+DO $$ BEGIN IF to_regnamespace('fleet') IS NULL THEN CREATE SCHEMA fleet; END IF; END $$;
+CREATE TABLE IF NOT EXISTS fleet.identity (
+  tenant_id uuid NOT NULL, database_id uuid NOT NULL,
+  one_row boolean PRIMARY KEY DEFAULT true CHECK (one_row));
+CREATE TABLE IF NOT EXISTS fleet.migrations (
+  name text PRIMARY KEY, checksum text NOT NULL, release text NOT NULL,
+  applied_at timestamptz NOT NULL DEFAULT now(), duration_ms integer NOT NULL, application_name text NOT NULL);
+CREATE TABLE IF NOT EXISTS fleet.progress (
+  migration text PRIMARY KEY, statements_done integer NOT NULL, updated_at timestamptz NOT NULL DEFAULT now());`;
+
+/** Makes the tables where they are missing. The caller holds the migration lock. */
+export async function createBookkeeping(client: Queryable, ownerRole: string): Promise<void> {
+  await client.query(
+    `BEGIN; ${FLEET_SCHEMA_SQL} SET LOCAL ROLE ${quoteIdent(ownerRole)}; ${PGMIGRATIONS_SQL}; COMMIT`,
+  );
+}
+
+/**
+ * Takes the migration lock if it is free, and reads what is applied: one round trip. `before` is SQL to run
+ * ahead of that in the same trip. @throws SQLSTATE 42P01 where the tables are missing.
+ */
+export async function lockAndRead(client: PgClient, ownerRole: string, before = ''): Promise<DatabaseState> {
+  const results = await runScript(
+    client,
+    `${before}SELECT pg_try_advisory_lock(${MIGRATION_LOCK}) AS locked; ${readSql(ownerRole)}`,
+  );
+  const [lock, ...rest] = results.slice(-4);
+  return { locked: lock?.rows[0]?.locked === true, ...toState(rest) };
+}
+
+/** Reads what is applied, without the lock. @throws SQLSTATE 42P01 where the tables are missing. */
+export async function readState(client: PgClient, ownerRole: string): Promise<DatabaseState> {
+  return { locked: false, ...toState(await runScript(client, readSql(ownerRole))) };
+}
+
+/** By id, the order of insertion: run_on is local time of whoever ran it, and may go backwards. */
+function readSql(ownerRole: string): string {
+  return `BEGIN; SET LOCAL ROLE ${quoteIdent(ownerRole)};
+    SELECT name FROM public.pgmigrations ORDER BY id;
+    RESET ROLE;
+    SELECT name, checksum FROM fleet.migrations;
+    SELECT migration, statements_done FROM fleet.progress;
+    COMMIT`;
+}
+
+interface ScriptResult {
+  command: string;
+  rows: Record<string, unknown>[];
+}
+
+/** Runs several statements in one message; returns the results of its SELECTs. */
+async function runScript(client: PgClient, sql: string): Promise<ScriptResult[]> {
+  // The driver answers a script with an array, which its types do not say.
+  const results: unknown = await client.query(sql);
+  return (results as ScriptResult[]).filter(({ command }) => command === 'SELECT');
+}
+
+function toState([names, checksums, progress]: ScriptResult[]): Omit<DatabaseState, 'locked'> {
+  const checksumOf = new Map(checksums?.rows.map((row) => [row.name, String(row.checksum)]));
+  return {
+    applied: (names?.rows ?? []).map(({ name }) => ({
+      name: String(name),
+      checksum: checksumOf.get(name) ?? null,
+    })),
+    progress: new Map(progress?.rows.map((row) => [String(row.migration), Number(row.statements_done)])),
+  };
+}
+
+/**
+ * SQL that records a migration as applied: the row that node-pg-migrate would write, as the owner, and ours
+ * beside it. Runs inside the caller's transaction and ends as the admin, with only pg_catalog on the
+ * search path: nothing that a migration has made is called with the admin's rights.
+ * `startedMs` is SQL for the milliseconds that the migration took.
+ */
+export function recordSql(
+  migration: Migration,
+  release: string,
+  ownerRole: string,
+  durationMs: string,
+): string {
+  const name = quoteLiteral(migration.name);
+  return `SET LOCAL ROLE ${quoteIdent(ownerRole)};
+INSERT INTO public.pgmigrations (name, run_on) VALUES (${name}, NOW());
+RESET ROLE;
+SET LOCAL search_path TO pg_catalog;
+INSERT INTO fleet.migrations (name, checksum, release, duration_ms, application_name)
+VALUES (${name}, ${quoteLiteral(migration.checksum)}, ${quoteLiteral(release)}, ${durationMs},
+        current_setting('application_name'))
+ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, release = excluded.release,
+  applied_at = now(), duration_ms = excluded.duration_ms, application_name = excluded.application_name;
+DELETE FROM fleet.progress WHERE migration = ${name};`;
+}
+
+/** SQL that notes how many statements of a non-transactional migration are done; ends as the admin. */
+export function progressSql(migration: Migration, statementsDone: number): string {
+  return `RESET ROLE;
+INSERT INTO fleet.progress (migration, statements_done) VALUES (${quoteLiteral(migration.name)}, ${statementsDone})
+ON CONFLICT (migration) DO UPDATE SET statements_done = excluded.statements_done, updated_at = now();`;
+}
+
+/**
+ * SQL that ends the sessions which older epochs of the same rollout or operation have left in this database,
+ * and waits until they are gone: their statement has then either committed or will never.
+ */
+export function endOlderSessionsSql(applicationName: string): string {
+  const [, id, epoch] = /^fleet:([^:]+):([0-9]{1,9})$/.exec(applicationName) ?? [];
+  if (id === undefined || epoch === undefined) return '';
+  return `SELECT pg_terminate_backend(pid, ${TERMINATE_WAIT_MS}) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()
+      AND CASE WHEN application_name ~ '^fleet:[^:]+:[0-9]{1,9}$'
+                AND split_part(application_name, ':', 2) = ${quoteLiteral(id)}
+               THEN split_part(application_name, ':', 3)::int < ${epoch} ELSE false END; `;
+}
+
+/** 5 s: a backend ends within milliseconds unless it is writing a checkpoint-sized WAL record. */
+const TERMINATE_WAIT_MS = 5_000;

@@ -1,0 +1,112 @@
+import { z } from 'zod';
+import { PageQuery, pageOf } from '../../contract/page.ts';
+import { PublishRelease, Release, ReleaseDetail } from '../../contract/release.ts';
+import { FleetError } from '../../platform/errors.ts';
+import type { Queryable } from '../../platform/pg.ts';
+import { visibleRegions, type Caller } from '../access/caller.ts';
+import { decodeCursor, encodeCursor } from '../http/cursor.ts';
+import { route, type SliceRoutes } from '../http/route.ts';
+import { publishRelease } from './publish.ts';
+import { listMigrations, listReleases, type ReleaseStanding } from './store.ts';
+
+const ReleaseName = z.object({ name: z.string() });
+const Position = z.object({ ordinal: z.number().int() });
+
+/** Publishing and reading releases. */
+export function releaseRoutes(): SliceRoutes {
+  return { routes: [publish, list, get] };
+}
+
+const publish = route({
+  method: 'post',
+  path: '/api/v1/releases',
+  id: 'publishRelease',
+  summary: 'Publish the whole list of migrations as an immutable release',
+  tag: 'releases',
+  permission: 'release:publish',
+  body: PublishRelease,
+  status: 201,
+  response: Release,
+  handle: async ({ body, caller, requestId, tx }) => {
+    const name = await publishRelease(tx, body, caller, requestId);
+    return {
+      body: toRelease(await requireStanding(tx, name, caller)),
+      headers: { Location: `/api/v1/releases/${encodeURIComponent(name)}` },
+    };
+  },
+});
+
+const list = route({
+  method: 'get',
+  path: '/api/v1/releases',
+  id: 'listReleases',
+  summary: 'List releases, newest first',
+  tag: 'releases',
+  permission: 'fleet:read',
+  query: PageQuery,
+  status: 200,
+  response: pageOf(Release),
+  handle: async ({ query, caller, tx }) => {
+    const rows = await listReleases(tx, {
+      // One more than asked for tells whether there is a next page.
+      limit: query.limit + 1,
+      beforeOrdinal: decodeCursor(query.cursor, Position)?.ordinal,
+      regions: visibleRegions(caller),
+    });
+    const items = rows.slice(0, query.limit);
+    const last = rows.length > items.length ? items.at(-1) : undefined;
+    const nextCursor = last === undefined ? null : encodeCursor({ ordinal: last.headOrdinal });
+    return { body: { items: items.map(toRelease), nextCursor } };
+  },
+});
+
+const get = route({
+  method: 'get',
+  path: '/api/v1/releases/{name}',
+  id: 'getRelease',
+  summary: 'Get a release with its migrations',
+  tag: 'releases',
+  permission: 'fleet:read',
+  params: ReleaseName,
+  status: 200,
+  response: ReleaseDetail,
+  handle: async ({ params, caller, tx }) => {
+    const release = await requireStanding(tx, params.name, caller);
+    const migrations = await listMigrations(tx, release.headOrdinal);
+    const steps = migrations.map((migration) => ({
+      name: migration.name,
+      checksum: migration.checksum,
+      phase: migration.phase,
+      transactional: migration.transactional,
+      reversible: migration.downSql !== null,
+      upSql: migration.upSql,
+      downSql: migration.downSql,
+    }));
+    return { body: { ...toRelease(release), steps } };
+  },
+});
+
+async function requireStanding(db: Queryable, name: string, caller: Caller): Promise<ReleaseStanding> {
+  const [release] = await listReleases(db, { name, limit: 1, regions: visibleRegions(caller) });
+  if (release !== undefined) return release;
+  throw new FleetError({
+    code: 'release_not_found',
+    status: 404,
+    message: `there is no release ${name}`,
+    fix: 'fleet release list',
+  });
+}
+
+function toRelease(release: ReleaseStanding): Release {
+  return {
+    name: release.name,
+    head: release.head,
+    checksum: release.checksum,
+    migrations: release.headOrdinal,
+    current: release.current,
+    applied: release.applied,
+    behind: release.behind,
+    publishedBy: release.publishedBy,
+    publishedAt: release.publishedAt.toISOString(),
+  };
+}

@@ -1,0 +1,126 @@
+import type { PublishRelease, RenderedMigration } from '../../contract/release.ts';
+import { FleetError } from '../../platform/errors.ts';
+import type { Caller } from '../access/caller.ts';
+import { audit } from '../audit/audit.ts';
+import type { Transaction } from '../registry/registry.ts';
+import { migrationChecksum, publishedPrefix, refuseGap, releaseChecksum, type Migration } from './release.ts';
+import type { Statement } from './sql.ts';
+import {
+  currentRelease,
+  findRelease,
+  findReleaseAt,
+  fleetHasDatabases,
+  insertMigrations,
+  insertRelease,
+  listMigrations,
+  lockPublishing,
+  nextReleaseName,
+  setCurrentRelease,
+} from './store.ts';
+import { validateMigrations } from './validate.ts';
+
+/**
+ * Publishes the folder's migrations as a release and returns its name. `request.migrations` is the whole
+ * list from the first migration on. Publishing the same again, under the same name or under none, returns
+ * the release that exists and changes nothing.
+ * The first release becomes the one that new tenants are born at, unless databases exist already (then a
+ * rollout has to bring them along first).
+ * @throws FleetError 422 `migration_invalid`, 409 `migration_edited`, 409 `migration_out_of_order`,
+ *   409 `release_exists` (the name stands for other content), 409 `release_unchanged` (the content has a name).
+ */
+export async function publishRelease(
+  tx: Transaction,
+  request: PublishRelease,
+  caller: Caller,
+  requestId: string | null,
+): Promise<string> {
+  await lockPublishing(tx);
+  const published = await listMigrations(tx);
+  const known = publishedPrefix(published, request.migrations);
+  const existing = await existingRelease(tx, request, published);
+  if (existing !== undefined) return existing;
+
+  const added = await prepare(request.migrations.slice(known), published.length);
+  const all = [...published, ...added];
+  const head = all.at(-1);
+  if (head === undefined) throw new Error('a release has at least one migration');
+  const release = {
+    name: request.name ?? (await nextReleaseName(tx)),
+    head: head.name,
+    headOrdinal: head.ordinal,
+    checksum: releaseChecksum(all),
+    publishedBy: caller.name,
+  };
+  await insertMigrations(tx, added);
+  await insertRelease(tx, release);
+  const current = await makeCurrent(tx, release.name);
+  audit(tx, {
+    actor: caller.name,
+    actorRole: caller.role,
+    action: 'release.publish',
+    resource: `release:${release.name}`,
+    after: {
+      head: release.head,
+      checksum: release.checksum,
+      added: added.map(({ name, checksum }) => ({ name, checksum })),
+      current,
+    },
+    requestId,
+  });
+  return release.name;
+}
+
+/** The release that holds exactly what is offered, where publishing it again is no error; undefined if new. */
+async function existingRelease(
+  tx: Transaction,
+  { name, migrations }: PublishRelease,
+  published: Migration[],
+): Promise<string | undefined> {
+  const named = name === undefined ? undefined : await findRelease(tx, name);
+  if (named !== undefined && named.headOrdinal === migrations.length) return named.name;
+  refuseGap(published, migrations);
+  if (named !== undefined) {
+    throw new FleetError({
+      code: 'release_exists',
+      status: 409,
+      message: `release ${named.name} exists and ends at ${named.head}: releases are immutable`,
+      fix: 'publish under another name, or leave the name out',
+    });
+  }
+  if (migrations.length > published.length) return undefined;
+  const same = await findReleaseAt(tx, published.length);
+  if (same === undefined || name === undefined) return same?.name;
+  throw new FleetError({
+    code: 'release_unchanged',
+    status: 409,
+    message: `release ${same.name} holds exactly these migrations already: there is nothing to publish as ${name}`,
+    fix: `use ${same.name}, or add a migration`,
+  });
+}
+
+async function prepare(added: RenderedMigration[], after: number): Promise<Migration[]> {
+  const statements = await validateMigrations(added);
+  return added.map((migration, index) => ({
+    name: migration.name,
+    ordinal: after + index + 1,
+    checksum: migrationChecksum(migration.upSql, migration.downSql),
+    upSql: migration.upSql,
+    downSql: migration.downSql,
+    phase: migration.phase,
+    transactional: migration.transactional,
+    lockTimeoutMs: migration.lockTimeoutMs,
+    statementTimeoutMs: migration.statementTimeoutMs,
+    statements: migration.transactional ? null : textsOf(statements[index]),
+  }));
+}
+
+function textsOf(statements: Statement[] | undefined): string[] {
+  return (statements ?? []).map(({ text }) => text);
+}
+
+async function makeCurrent(tx: Transaction, name: string): Promise<boolean> {
+  if ((await currentRelease(tx)) !== undefined) return false;
+  if (await fleetHasDatabases(tx)) return false;
+  await setCurrentRelease(tx, name);
+  return true;
+}

@@ -1,0 +1,75 @@
+import { quoteIdent, type PgClient } from '../../platform/pg.ts';
+import { progressSql, recordSql } from './bookkeeping.ts';
+import { isContention, migrationFailure } from './failure.ts';
+import { clearTheWay } from './indexes.ts';
+import type { Migration } from './release.ts';
+import { CONCURRENT_LOCK_TIMEOUT_MS, CONCURRENT_STATEMENT_TIMEOUT_MS, SEARCH_PATH } from './session.ts';
+import { parseStatements, type Statement } from './sql.ts';
+import { openingSql, retryContention, runAsOwner } from './transaction.ts';
+
+interface StepwiseRequest {
+  ownerRole: string;
+  release: string;
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * Applies a non-transactional migration statement by statement, from the first that is not done. What can run
+ * in a transaction does, together with its progress mark: it happens once. What cannot is looked for in
+ * the catalogue first: an attempt that was killed after the effect and before the mark has left it there.
+ * @throws FleetError `migration_failed`, `migration_unknown`.
+ */
+export async function applyStepwise(
+  client: PgClient,
+  migration: Migration,
+  request: StepwiseRequest,
+  alreadyDone: number,
+): Promise<void> {
+  const started = performance.now();
+  try {
+    for (const [index, text] of (migration.statements ?? []).entries()) {
+      if (index < alreadyDone) continue;
+      request.signal?.throwIfAborted();
+      const [statement] = await parseStatements(text);
+      if (statement !== undefined) await runStatement(client, migration, request, statement, index + 1);
+    }
+    const elapsed = String(Math.round(performance.now() - started));
+    await client.query(`BEGIN; ${recordSql(migration, request.release, request.ownerRole, elapsed)} COMMIT`);
+  } catch (error) {
+    throw await migrationFailure(error, migration, client);
+  }
+}
+
+async function runStatement(
+  client: PgClient,
+  migration: Migration,
+  { ownerRole, signal }: StepwiseRequest,
+  statement: Statement,
+  doneAfter: number,
+): Promise<void> {
+  const mark = progressSql(migration, doneAfter);
+  if (statement.kind.run === 'transactional') {
+    const opening = openingSql(migration, ownerRole);
+    await runAsOwner(client, { opening, sql: statement.text, record: mark }, signal);
+    return;
+  }
+  await retryContention(async () => {
+    await client.query(sessionSql(migration, ownerRole));
+    try {
+      if (await clearTheWay(client, statement.kind)) await client.query(statement.text);
+    } catch (error) {
+      if (isContention(error)) await client.query('RESET ROLE');
+      throw error;
+    }
+  }, signal);
+  await client.query(mark);
+}
+
+/** For the session, not a transaction: these statements refuse to run in one. Given anew for each. */
+function sessionSql(migration: Migration, ownerRole: string): string {
+  return (
+    `SET lock_timeout = ${migration.lockTimeoutMs ?? CONCURRENT_LOCK_TIMEOUT_MS}; ` +
+    `SET statement_timeout = ${migration.statementTimeoutMs ?? CONCURRENT_STATEMENT_TIMEOUT_MS}; ` +
+    `SET search_path TO ${SEARCH_PATH}; SET ROLE ${quoteIdent(ownerRole)}`
+  );
+}

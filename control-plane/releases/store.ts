@@ -1,0 +1,171 @@
+import type { Queryable } from '../../platform/pg.ts';
+import type { Migration } from './release.ts';
+
+/** A point on the list of migrations. */
+export interface ReleaseRecord {
+  name: string;
+  head: string;
+  headOrdinal: number;
+  checksum: string;
+  publishedBy: string;
+  publishedAt: Date;
+}
+
+/** A release with what is known about the fleet: databases at or past its head, and databases behind it. */
+export interface ReleaseStanding extends ReleaseRecord {
+  current: boolean;
+  applied: number;
+  behind: number;
+}
+
+interface MigrationRow {
+  name: string;
+  ordinal: number;
+  checksum: string;
+  up_sql: string;
+  down_sql: string | null;
+  phase: Migration['phase'];
+  transactional: boolean;
+  lock_timeout_ms: number | null;
+  statement_timeout_ms: number | null;
+  statements: string[] | null;
+}
+
+/** The published migrations in order, all of them or up to `upToOrdinal` (inclusive). */
+export async function listMigrations(db: Queryable, upToOrdinal?: number): Promise<Migration[]> {
+  const { rows } = await db.query<MigrationRow>(
+    `SELECT name, ordinal, checksum, up_sql, down_sql, phase, transactional, lock_timeout_ms,
+            statement_timeout_ms, statements
+       FROM migrations WHERE $1::int IS NULL OR ordinal <= $1 ORDER BY ordinal`,
+    [upToOrdinal ?? null],
+  );
+  return rows.map((row) => ({
+    name: row.name,
+    ordinal: row.ordinal,
+    checksum: row.checksum,
+    upSql: row.up_sql,
+    downSql: row.down_sql,
+    phase: row.phase,
+    transactional: row.transactional,
+    lockTimeoutMs: row.lock_timeout_ms,
+    statementTimeoutMs: row.statement_timeout_ms,
+    statements: row.statements,
+  }));
+}
+
+/** Appends migrations to the list, in one statement. */
+export async function insertMigrations(tx: Queryable, migrations: Migration[]): Promise<void> {
+  await tx.query(
+    `INSERT INTO migrations (name, ordinal, checksum, up_sql, down_sql, phase, transactional,
+                             lock_timeout_ms, statement_timeout_ms, statements)
+     SELECT m.name, m.ordinal, m.checksum, m."upSql", m."downSql", m.phase, m.transactional,
+            m."lockTimeoutMs", m."statementTimeoutMs", m.statements
+       FROM jsonb_to_recordset($1::jsonb) AS m (name text, ordinal int, checksum text, "upSql" text,
+            "downSql" text, phase text, transactional boolean, "lockTimeoutMs" int,
+            "statementTimeoutMs" int, statements jsonb)`,
+    [JSON.stringify(migrations)],
+  );
+}
+
+export async function insertRelease(
+  tx: Queryable,
+  release: Omit<ReleaseRecord, 'publishedAt'>,
+): Promise<void> {
+  await tx.query(
+    `INSERT INTO releases (name, head, head_ordinal, checksum, published_by) VALUES ($1, $2, $3, $4, $5)`,
+    [release.name, release.head, release.headOrdinal, release.checksum, release.publishedBy],
+  );
+}
+
+/** Key of the advisory lock under which publishing reads the list and appends to it. */
+const PUBLISH_LOCK = 7720;
+
+/** Lets one publish at a time through, until the transaction ends. */
+export async function lockPublishing(tx: Queryable): Promise<void> {
+  await tx.query('SELECT pg_advisory_xact_lock($1)', [PUBLISH_LOCK]);
+}
+
+const RELEASE_COLUMNS = `name, head, head_ordinal AS "headOrdinal", checksum, published_by AS "publishedBy",
+                         published_at AS "publishedAt"`;
+
+export async function findRelease(db: Queryable, name: string): Promise<ReleaseRecord | undefined> {
+  const { rows } = await db.query<ReleaseRecord>(`SELECT ${RELEASE_COLUMNS} FROM releases WHERE name = $1`, [
+    name,
+  ]);
+  return rows[0];
+}
+
+/** The release whose last migration is `headOrdinal`. There is at most one. */
+export async function findReleaseAt(db: Queryable, headOrdinal: number): Promise<ReleaseRecord | undefined> {
+  const { rows } = await db.query<ReleaseRecord>(
+    `SELECT ${RELEASE_COLUMNS} FROM releases WHERE head_ordinal = $1`,
+    [headOrdinal],
+  );
+  return rows[0];
+}
+
+/** `2026.11.3`: year and month (UTC) and the next number that no release of the month has. */
+export async function nextReleaseName(tx: Queryable): Promise<string> {
+  const { rows } = await tx.query<{ name: string }>(
+    `SELECT month || (1 + coalesce(max(substring(r.name from length(month) + 1)::int), 0)) AS name
+       FROM to_char(now() AT TIME ZONE 'UTC', 'YYYY.MM.') AS month
+       LEFT JOIN releases r ON starts_with(r.name, month) AND substring(r.name from length(month) + 1) ~ '^[0-9]{1,6}$'
+      GROUP BY month`,
+  );
+  return rows[0]?.name ?? '';
+}
+
+/** The release that new tenants are born at; undefined before the first. */
+export async function currentRelease(
+  db: Queryable,
+): Promise<{ name: string; head: string; headOrdinal: number } | undefined> {
+  const { rows } = await db.query<{ name: string; head: string; headOrdinal: number }>(
+    `SELECT r.name, r.head, r.head_ordinal AS "headOrdinal"
+       FROM settings s JOIN releases r ON r.name = s.value ->> 'name' WHERE s.key = 'current_release'`,
+  );
+  return rows[0];
+}
+
+/** New tenants are born at `name` from now on. */
+export async function setCurrentRelease(tx: Queryable, name: string): Promise<void> {
+  await tx.query(
+    `INSERT INTO settings (key, value) VALUES ('current_release', jsonb_build_object('name', $1::text))
+     ON CONFLICT (key) DO UPDATE SET value = excluded.value, updated_at = now()`,
+    [name],
+  );
+}
+
+/** Whether any tenant has a database, or a reservation for one. */
+export async function fleetHasDatabases(db: Queryable): Promise<boolean> {
+  const { rows } = await db.query(`SELECT 1 FROM databases WHERE state <> 'dropped' LIMIT 1`);
+  return rows.length > 0;
+}
+
+export interface StandingFilter {
+  name?: string;
+  /** Only releases whose head is before this ordinal: the cursor. */
+  beforeOrdinal?: number | undefined;
+  limit: number;
+  /** Regions whose databases are counted; null = all. */
+  regions: string[] | null;
+}
+
+/** Releases, newest first, with the count of databases at or past each and behind each. */
+export async function listReleases(db: Queryable, filter: StandingFilter): Promise<ReleaseStanding[]> {
+  const { rows } = await db.query<ReleaseStanding>(
+    `WITH at AS (
+       SELECT coalesce(m.ordinal, 0) AS ordinal, count(*) AS databases
+         FROM databases d JOIN servers s ON s.id = d.server_id LEFT JOIN migrations m ON m.name = d.schema_version
+        WHERE d.state = 'ready' AND ($4::text[] IS NULL OR s.region = ANY ($4))
+        GROUP BY 1)
+     SELECT ${RELEASE_COLUMNS},
+            name = (SELECT value ->> 'name' FROM settings WHERE key = 'current_release') IS TRUE AS current,
+            coalesce((SELECT sum(databases) FROM at WHERE ordinal >= head_ordinal), 0)::int AS applied,
+            coalesce((SELECT sum(databases) FROM at WHERE ordinal < head_ordinal), 0)::int AS behind
+       FROM releases
+      WHERE ($1::text IS NULL OR name = $1) AND ($2::int IS NULL OR head_ordinal < $2)
+      ORDER BY head_ordinal DESC LIMIT $3`,
+    [filter.name ?? null, filter.beforeOrdinal ?? null, filter.limit, filter.regions],
+  );
+  return rows;
+}

@@ -1,0 +1,48 @@
+import pRetry from 'p-retry';
+import { quoteIdent, type PgClient } from '../../platform/pg.ts';
+import { isContention } from './failure.ts';
+import type { Migration } from './release.ts';
+import { LOCK_TIMEOUT_MS, SEARCH_PATH, STATEMENT_TIMEOUT_MS } from './session.ts';
+
+/** Ten waits of `lock_timeout` with growing, jittered pauses between: about half a minute in all. */
+const CONTENTION_RETRIES = { retries: 9, minTimeout: 50, maxTimeout: 1_000, factor: 2, randomize: true };
+
+/** Repeats `attempt` while it fails for locks that others hold; any other failure passes at once. */
+export async function retryContention(
+  attempt: () => Promise<void>,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  await pRetry(attempt, { ...CONTENTION_RETRIES, shouldRetry: ({ error }) => isContention(error), signal });
+}
+
+/**
+ * Runs `sql` as the owner, then `record` as what it makes itself, in one transaction and one message. The
+ * session is used again only after a lock wait (rolled back, so that it keeps nothing but the advisory lock).
+ */
+export async function runAsOwner(
+  client: PgClient,
+  script: { opening: string; sql: string; record: string },
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const text = `${script.opening}${script.sql}\n;${SETTLE_SQL}${script.record}\nCOMMIT`;
+  await retryContention(async () => {
+    try {
+      await client.query(text);
+    } catch (error) {
+      if (isContention(error)) await client.query('ROLLBACK');
+      throw error;
+    }
+  }, signal);
+}
+
+/** Deferred checks run before the role is given back; at COMMIT their triggers would run as the admin. */
+const SETTLE_SQL = '\nSET CONSTRAINTS ALL IMMEDIATE;\n';
+
+/** Settings are given anew each time: a SET in the migration before must not reach this one. */
+export function openingSql(migration: Migration, ownerRole: string): string {
+  return (
+    `BEGIN; SET LOCAL lock_timeout = ${migration.lockTimeoutMs ?? LOCK_TIMEOUT_MS}; ` +
+    `SET LOCAL statement_timeout = ${migration.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS}; ` +
+    `SET LOCAL search_path TO ${SEARCH_PATH}; SET LOCAL ROLE ${quoteIdent(ownerRole)};\n`
+  );
+}

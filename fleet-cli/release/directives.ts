@@ -1,0 +1,84 @@
+import { Phase, type RenderedMigration } from '../../contract/release.ts';
+import { invalid } from './invalid.ts';
+
+/** What a head comment may say about its migration. */
+export type Directives = Pick<
+  RenderedMigration,
+  'phase' | 'transactional' | 'lockTimeoutMs' | 'statementTimeoutMs'
+>;
+
+const DIRECTIVE_LINE = /^\s*(?:--|\/\/)\s*fleet:(.*)$/i;
+const HEAD_LINE = /^\s*(?:(?:--|\/\/).*)?$/;
+
+/**
+ * Reads the `-- fleet: key=value …` lines of the head comment (`//` in scripts): the lines before the first that
+ * is neither empty nor a comment.
+ * @throws FleetError `migration_invalid` with file:line for a directive that is unknown, malformed, or stands
+ *   below the head, where nobody would look for it.
+ */
+export function readDirectives(file: string, text: string): Directives {
+  const lines = text.split('\n').map((line) => line.replace(/\r$/, ''));
+  const end = lines.findIndex((line) => !HEAD_LINE.test(line));
+  const head = end < 0 ? lines : lines.slice(0, end);
+  refuseDirectives(file, lines.slice(head.length).join('\n'), head.length + 1);
+
+  const directives: Directives = {
+    phase: 'expand',
+    transactional: true,
+    lockTimeoutMs: null,
+    statementTimeoutMs: null,
+  };
+  for (const [index, line] of head.entries()) {
+    const said = DIRECTIVE_LINE.exec(line)?.[1];
+    if (said === undefined) continue;
+    const words = said.split(/[\s,]+/).filter((word) => word !== '');
+    if (words.length === 0) throw invalid(`${file}:${index + 1}`, 'has an empty fleet directive');
+    for (const word of words) Object.assign(directives, readOne(`${file}:${index + 1}`, word));
+  }
+  return directives;
+}
+
+/** @throws FleetError when `text`, which begins at `firstLine` of the file, holds a directive. */
+export function refuseDirectives(file: string, text: string, firstLine: number): void {
+  const index = text.split('\n').findIndex((line) => DIRECTIVE_LINE.test(line.replace(/\r$/, '')));
+  if (index < 0) return;
+  throw invalid(
+    `${file}:${firstLine + index}`,
+    'has a fleet directive below its head: directives stand in the comment on top of the up file',
+  );
+}
+
+function readOne(place: string, word: string): Partial<Directives> {
+  const [key = '', value = ''] = word.split(/=(.*)/s);
+  switch (key) {
+    case 'phase': {
+      const phase = Phase.safeParse(value);
+      if (phase.success) return { phase: phase.data };
+      throw invalid(place, `has phase=${value}; phases are ${Phase.options.join(', ')}`);
+    }
+    case 'transaction':
+      if (value === 'on' || value === 'off') return { transactional: value === 'on' };
+      throw invalid(place, `has transaction=${value}; it is on or off`);
+    case 'lock-timeout':
+      return { lockTimeoutMs: duration(place, word, value, MAX_LOCK_TIMEOUT_MS) };
+    case 'statement-timeout':
+      return { statementTimeoutMs: duration(place, word, value, MAX_STATEMENT_TIMEOUT_MS) };
+    default:
+      throw invalid(place, `has the unknown directive ${word}; known: ${KNOWN}`);
+  }
+}
+
+const KNOWN = 'phase=…, transaction=on|off, lock-timeout=…, statement-timeout=…';
+
+/** As the contract bounds them: ten minutes, a day. */
+const MAX_LOCK_TIMEOUT_MS = 600_000;
+const MAX_STATEMENT_TIMEOUT_MS = 86_400_000;
+
+const UNIT_MS: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, min: 60_000, h: 3_600_000 };
+
+function duration(place: string, word: string, value: string, max: number): number {
+  const [, digits, unit = ''] = /^(\d{1,9})(ms|s|m|min|h)$/.exec(value) ?? [];
+  const milliseconds = Number(digits) * (UNIT_MS[unit] ?? Number.NaN);
+  if (milliseconds >= 1 && milliseconds <= max) return milliseconds;
+  throw invalid(place, `has ${word}; a time is written 500ms, 2s, 5m or 1h, and is at most ${max / 1_000} s`);
+}
