@@ -36,18 +36,22 @@ export function clustersFolder(): string {
   return folder;
 }
 
-export async function startTestClusters(): Promise<void> {
+export async function startTestClusters(settings: Record<string, string> = TEST_SETTINGS): Promise<void> {
   folder = mkdtempSync(join(tmpdir(), 'flotilla-test-'));
   chmodSync(folder, 0o711);
   const [registry, eu, us] = await Promise.all(
-    NAMES.map((name) => startTestCluster(join(folder ?? '', name))),
+    NAMES.map((name) => startTestCluster(join(folder ?? '', name), 0, settings)),
   );
   if (registry === undefined || eu === undefined || us === undefined) throw new Error('a cluster is missing');
   running = { registry, eu, us };
 }
 
 /** One cluster of its own, for tests that stop or break their server. */
-export function startTestCluster(clusterFolder: string, port = 0): Promise<Cluster> {
+export function startTestCluster(
+  clusterFolder: string,
+  port = 0,
+  settings: Record<string, string> = TEST_SETTINGS,
+): Promise<Cluster> {
   let password: string | undefined;
   return startCluster({
     folder: clusterFolder,
@@ -56,7 +60,7 @@ export function startTestCluster(clusterFolder: string, port = 0): Promise<Clust
     savePassword: (made) => {
       password = made;
     },
-    settings: TEST_SETTINGS,
+    settings,
   });
 }
 

@@ -10,6 +10,7 @@ import {
 } from '../../control-plane/control-plane.ts';
 import { renderMigrations } from '../../fleet-cli/release/render.ts';
 import { dataFiles, loadConfig, type Config } from '../../platform/config.ts';
+import type { Logger } from '../../platform/logging.ts';
 import { addressUrl } from '../../platform/pg.ts';
 import { projectRoot } from '../../platform/project.ts';
 import { startTenantApp, type TenantApp } from '../../tenant-app/tenant-app.ts';
@@ -41,6 +42,7 @@ export interface FleetOptions {
   /** Publish migrations/tenant first (default). */
   publish?: boolean;
   servers?: boolean;
+  logger?: Logger;
 }
 
 export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
@@ -51,7 +53,7 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
   const controlPlane = await startControlPlane({
     config,
     role: options.role ?? 'all',
-    logger: quietLogger,
+    logger: options.logger ?? quietLogger,
     clusterSettings: { fsync: 'off' },
     ...(options.probe === undefined ? {} : { probe: options.probe }),
   });
@@ -69,7 +71,13 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
     apps,
     startApp: async (region) => {
       const token = readFileSync(dataFiles(dataDir).appToken(region), 'utf8').trim();
-      const app = await startTenantApp({ region, controlPlaneUrl: url, token, port: 0, logger: quietLogger });
+      const app = await startTenantApp({
+        region,
+        controlPlaneUrl: url,
+        token,
+        port: 0,
+        logger: options.logger ?? quietLogger,
+      });
       apps[region] = app;
       return app;
     },
