@@ -3,8 +3,9 @@ import { pageOf, PageQuery } from '../../contract/page.ts';
 import { SecretFilter, SecretVersion } from '../../contract/secret.ts';
 import { FleetError } from '../../platform/errors.ts';
 import { requireRegion, visibleRegions } from '../access/caller.ts';
+import { decodeCursor, encodeCursor } from '../http/cursor.ts';
 import { route, type SliceRoutes } from '../http/route.ts';
-import { listVersions, type VersionKey } from './store.ts';
+import { listVersions } from './store.ts';
 
 /** More versions than this of one credential would mean a rotation every few minutes for years. */
 const MAX_VERSIONS = 500;
@@ -32,7 +33,7 @@ const listSecrets = route({
       region: query.region,
       name: query.name,
       regions: visibleRegions(caller),
-      after: decodeCursor(query.cursor),
+      after: decodeCursor(query.cursor, Cursor),
       limit: query.limit + 1,
     });
     const page = rows.slice(0, query.limit);
@@ -76,23 +77,4 @@ function notFound(name: string): FleetError {
     message: `no tenant or server named ${name} has a credential`,
     fix: 'fleet secret list',
   });
-}
-
-function encodeCursor(key: VersionKey): string {
-  return Buffer.from(JSON.stringify(key)).toString('base64url');
-}
-
-function decodeCursor(cursor: string | undefined): VersionKey | undefined {
-  if (cursor === undefined) return undefined;
-  try {
-    return Cursor.parse(JSON.parse(Buffer.from(cursor, 'base64url').toString('utf8')));
-  } catch (cause) {
-    throw new FleetError({
-      code: 'bad_cursor',
-      status: 400,
-      message: 'the cursor was not made by this list',
-      fix: 'start again without a cursor',
-      cause,
-    });
-  }
 }

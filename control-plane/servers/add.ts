@@ -1,0 +1,171 @@
+import { randomUUID } from 'node:crypto';
+import { z } from 'zod';
+import type { AddServer } from '../../contract/server.ts';
+import { FleetError, sqlState } from '../../platform/errors.ts';
+import type { Caller } from '../access/caller.ts';
+import { audit } from '../audit/audit.ts';
+import type { OperationDefinition } from '../operations/definition.ts';
+import { startOperation } from '../operations/operation.ts';
+import type { Transaction } from '../registry/registry.ts';
+import type { Secrets } from '../secrets/secret.ts';
+import { parseServerUrl } from './address.ts';
+import { postgresProvider } from './providers/postgres.ts';
+import type { Provider } from './providers/provider.ts';
+import {
+  alreadyRegistered,
+  check,
+  forgetServer,
+  harden,
+  ready,
+  refuseRetry,
+  RegistrationInput,
+  unharden,
+  unready,
+  type RegistrationDeps,
+} from './registration.ts';
+import { findRegion } from './region-store.ts';
+import { regionNotFound } from './region.ts';
+import { serverSubject } from './server.ts';
+import { findServer, findServerAt, insertServer, type NewServer } from './store.ts';
+
+const Input = RegistrationInput.extend({
+  /** User of the URL that the server was registered with. */
+  bootstrapUser: z.string(),
+  /** Version of that user's password. */
+  bootstrapVersionId: z.uuid(),
+});
+type Input = z.infer<typeof Input>;
+
+/** Takes an existing PostgreSQL server into the fleet. */
+export const addServer: OperationDefinition<Input, RegistrationDeps> = {
+  kind: 'server.add',
+  input: Input,
+  cancellable: true,
+  steps: [
+    { name: 'check', do: (context, deps) => check(context, deps, providerOf(context.input, deps)) },
+    {
+      name: 'harden',
+      do: (context, deps) => harden(context, deps, providerOf(context.input, deps)),
+      undo: (context, deps) => unharden(context, providerOf(context.input, deps)),
+    },
+    {
+      name: 'ready',
+      do: (context, deps) => ready(context, deps, context.input.bootstrapVersionId),
+      undo: unready,
+    },
+  ],
+  unwound: (tx, input, _end, deps) => forgetServer(tx, input, deps),
+  retried: refuseRetry,
+};
+
+function providerOf(input: Input, deps: RegistrationDeps): Provider {
+  return postgresProvider(deps, {
+    serverId: input.serverId,
+    user: input.bootstrapUser,
+    versionId: input.bootstrapVersionId,
+  });
+}
+
+export interface Request {
+  caller: Caller;
+  requestId: string;
+}
+
+/**
+ * Stores the server, seals the URL's password and starts the operation, all in `tx`.
+ * @throws FleetError `bad_server_url`, `region_not_found`, `server_name_taken`, `server_already_registered`
+ */
+export async function startAddServer(
+  tx: Transaction,
+  secrets: Secrets,
+  wanted: AddServer,
+  request: Request,
+): Promise<{ operationId: string; serverId: string }> {
+  const address = parseServerUrl(wanted.url);
+  const { url: _url, ...rest } = wanted;
+  const [operationId, serverId] = [randomUUID(), randomUUID()];
+  await insertNewServer(tx, {
+    ...rest,
+    id: serverId,
+    provider: 'postgres',
+    host: address.host,
+    port: address.port,
+    tls: address.tls,
+    adminUser: address.user,
+    adminDatabase: address.database,
+  });
+  const subject = serverSubject(serverId);
+  const input: Input = {
+    serverId,
+    name: wanted.name,
+    region: wanted.region,
+    adminVersionId: randomUUID(),
+    bootstrapUser: address.user,
+    bootstrapVersionId: randomUUID(),
+  };
+  const version = { owner: subject, subject, region: wanted.region, login: address.user };
+  await secrets.importVersion(tx, { ...version, id: input.bootstrapVersionId }, address.password);
+  await startRegistration(tx, { operationId, definition: addServer, input, ...request });
+  return { operationId, serverId };
+}
+
+/** Inserts the row of a server to be, after the checks that every way of making one has in common. */
+export async function insertNewServer(tx: Transaction, server: NewServer): Promise<void> {
+  if ((await findRegion(tx, server.region)) === undefined) throw regionNotFound(server.region);
+  const namesake = await findServer(tx, server.name);
+  if (namesake !== undefined && namesake.state !== 'retired') throw nameTaken(server.name);
+  const atSamePlace = await findServerAt(tx, server.host, server.port);
+  if (server.provider === 'postgres' && atSamePlace !== undefined) throw alreadyRegistered(atSamePlace);
+  try {
+    await insertServer(tx, server);
+  } catch (error) {
+    if (sqlState(error) === '23505') throw nameTaken(server.name);
+    throw error;
+  }
+}
+
+function nameTaken(name: string): FleetError {
+  return new FleetError({
+    code: 'server_name_taken',
+    status: 409,
+    message: `there is a server ${name} already`,
+    fix: 'choose another name',
+  });
+}
+
+interface Registration extends Request {
+  operationId: string;
+  definition: { kind: string; steps: { name: string }[] };
+  input: RegistrationInput;
+}
+
+export async function startRegistration(tx: Transaction, registration: Registration): Promise<void> {
+  const { operationId, definition, input, caller, requestId } = registration;
+  await startOperation(tx, {
+    id: operationId,
+    kind: definition.kind,
+    steps: definition.steps.map((step) => step.name),
+    subject: serverSubject(input.serverId),
+    subjectName: input.name,
+    region: input.region,
+    input,
+    caller,
+    requestId,
+  });
+  const server = await findServer(tx, input.serverId);
+  audit(tx, {
+    actor: caller.name,
+    actorRole: caller.role,
+    action: definition.kind,
+    resource: `server:${input.name}`,
+    region: input.region,
+    after: {
+      id: input.serverId,
+      host: server?.host,
+      port: server?.port,
+      mode: server?.mode,
+      operation: operationId,
+    },
+    requestId,
+  });
+}

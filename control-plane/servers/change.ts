@@ -1,0 +1,89 @@
+import { FleetError } from '../../platform/errors.ts';
+import type { Caller } from '../access/caller.ts';
+import { audit } from '../audit/audit.ts';
+import type { Transaction } from '../registry/registry.ts';
+import type { Secrets } from '../secrets/secret.ts';
+import { lockPlacement } from './database-store.ts';
+import { serverInUse, wrongServerState } from './registration.ts';
+import { serverNotFound, serverSubject, transitionServer, type ServerUsage } from './server.ts';
+import { findServer, moveServer } from './store.ts';
+
+export interface Change {
+  caller: Caller;
+  requestId: string;
+  /** Version that the caller has seen; undefined = any. */
+  ifMatch: number | undefined;
+}
+
+/**
+ * Cordon and uncordon. Under the placement lock, so that no reservation that is under way slips in after it.
+ * @throws FleetError 412 `version_conflict`, 409 `server_state_conflict`
+ */
+export async function changeServer(
+  tx: Transaction,
+  seen: ServerUsage,
+  event: 'cordon' | 'uncordon',
+  change: Change,
+): Promise<ServerUsage> {
+  await lockPlacement(tx, seen.region);
+  const server = await reread(tx, seen.id);
+  return move(tx, server, event, change);
+}
+
+/**
+ * Takes an empty server out of the fleet: its admin credential is destroyed, its data is left alone. An
+ * embedded cluster's process is stopped at the next start of the control plane.
+ * @throws FleetError 412 `version_conflict`, 409 `server_in_use`, `server_state_conflict`
+ */
+export async function removeServer(
+  tx: Transaction,
+  secrets: Secrets,
+  seen: ServerUsage,
+  change: Change,
+): Promise<ServerUsage> {
+  await lockPlacement(tx, seen.region);
+  const server = await reread(tx, seen.id);
+  if (server.databases > 0) throw serverInUse(server.name, server.databases);
+  const retired = await move(tx, server, 'retire', change);
+  await secrets.destroyOwner(tx, serverSubject(server.id));
+  return retired;
+}
+
+async function move(
+  tx: Transaction,
+  server: ServerUsage,
+  event: 'cordon' | 'uncordon' | 'retire',
+  { caller, requestId, ifMatch }: Change,
+): Promise<ServerUsage> {
+  if (ifMatch !== undefined && ifMatch !== server.version) throw versionConflict(server, ifMatch);
+  const next = transitionServer(server.state, event);
+  if (next === undefined || !(await moveServer(tx, server.id, server.state, next))) {
+    throw wrongServerState(server.name, server.state, event);
+  }
+  audit(tx, {
+    actor: caller.name,
+    actorRole: caller.role,
+    action: event === 'retire' ? 'server.remove' : `server.${event}`,
+    resource: `server:${server.name}`,
+    region: server.region,
+    before: { state: server.state },
+    after: { state: next },
+    requestId,
+  });
+  return reread(tx, server.id);
+}
+
+async function reread(tx: Transaction, id: string): Promise<ServerUsage> {
+  const server = await findServer(tx, id);
+  if (server === undefined) throw serverNotFound(id);
+  return server;
+}
+
+function versionConflict(server: ServerUsage, seen: number): FleetError {
+  return new FleetError({
+    code: 'version_conflict',
+    status: 412,
+    message: `server ${server.name} is at version ${server.version}, not ${seen}: someone changed it`,
+    fix: `fleet server get ${server.name}, then decide again`,
+  });
+}

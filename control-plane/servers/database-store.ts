@@ -1,0 +1,161 @@
+import type { PlacementReport, Tier } from '../../contract/tenant.ts';
+import { FleetError } from '../../platform/errors.ts';
+import type { Queryable } from '../../platform/pg.ts';
+import { CONNECTION_LIMITS, databaseNames, type DatabaseRecord } from './database.ts';
+import { planPlacement } from './plan.ts';
+import { findServer, listPlacementServers } from './store.ts';
+
+const COLUMNS = `id, tenant_id AS "tenantId", server_id AS "serverId", name, owner_role AS "ownerRole",
+  rw_role AS "rwRole", login_a AS "loginA", login_b AS "loginB", state, schema_version AS "schemaVersion",
+  connection_limit AS "connectionLimit"`;
+
+/** First half of the advisory lock keys of placement; the second is the region's hash. The fleet's own number. */
+const PLACEMENT_LOCK = 7713;
+
+/**
+ * Serializes everything that takes or offers room in the region until the transaction ends: reservations,
+ * cordon, removal. Two regions whose names hash alike only wait for each other.
+ */
+export async function lockPlacement(tx: Queryable, region: string): Promise<void> {
+  await tx.query('SELECT pg_advisory_xact_lock($1, hashtext($2))', [PLACEMENT_LOCK, region]);
+}
+
+export interface ReserveRequest {
+  databaseId: string;
+  tenantId: string;
+  region: string;
+  tier: Tier;
+}
+
+export interface Reservation {
+  database: DatabaseRecord;
+  report: PlacementReport;
+}
+
+/**
+ * Chooses a server and holds the room there. Idempotent by databaseId.
+ * @throws FleetError 409 `no_room`, with the verdict on every server; then nothing is changed
+ */
+export async function reserveDatabase(tx: Queryable, request: ReserveRequest): Promise<Reservation> {
+  await lockPlacement(tx, request.region);
+  const existing = await findDatabase(tx, request.databaseId);
+  if (existing !== undefined && existing.state !== 'dropped') return reservedBefore(tx, existing);
+  const connectionLimit = CONNECTION_LIMITS[request.tier];
+  const candidates = await listPlacementServers(tx, request.region);
+  const placement = planPlacement({ ...request, connectionLimit }, candidates);
+  if (placement.chosen === undefined) throw noRoom(request, placement.considered);
+  const database: DatabaseRecord = {
+    id: request.databaseId,
+    tenantId: request.tenantId,
+    serverId: placement.chosen.id,
+    ...databaseNames(request.databaseId),
+    state: 'reserved',
+    schemaVersion: null,
+    connectionLimit,
+  };
+  await insertReserved(tx, database);
+  return { database, report: placement.report };
+}
+
+async function reservedBefore(tx: Queryable, database: DatabaseRecord): Promise<Reservation> {
+  const server = await findServer(tx, database.serverId);
+  const report = {
+    server: server?.name ?? database.serverId,
+    reason: 'the room was already reserved here by an earlier attempt',
+    considered: [],
+  };
+  return { database, report };
+}
+
+function noRoom(request: ReserveRequest, considered: PlacementReport['considered']): FleetError {
+  const verdicts = considered.map((entry) => `${entry.server} ${entry.verdict}`);
+  const mode = request.tier === 'enterprise' ? 'dedicated' : 'shared';
+  return new FleetError({
+    code: 'no_room',
+    status: 409,
+    message:
+      `no server in region ${request.region} has room for a ${request.tier} tenant: ` +
+      (verdicts.length === 0 ? 'the region has no server' : verdicts.join('; ')),
+    fix: `fleet server add NAME --region ${request.region} --mode ${mode}, or uncordon one`,
+    errors: considered.map((entry) => ({ path: entry.server, message: entry.verdict })),
+  });
+}
+
+/** A dropped row of the same id (an operation that was undone and is tried again) is taken back into use. */
+async function insertReserved(tx: Queryable, row: DatabaseRecord): Promise<void> {
+  await tx.query(
+    `INSERT INTO databases AS d (id, tenant_id, server_id, name, owner_role, rw_role, login_a, login_b, state,
+                                 connection_limit)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'reserved', $9)
+     ON CONFLICT (id) DO UPDATE
+       SET server_id = excluded.server_id, state = 'reserved', schema_version = NULL, dropped_at = NULL,
+           connection_limit = excluded.connection_limit
+       WHERE d.state = 'dropped' AND d.tenant_id = excluded.tenant_id`,
+    [
+      row.id,
+      row.tenantId,
+      row.serverId,
+      row.name,
+      row.ownerRole,
+      row.rwRole,
+      row.loginA,
+      row.loginB,
+      row.connectionLimit,
+    ],
+  );
+}
+
+export async function findDatabase(db: Queryable, id: string): Promise<DatabaseRecord | undefined> {
+  const { rows } = await db.query<DatabaseRecord>(`SELECT ${COLUMNS} FROM databases WHERE id = $1`, [id]);
+  return rows[0];
+}
+
+/** The tenant's database that is reserved or ready. */
+export async function findLiveDatabase(db: Queryable, tenantId: string): Promise<DatabaseRecord | undefined> {
+  const { rows } = await db.query<DatabaseRecord>(
+    `SELECT ${COLUMNS} FROM databases WHERE tenant_id = $1 AND state <> 'dropped'`,
+    [tenantId],
+  );
+  return rows[0];
+}
+
+/** reserved → ready. Idempotent. */
+export async function markDatabaseReady(
+  tx: Queryable,
+  id: string,
+  schemaVersion: string | null,
+): Promise<void> {
+  await tx.query(
+    "UPDATE databases SET state = 'ready', schema_version = $2 WHERE id = $1 AND state = 'reserved'",
+    [id, schemaVersion],
+  );
+}
+
+export interface SchemaVersion {
+  databaseId: string;
+  schemaVersion: string | null;
+}
+
+/** Stores how far many databases are, in one statement; unchanged ones are not touched. */
+export async function setSchemaVersions(tx: Queryable, versions: SchemaVersion[]): Promise<void> {
+  if (versions.length === 0) return;
+  await tx.query(
+    `UPDATE databases d SET schema_version = v.schema_version
+       FROM unnest($1::uuid[], $2::text[]) AS v (id, schema_version)
+      WHERE d.id = v.id AND d.state = 'ready' AND d.schema_version IS DISTINCT FROM v.schema_version`,
+    [versions.map((version) => version.databaseId), versions.map((version) => version.schemaVersion)],
+  );
+}
+
+/** The database is gone from its server; the row stays as history. Idempotent. */
+export async function markDatabaseDropped(tx: Queryable, id: string): Promise<void> {
+  await tx.query(
+    "UPDATE databases SET state = 'dropped', dropped_at = now() WHERE id = $1 AND state <> 'dropped'",
+    [id],
+  );
+}
+
+/** Gives back the room of a database that never became ready. Harmless when it is gone. */
+export async function releaseReservation(tx: Queryable, id: string): Promise<void> {
+  await tx.query("DELETE FROM databases WHERE id = $1 AND state = 'reserved'", [id]);
+}

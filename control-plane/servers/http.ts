@@ -1,0 +1,163 @@
+import { z } from 'zod';
+import { pageOf, PageQuery } from '../../contract/page.ts';
+import { AddServer, CreateServer, Server, ServerFilter } from '../../contract/server.ts';
+import { requireRegion, visibleRegions, type Caller } from '../access/caller.ts';
+import { decodeCursor, encodeCursor } from '../http/cursor.ts';
+import { accepted, route, type SliceRoutes } from '../http/route.ts';
+import type { Transaction } from '../registry/registry.ts';
+import type { Secrets } from '../secrets/secret.ts';
+import { startAddServer } from './add.ts';
+import { changeServer, removeServer } from './change.ts';
+import { startCreateServer } from './create.ts';
+import { regionRoutes } from './region-http.ts';
+import { serverNotFound, serverView, type ServerUsage } from './server.ts';
+import { findServer, listServers } from './store.ts';
+
+export interface ServerRouteDeps {
+  secrets: Secrets;
+}
+
+const Cursor = z.object({ name: z.string(), id: z.uuid() });
+const Params = z.object({ name: z.string() });
+
+/** One form for both ways to a server: `url` registers an existing one, `provider` makes one. */
+const NewServer = z
+  .strictObject({
+    ...AddServer.shape,
+    url: AddServer.shape.url.optional(),
+    provider: CreateServer.shape.provider.optional(),
+  })
+  .refine((body) => (body.url === undefined) !== (body.provider === undefined), {
+    message: 'give either url (register an existing server) or provider (make one)',
+    path: ['url'],
+  });
+
+/** Servers, and the regions that they stand in. */
+export function serverRoutes(deps: ServerRouteDeps): SliceRoutes {
+  return {
+    routes: [
+      ...regionRoutes(),
+      listRoute,
+      getRoute,
+      postRoute(deps),
+      changeRoute('cordon'),
+      changeRoute('uncordon'),
+      deleteRoute(deps),
+    ],
+  };
+}
+
+const listRoute = route({
+  method: 'get',
+  path: '/api/v1/servers',
+  id: 'listServers',
+  summary: 'Servers by name; retired ones only with state=retired',
+  tag: 'servers',
+  permission: 'fleet:read',
+  query: PageQuery.extend(ServerFilter.shape),
+  status: 200,
+  response: pageOf(Server),
+  handle: async ({ query, caller, tx }) => {
+    if (query.region !== undefined) requireRegion(caller, query.region);
+    const rows = await listServers(tx, {
+      region: query.region,
+      state: query.state,
+      regions: visibleRegions(caller),
+      after: decodeCursor(query.cursor, Cursor),
+      limit: query.limit + 1,
+    });
+    const page = rows.slice(0, query.limit);
+    const last = rows.length > query.limit ? page.at(-1) : undefined;
+    const nextCursor = last === undefined ? null : encodeCursor({ name: last.name, id: last.id });
+    return { body: { items: page.map(serverView), nextCursor } };
+  },
+});
+
+const getRoute = route({
+  method: 'get',
+  path: '/api/v1/servers/{name}',
+  id: 'getServer',
+  summary: 'One server, by name or id',
+  tag: 'servers',
+  permission: 'fleet:read',
+  params: Params,
+  status: 200,
+  response: Server,
+  handle: async ({ params, caller, tx }) => answer(await visibleServer(tx, params.name, caller)),
+});
+
+function postRoute({ secrets }: ServerRouteDeps) {
+  return route({
+    method: 'post',
+    path: '/api/v1/servers',
+    id: 'addServer',
+    summary: 'Register an existing PostgreSQL server, or make one',
+    tag: 'servers',
+    permission: 'server:write',
+    body: NewServer,
+    status: 202,
+    response: Server,
+    handle: async ({ body, caller, requestId, tx }) => {
+      requireRegion(caller, body.region);
+      const request = { caller, requestId };
+      const { url, provider, ...rest } = body;
+      const { operationId, serverId } =
+        url === undefined
+          ? await startCreateServer(tx, { ...rest, provider: provider ?? 'embedded' }, request)
+          : await startAddServer(tx, secrets, { ...rest, url }, request);
+      const server = await findServer(tx, serverId);
+      if (server === undefined) throw serverNotFound(body.name);
+      return accepted(operationId, serverView(server));
+    },
+  });
+}
+
+function changeRoute(event: 'cordon' | 'uncordon') {
+  return route({
+    method: 'post',
+    path: `/api/v1/servers/{name}/${event}`,
+    id: `${event}Server`,
+    summary:
+      event === 'cordon' ? 'Place no further databases on the server' : 'Let placement use the server again',
+    tag: 'servers',
+    permission: 'server:write',
+    params: Params,
+    status: 200,
+    response: Server,
+    etag: true,
+    handle: async ({ params, caller, requestId, ifMatch, tx }) => {
+      const server = await visibleServer(tx, params.name, caller);
+      return answer(await changeServer(tx, server, event, { caller, requestId, ifMatch }));
+    },
+  });
+}
+
+function deleteRoute({ secrets }: ServerRouteDeps) {
+  return route({
+    method: 'delete',
+    path: '/api/v1/servers/{name}',
+    id: 'removeServer',
+    summary: 'Take an empty server out of the fleet; its data is not touched',
+    tag: 'servers',
+    permission: 'server:write',
+    params: Params,
+    status: 200,
+    response: Server,
+    etag: true,
+    handle: async ({ params, caller, requestId, ifMatch, tx }) => {
+      const server = await visibleServer(tx, params.name, caller);
+      return answer(await removeServer(tx, secrets, server, { caller, requestId, ifMatch }));
+    },
+  });
+}
+
+async function visibleServer(tx: Transaction, name: string, caller: Caller): Promise<ServerUsage> {
+  const server = await findServer(tx, name);
+  if (server === undefined) throw serverNotFound(name);
+  requireRegion(caller, server.region);
+  return server;
+}
+
+function answer(server: ServerUsage) {
+  return { body: serverView(server), version: server.version };
+}

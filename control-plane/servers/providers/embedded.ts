@@ -1,0 +1,86 @@
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { FleetError } from '../../../platform/errors.ts';
+import { openFile, sealFile } from '../../secrets/keys/local.ts';
+import { startCluster, stopCluster } from './cluster.ts';
+import type { Provider } from './provider.ts';
+
+export interface EmbeddedDeps {
+  /** Folder with one cluster's folder per server, named after it. */
+  clustersFolder: string;
+  clusterSettings?: Record<string, string>;
+  masterKey: Buffer;
+}
+
+/** Says whose cluster a folder holds: names are used again, data must never be. */
+const OWNER_FILE = 'server.id';
+
+/** A local PostgreSQL of the fleet's own. Its superuser's password is sealed in a 0600 file beside the data. */
+export function embeddedProvider(deps: EmbeddedDeps, server: { id: string; name: string }): Provider {
+  const folder = clusterFolder(deps, server.name);
+  const passwordFile = join(folder, 'superuser.sealed');
+  const purpose = `superuser of server ${server.id}`;
+  return {
+    open: async () => {
+      claimFolder(folder, server);
+      const cluster = await startCluster({
+        folder,
+        loadPassword: () => openFile(deps.masterKey, passwordFile, purpose),
+        savePassword: (password) => sealFile(deps.masterKey, passwordFile, purpose, password),
+        ...(deps.clusterSettings === undefined ? {} : { settings: deps.clusterSettings }),
+      });
+      return cluster.superuser;
+    },
+    discard: async () => {
+      // Moved aside first: a deletion that is cut short must not leave a folder that nobody owns.
+      const gone = `${folder}.${server.id}.gone`;
+      if (holdsCluster(deps, server)) {
+        await stopCluster(folder, 'immediate');
+        renameSync(folder, gone);
+      }
+      rmSync(gone, { recursive: true, force: true });
+      rmSync(unclaimed(folder, server.id), { recursive: true, force: true });
+    },
+  };
+}
+
+/** Stops the server's postmaster, if it runs on this machine; the data stays. */
+export async function stopEmbedded(deps: EmbeddedDeps, server: { id: string; name: string }): Promise<void> {
+  if (holdsCluster(deps, server)) await stopCluster(clusterFolder(deps, server.name));
+}
+
+/** Whether this machine holds the data of this very server. */
+export function holdsCluster(deps: EmbeddedDeps, server: { id: string; name: string }): boolean {
+  return ownerOf(clusterFolder(deps, server.name)) === server.id;
+}
+
+function clusterFolder(deps: EmbeddedDeps, name: string): string {
+  return join(deps.clustersFolder, name);
+}
+
+function ownerOf(folder: string): string | undefined {
+  const file = join(folder, OWNER_FILE);
+  return existsSync(file) ? readFileSync(file, 'utf8').trim() : undefined;
+}
+
+function unclaimed(folder: string, serverId: string): string {
+  return `${folder}.${serverId}.new`;
+}
+
+function claimFolder(folder: string, server: { id: string; name: string }): void {
+  if (!existsSync(folder)) {
+    // Made aside and moved into place, so that a folder never stands there without its owner's id.
+    const aside = unclaimed(folder, server.id);
+    mkdirSync(aside, { recursive: true, mode: 0o700 });
+    writeFileSync(join(aside, OWNER_FILE), `${server.id}\n`, { mode: 0o600 });
+    renameSync(aside, folder);
+    return;
+  }
+  if (ownerOf(folder) === server.id) return;
+  throw new FleetError({
+    code: 'cluster_folder_taken',
+    status: 409,
+    message: `the folder ${folder} exists and belongs to something else`,
+    fix: 'move it away if its data is no longer needed, or choose another name for the server',
+  });
+}

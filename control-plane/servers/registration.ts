@@ -1,0 +1,174 @@
+import { z } from 'zod';
+import { scramVerifier } from '../../platform/crypto.ts';
+import { FleetError, isUnreachable } from '../../platform/errors.ts';
+import type { StepContext } from '../operations/definition.ts';
+import type { Registry, Transaction } from '../registry/registry.ts';
+import type { Secrets } from '../secrets/secret.ts';
+import { hardenAsAdmin, hardenAsSuperuser, removeAdminRole, verifyAdmin } from './admin.ts';
+import { lockPlacement } from './database-store.ts';
+import { assertUsable, FLEET_ADMIN, inspectServer } from './inspect.ts';
+import type { Provider } from './providers/provider.ts';
+import { serverNotFound, serverSubject, transitionServer } from './server.ts';
+import { deleteProvisioning, findServer, moveServer, setServerAdmin } from './store.ts';
+
+/** What registering and creating a server have in common: check → harden → ready, and their inverses. */
+export const RegistrationInput = z.object({
+  serverId: z.uuid(),
+  name: z.string(),
+  region: z.string(),
+  /** Version of the credential of fleet_admin. */
+  adminVersionId: z.uuid(),
+});
+export type RegistrationInput = z.infer<typeof RegistrationInput>;
+
+export interface RegistrationDeps {
+  registry: Registry;
+  secrets: Secrets;
+}
+
+type Context = StepContext<RegistrationInput>;
+
+export const Checked = z.object({ version: z.number().int(), superuser: z.boolean() });
+export const Hardened = z.object({ adminUser: z.string() });
+
+/** Looks before anything is changed. @throws FleetError for each reason not to take the server */
+export async function check(
+  { input }: Context,
+  deps: RegistrationDeps,
+  provider: Provider,
+): Promise<z.infer<typeof Checked>> {
+  const address = await provider.open();
+  const facts = await inspectServer(address);
+  assertUsable(facts, address.user);
+  if (facts.managedBy !== null && facts.managedBy !== input.serverId) {
+    const other = await findServer(deps.registry, facts.managedBy);
+    if (other !== undefined && other.state !== 'retired') throw alreadyRegistered(other.name);
+  }
+  return { version: facts.version, superuser: facts.superuser };
+}
+
+export function alreadyRegistered(name: string): FleetError {
+  return new FleetError({
+    code: 'server_already_registered',
+    status: 409,
+    message: `this PostgreSQL server is already in the fleet, as ${name}`,
+    fix: `fleet server get ${name}`,
+  });
+}
+
+/** The new credential is stored before the server learns of it: a repeated step sets the same password. */
+export async function harden(
+  context: Context,
+  deps: RegistrationDeps,
+  provider: Provider,
+): Promise<z.infer<typeof Hardened>> {
+  const { input } = context;
+  const address = await provider.open();
+  if (!context.output('check', Checked).superuser) {
+    await hardenAsAdmin(address);
+    return { adminUser: address.user };
+  }
+  const subject = serverSubject(input.serverId);
+  const version = {
+    id: input.adminVersionId,
+    owner: subject,
+    subject,
+    region: input.region,
+    login: FLEET_ADMIN,
+  };
+  await context.transaction((tx) => deps.secrets.createVersion(tx, version));
+  const password = await deps.secrets.password(deps.registry, input.adminVersionId);
+  await hardenAsSuperuser(address, input.serverId, scramVerifier(password));
+  await verifyAdmin({ ...address, user: FLEET_ADMIN, password });
+  await context.transaction((tx) => deps.secrets.promote(tx, input.adminVersionId));
+  return { adminUser: FLEET_ADMIN };
+}
+
+/** A server that cannot be reached any more cannot be tidied up either, and must not hold its name for that. */
+export async function unharden({ input, logger }: Context, provider: Provider): Promise<void> {
+  try {
+    await removeAdminRole(await provider.open(), input.serverId);
+  } catch (error) {
+    const expected = error instanceof FleetError || isUnreachable(error);
+    if (!expected) throw error;
+    logger.warn('the admin role could not be taken off the server', { server: input.name, error });
+  }
+}
+
+/** Opens the server for placement. A superuser's credential is not kept: nothing may use it afterwards. */
+export async function ready(
+  context: Context,
+  deps: RegistrationDeps,
+  bootstrapVersionId: string | null,
+): Promise<void> {
+  const { input } = context;
+  const { version } = context.output('check', Checked);
+  const { adminUser } = context.output('harden', Hardened);
+  await context.transaction(async (tx) => {
+    await lockPlacement(tx, input.region);
+    await step(tx, input.serverId, 'ready');
+    await setServerAdmin(tx, input.serverId, { adminUser, serverVersion: version });
+    if (bootstrapVersionId !== null && adminUser === FLEET_ADMIN) {
+      await deps.secrets.destroyVersion(tx, bootstrapVersionId);
+    }
+  });
+}
+
+/** @throws FleetError `server_in_use` when a tenant was placed there meanwhile */
+export async function unready({ input, transaction }: Context): Promise<void> {
+  await transaction(async (tx) => {
+    await lockPlacement(tx, input.region);
+    const server = await findServer(tx, input.serverId);
+    if (server === undefined || server.state === 'provisioning') return;
+    if (server.databases > 0) throw serverInUse(server.name, server.databases);
+    await step(tx, input.serverId, 'unready');
+  });
+}
+
+async function step(tx: Transaction, serverId: string, event: 'ready' | 'unready'): Promise<void> {
+  const server = await findServer(tx, serverId);
+  if (server === undefined) throw serverNotFound(serverId);
+  const next = transitionServer(server.state, event);
+  if (next === undefined) throw wrongServerState(server.name, server.state, event);
+  if (next !== server.state) await moveServer(tx, serverId, server.state, next);
+}
+
+export function wrongServerState(name: string, state: string, event: string): FleetError {
+  return new FleetError({
+    code: 'server_state_conflict',
+    status: 409,
+    message: `server ${name} is ${state}: "${event}" has no meaning there`,
+    fix: `fleet server get ${name}`,
+  });
+}
+
+export function serverInUse(name: string, databases: number): FleetError {
+  return new FleetError({
+    code: 'server_in_use',
+    status: 409,
+    message: `server ${name} still holds ${databases} ${databases === 1 ? 'database' : 'databases'}`,
+    fix: `fleet tenant list --server ${name}, then delete or move them`,
+  });
+}
+
+/** Nothing stays of a failed registration but the operation and the audit log: the name is free again. */
+export async function forgetServer(
+  tx: Transaction,
+  input: RegistrationInput,
+  deps: RegistrationDeps,
+): Promise<void> {
+  await deps.secrets.destroyOwner(tx, serverSubject(input.serverId));
+  await deleteProvisioning(tx, input.serverId);
+}
+
+/** The credential was destroyed with the failed attempt, so there is nothing to try again with. */
+export function refuseRetry(): Promise<never> {
+  return Promise.reject(
+    new FleetError({
+      code: 'not_retryable',
+      status: 409,
+      message: 'a failed registration was undone, its credential included',
+      fix: 'register the server anew: fleet server add, or fleet server create',
+    }),
+  );
+}
