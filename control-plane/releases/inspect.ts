@@ -1,0 +1,39 @@
+import { sqlState } from '../../platform/errors.ts';
+import type { PgAddress } from '../../platform/pg.ts';
+import { readState } from './bookkeeping.ts';
+import type { Applied } from './release.ts';
+import { withMigrationSession } from './session.ts';
+
+const UNDEFINED_TABLE = '42P01';
+
+/** What a database itself says that it has. */
+export interface Inspection {
+  applied: Applied[];
+  schemaVersion: string | null;
+  /** A non-transactional migration that stands half done. */
+  interrupted: { migration: string; statementsDone: number } | null;
+}
+
+/**
+ * Reads what is applied to a database, changing nothing and taking no lock. A database without the tables has
+ * nothing applied.
+ */
+export async function inspectDatabase(
+  address: PgAddress,
+  request: { ownerRole: string; applicationName: string; signal?: AbortSignal | undefined },
+): Promise<Inspection> {
+  return withMigrationSession(address, request, async (client) => {
+    try {
+      const { applied, progress } = await readState(client, request.ownerRole);
+      const [half] = progress;
+      return {
+        applied,
+        schemaVersion: applied.at(-1)?.name ?? null,
+        interrupted: half === undefined ? null : { migration: half[0], statementsDone: half[1] },
+      };
+    } catch (error) {
+      if (sqlState(error) !== UNDEFINED_TABLE) throw error;
+      return { applied: [], schemaVersion: null, interrupted: null };
+    }
+  });
+}

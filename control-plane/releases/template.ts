@@ -1,0 +1,177 @@
+import { sqlState } from '../../platform/errors.ts';
+import type { Logger } from '../../platform/logging.ts';
+import { quoteIdent, type PgPoolClient } from '../../platform/pg.ts';
+import type { Registry } from '../registry/registry.ts';
+import type { ServerAccess } from '../servers/access.ts';
+import { applyMigrations } from './apply.ts';
+import { createBookkeeping } from './bookkeeping.ts';
+import { withMigrationSession } from './session.ts';
+import { currentRelease, listMigrations } from './store.ts';
+
+export interface TemplateDeps {
+  registry: Registry;
+  servers: ServerAccess;
+  logger: Logger;
+}
+
+/** A server's golden template: what each new tenant's database is a copy of. */
+export interface Template {
+  template: string;
+  /** Name of the last migration in it; null when nothing has been published. */
+  schemaVersion: string | null;
+}
+
+/** Role without login that owns the template's objects; REASSIGN OWNED gives a copy's to its tenant. */
+export const TEMPLATE_OWNER = 'fleet_template_owner';
+
+const PREFIX = 'fleet_template_';
+const BUILD_PREFIX = 'fleet_template_build_';
+
+/** Advisory lock in the server's admin database: one template is built or dropped at a time. */
+const TEMPLATE_LOCK = 7721;
+
+/** Builds under way in this process: concurrent provisioning waits for one instead of queuing connections. */
+const building = new WeakMap<ServerAccess, Map<string, Promise<void>>>();
+
+/**
+ * Makes sure that the server has the template of the current release, and names it. It has no sessions, takes
+ * none, and is complete: it gets its name at the very end. A copy can still fail with 3D000 when a newer
+ * release became current in between; asking again names the new one.
+ */
+export async function ensureTemplate(deps: TemplateDeps, serverId: string): Promise<Template> {
+  const release = await currentRelease(deps.registry);
+  const ordinal = release?.headOrdinal ?? 0;
+  const template = templateName(ordinal);
+  const known = await deps.servers.admin(serverId, (client) => databaseExists(client, template));
+  if (!known) await buildOnce(deps, serverId, ordinal, release?.name ?? '');
+  return { template, schemaVersion: release?.head ?? null };
+}
+
+/** The template of the release whose head has this ordinal; 0 = the empty schema. */
+export function templateName(ordinal: number): string {
+  return `${PREFIX}${ordinal}`;
+}
+
+/** Drops the server's templates of releases other than the current one, and builds that were given up. */
+export async function dropStaleTemplates(deps: TemplateDeps, serverId: string): Promise<string[]> {
+  return deps.servers.admin(serverId, (client) =>
+    underTemplateLock(client, async () => {
+      // Asked under the lock: another process may just have built the template of a newer release.
+      const ordinal = (await currentRelease(deps.registry))?.headOrdinal ?? 0;
+      const { rows } = await client.query<{ name: string }>(
+        `SELECT datname AS name FROM pg_database
+          WHERE datname ~ ('^' || $1 || '(build_)?[0-9]+$') AND datname <> $2 ORDER BY datname`,
+        [PREFIX, templateName(ordinal)],
+      );
+      for (const { name } of rows) await dropDatabase(client, name);
+      return rows.map(({ name }) => name);
+    }),
+  );
+}
+
+async function buildOnce(
+  deps: TemplateDeps,
+  serverId: string,
+  ordinal: number,
+  release: string,
+): Promise<void> {
+  const builds = building.get(deps.servers) ?? new Map<string, Promise<void>>();
+  building.set(deps.servers, builds);
+  const key = `${serverId}/${ordinal}`;
+  const running = builds.get(key) ?? build(deps, serverId, ordinal, release);
+  builds.set(key, running);
+  try {
+    await running;
+  } finally {
+    builds.delete(key);
+  }
+}
+
+/**
+ * Builds under a temporary name and renames at the end, so that a build killed anywhere leaves nothing that
+ * looks finished; the next one starts over.
+ */
+async function build(deps: TemplateDeps, serverId: string, ordinal: number, release: string): Promise<void> {
+  const started = performance.now();
+  const temporary = `${BUILD_PREFIX}${ordinal}`;
+  const built = await deps.servers.admin(serverId, (client) =>
+    underTemplateLock(client, async () => {
+      if (await databaseExists(client, templateName(ordinal))) return false;
+      await dropDatabase(client, temporary);
+      await createOwner(client);
+      await client.query(`CREATE DATABASE ${quoteIdent(temporary)} TEMPLATE template0`);
+      await client.query(`REVOKE ALL ON DATABASE ${quoteIdent(temporary)} FROM PUBLIC`);
+      await client.query(
+        `GRANT CREATE ON DATABASE ${quoteIdent(temporary)} TO ${quoteIdent(TEMPLATE_OWNER)}`,
+      );
+      await fill(deps, serverId, temporary, { ordinal, release });
+      await client.query(`ALTER DATABASE ${quoteIdent(temporary)} WITH ALLOW_CONNECTIONS false`);
+      await client.query(
+        `ALTER DATABASE ${quoteIdent(temporary)} RENAME TO ${quoteIdent(templateName(ordinal))}`,
+      );
+      return true;
+    }),
+  );
+  if (!built) return;
+  const durationMs = Math.round(performance.now() - started);
+  deps.logger.info('template built', { serverId, template: templateName(ordinal), durationMs });
+  await dropStaleTemplates(deps, serverId).catch((error: unknown) => {
+    deps.logger.warn('stale templates could not be dropped; the next build tries again', { serverId, error });
+  });
+}
+
+/** All connections to the new database are closed when this returns: a template must have none. */
+async function fill(
+  deps: TemplateDeps,
+  serverId: string,
+  database: string,
+  { ordinal, release }: { ordinal: number; release: string },
+): Promise<void> {
+  const address = await deps.servers.address(serverId, database);
+  const applicationName = `fleet:template:${ordinal}`;
+  await withMigrationSession(address, { applicationName }, async (client) => {
+    await client.query(
+      `ALTER SCHEMA public OWNER TO ${quoteIdent(TEMPLATE_OWNER)};
+       REVOKE ALL ON SCHEMA public FROM PUBLIC`,
+    );
+    await createBookkeeping(client, TEMPLATE_OWNER);
+  });
+  if (ordinal === 0) return;
+  const migrations = await listMigrations(deps.registry, ordinal);
+  await applyMigrations(address, { ownerRole: TEMPLATE_OWNER, migrations, release, applicationName });
+}
+
+/**
+ * `duplicate_object`, and `unique_violation`, which two sessions get that create one role at the same instant
+ * (roles belong to the whole server, the lock to one database).
+ */
+const ALREADY_THERE = new Set(['42710', '23505']);
+
+async function createOwner(client: PgPoolClient): Promise<void> {
+  const owner = quoteIdent(TEMPLATE_OWNER);
+  const { rows } = await client.query('SELECT 1 FROM pg_roles WHERE rolname = $1', [TEMPLATE_OWNER]);
+  if (rows.length === 0) {
+    await client.query(`CREATE ROLE ${owner} NOLOGIN`).catch((error: unknown) => {
+      if (!ALREADY_THERE.has(sqlState(error) ?? '')) throw error;
+    });
+  }
+  await client.query(`GRANT ${owner} TO CURRENT_USER`);
+}
+
+async function databaseExists(client: PgPoolClient, name: string): Promise<boolean> {
+  const { rows } = await client.query('SELECT 1 FROM pg_database WHERE datname = $1', [name]);
+  return rows.length > 0;
+}
+
+/** FORCE ends the sessions of a builder that died. */
+async function dropDatabase(client: PgPoolClient, name: string): Promise<void> {
+  await client.query(`DROP DATABASE IF EXISTS ${quoteIdent(name)} WITH (FORCE)`);
+}
+
+async function underTemplateLock<T>(client: PgPoolClient, work: () => Promise<T>): Promise<T> {
+  await client.query('SELECT pg_advisory_lock($1)', [TEMPLATE_LOCK]);
+  // After an error the connection is destroyed by its owner, and the lock goes with it.
+  const result = await work();
+  await client.query('SELECT pg_advisory_unlock($1)', [TEMPLATE_LOCK]);
+  return result;
+}
