@@ -101,6 +101,8 @@ export type TargetCounts = z.infer<typeof TargetCounts>;
 
 export const RolloutWave = z.object({
   name: z.string(),
+  /** Not of the spec: the wave `all`, or `rest` for tenants that no wave takes. */
+  implicit: z.boolean(),
   state: WaveState,
   parallel: z.number().int(),
   perServer: z.number().int(),

@@ -63,6 +63,8 @@ CREATE TABLE rollout_targets (
 );
 CREATE INDEX rollout_targets_claim ON rollout_targets (rollout_id, wave, state, ordinal);
 CREATE INDEX rollout_targets_database ON rollout_targets (database_id);
+-- What stopped rollouts still have in flight: the sweeper looks for it every second.
+CREATE INDEX rollout_targets_in_flight ON rollout_targets (rollout_id) WHERE state IN ('running', 'unknown');
 
 -- Down Migration
 DROP TABLE rollout_targets, rollout_waves, rollouts;

@@ -1,0 +1,183 @@
+import { z } from 'zod';
+import { PageQuery, pageOf } from '../../contract/page.ts';
+import {
+  RetryRollout,
+  Rollout,
+  RolloutFilter,
+  RolloutSpec,
+  RolloutSummary,
+  RolloutTarget,
+  RolloutVerbBody,
+} from '../../contract/rollout.ts';
+import { visibleRegions, type Caller } from '../access/caller.ts';
+import { sharedChannel, type Channel } from '../http/channel.ts';
+import { CreatedCursor, decodeCursor, encodeCursor, pageByCreation } from '../http/cursor.ts';
+import { route, streamRoute, type Answer, type SliceRoutes } from '../http/route.ts';
+import type { Registry, Transaction } from '../registry/registry.ts';
+import { streamRollout } from './events.ts';
+import { rolloutNotFound } from './rollout.ts';
+import { planRollout, startRollout } from './start.ts';
+import { findRollout, ROLLOUT_CHANNEL } from './store.ts';
+import { abortRollout, pauseRollout, resumeRollout, retryRollout, type VerbRequest } from './verbs.ts';
+import { listRollouts, listTargets } from './view-store.ts';
+import { readRollout, rowView, targetView } from './view.ts';
+
+const RolloutId = z.object({ id: z.uuid() });
+const TargetCursor = z.object({ wave: z.number().int(), ordinal: z.number().int() });
+const TAG = 'rollouts';
+
+export interface RolloutRouteDeps {
+  registry: Registry;
+}
+
+/** The API of rollouts. */
+export function rolloutRoutes({ registry }: RolloutRouteDeps): SliceRoutes {
+  const changes = sharedChannel(registry, ROLLOUT_CHANNEL);
+  return {
+    routes: [create, plan, list, get, targets, start, pause, resume, abort, retry],
+    streams: [events(registry, changes)],
+  };
+}
+
+const create = route({
+  method: 'post',
+  path: '/api/v1/rollouts',
+  id: 'createRollout',
+  summary: 'Plan a rollout and start it at once',
+  tag: TAG,
+  permission: 'rollout:write',
+  body: RolloutSpec,
+  status: 201,
+  response: Rollout,
+  handle: async ({ body, caller, requestId, tx }) => {
+    const id = await planRollout(tx, body, { caller, requestId });
+    await startRollout(tx, id, { caller, requestId });
+    return created(tx, id, caller);
+  },
+});
+
+const plan = route({
+  method: 'post',
+  path: '/api/v1/rollouts/plan',
+  id: 'planRollout',
+  summary: 'Store the plan of a rollout, to be looked at and started later',
+  tag: TAG,
+  permission: 'rollout:write',
+  body: RolloutSpec,
+  status: 201,
+  response: Rollout,
+  handle: async ({ body, caller, requestId, tx }) => {
+    const id = await planRollout(tx, body, { caller, requestId });
+    return created(tx, id, caller);
+  },
+});
+
+const list = route({
+  method: 'get',
+  path: '/api/v1/rollouts',
+  id: 'listRollouts',
+  summary: 'List rollouts, newest first',
+  tag: TAG,
+  permission: 'fleet:read',
+  query: PageQuery.extend(RolloutFilter.shape),
+  status: 200,
+  response: pageOf(RolloutSummary),
+  handle: async ({ query, tx }) => {
+    const after = decodeCursor(query.cursor, CreatedCursor);
+    const { state, release, limit } = query;
+    // One more than asked for tells whether there is a next page.
+    const rows = await listRollouts(tx, { state, release, after, limit: limit + 1 });
+    return { body: pageByCreation(rows.map(rowView), limit) };
+  },
+});
+
+const get = route({
+  method: 'get',
+  path: '/api/v1/rollouts/{id}',
+  id: 'getRollout',
+  summary: 'Get a rollout with its waves and targets',
+  tag: TAG,
+  permission: 'fleet:read',
+  params: RolloutId,
+  status: 200,
+  response: Rollout,
+  handle: ({ params, caller, tx }) => answer(tx, params.id, caller),
+});
+
+const targets = route({
+  method: 'get',
+  path: '/api/v1/rollouts/{id}/targets',
+  id: 'listRolloutTargets',
+  summary: 'List the targets of a rollout, in the order of the plan',
+  tag: TAG,
+  permission: 'fleet:read',
+  params: RolloutId,
+  query: PageQuery,
+  status: 200,
+  response: pageOf(RolloutTarget),
+  handle: async ({ params, query, caller, tx }) => {
+    if ((await findRollout(tx, params.id)) === undefined) throw rolloutNotFound(params.id);
+    const after = decodeCursor(query.cursor, TargetCursor);
+    const regions = visibleRegions(caller);
+    const rows = await listTargets(tx, params.id, { regions, after, limit: query.limit + 1 });
+    const items = rows.slice(0, query.limit);
+    const last = rows.length > items.length ? items.at(-1) : undefined;
+    const nextCursor =
+      last === undefined ? null : encodeCursor({ wave: last.waveOrdinal, ordinal: last.ordinal });
+    return { body: { items: items.map(targetView), nextCursor } };
+  },
+});
+
+const start = verb('start', 'Start a planned rollout', RolloutVerbBody, startRollout);
+const pause = verb('pause', 'Start no further target; those in flight finish', RolloutVerbBody, pauseRollout);
+const resume = verb('resume', 'Go on after a pause', RolloutVerbBody, resumeRollout);
+const abort = verb('abort', 'End a rollout for good; nothing is reverted', RolloutVerbBody, abortRollout);
+const retry = verb('retry', 'Run failed targets of a halted rollout again', RetryRollout, retryRollout);
+
+/** A verb on one rollout: all answer the rollout as it then stands. */
+function verb<B extends { reason?: string | undefined }>(
+  name: string,
+  summary: string,
+  body: z.ZodType<B>,
+  act: (tx: Transaction, id: string, request: VerbRequest & B) => Promise<void>,
+) {
+  return route({
+    method: 'post',
+    path: `/api/v1/rollouts/{id}/${name}`,
+    id: `${name}Rollout`,
+    summary,
+    tag: TAG,
+    permission: 'rollout:write',
+    params: RolloutId,
+    body,
+    status: 200,
+    response: Rollout,
+    etag: true,
+    handle: async ({ params, body: given, caller, requestId, ifMatch, tx }) => {
+      await act(tx, params.id, { ...given, caller, requestId, ifMatch });
+      return answer(tx, params.id, caller);
+    },
+  });
+}
+
+function events(registry: Registry, changes: Channel) {
+  return streamRoute({
+    path: '/api/v1/rollouts/{id}/events',
+    id: 'streamRollout',
+    summary: "A rollout's progress as server-sent events, until nothing more happens by itself",
+    tag: TAG,
+    permission: 'fleet:read',
+    params: RolloutId,
+    stream: ({ params, request, response }) =>
+      streamRollout({ registry, changes }, params.id, { request, response }),
+  });
+}
+
+async function answer(tx: Transaction, id: string, caller: Caller): Promise<Answer & { body: Rollout }> {
+  const body = await readRollout(tx, id, visibleRegions(caller));
+  return { body, version: body.version };
+}
+
+async function created(tx: Transaction, id: string, caller: Caller): Promise<Answer> {
+  return { ...(await answer(tx, id, caller)), headers: { Location: `/api/v1/rollouts/${id}` } };
+}

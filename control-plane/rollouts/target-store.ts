@@ -1,0 +1,246 @@
+import { TARGET_STATES, type RolloutState, type TargetState } from '../../contract/rollout.ts';
+import type { ErrorSummary } from '../../platform/errors.ts';
+import type { Queryable } from '../../platform/pg.ts';
+import { targetSources } from './rollout.ts';
+import { ROLLOUT_CHANNEL } from './store.ts';
+
+/**
+ * SQL of `rollout_targets`. Reads of tenants and databases are joins for names and for the state that the tenant
+ * is in at the very moment of the claim.
+ */
+export interface WaitingTarget {
+  databaseId: string;
+  serverId: string;
+  /** Runs before this one: more than 0 for targets that are retried or taken over. */
+  tries: number;
+}
+
+/** A target that this worker now has in flight. */
+export interface ClaimedTarget {
+  databaseId: string;
+  serverId: string;
+  slug: string;
+  database: string;
+  ownerRole: string;
+  /** Left behind by an older owner, whose session may still be at work. */
+  orphan: boolean;
+}
+
+/** How a target ended; written in the next batch. */
+export interface TargetResult {
+  databaseId: string;
+  serverId: string;
+  state: 'verified' | 'failed' | 'unreachable' | 'skipped';
+  schemaVersion: string | null;
+  error: ErrorSummary | null;
+  reason: string | null;
+  durationMs: number;
+}
+
+export interface Batch {
+  rolloutId: string;
+  epoch: number;
+  results: readonly TargetResult[];
+  /** Databases to claim. Those that are not waiting any more, or may not run now, are passed over. */
+  claim: readonly string[];
+  /** Whether watchers are told now; bursts of small batches need not wake them each. */
+  announce: boolean;
+}
+
+/** Writes what has ended and claims what comes next, in one statement. Nothing is claimed unless running. */
+export async function writeBatch(
+  db: Queryable,
+  batch: Batch,
+): Promise<{ state: RolloutState; claimed: ClaimedTarget[] }> {
+  const { rows } = await db.query<{ state: RolloutState; claimed: ClaimedTarget[] }>(WRITE_BATCH, [
+    batch.rolloutId,
+    batch.epoch,
+    JSON.stringify(batch.results),
+    batch.claim,
+    targetSources('claim'),
+    batch.announce ? ROLLOUT_CHANNEL : null,
+  ]);
+  const row = rows[0];
+  if (row === undefined) throw new Error(`rollout ${batch.rolloutId} has vanished`);
+  return row;
+}
+
+/**
+ * The rollout's row is locked in share mode: a pause or abort that has committed is seen, one that comes later
+ * waits for this batch. `was` makes the update compare the state that was read.
+ */
+const WRITE_BATCH = `
+  WITH active AS MATERIALIZED (
+    SELECT id, state FROM rollouts WHERE id = $1 FOR SHARE
+  ), result AS (
+    SELECT * FROM jsonb_to_recordset($3::jsonb)
+      AS r("databaseId" uuid, state text, error jsonb, reason text, "durationMs" int)
+  ), written AS (
+    UPDATE rollout_targets t
+       SET state = r.state, error = nullif(r.error, 'null'), reason = r.reason, duration_ms = r."durationMs",
+           finished_at = clock_timestamp()
+      FROM result r
+     WHERE t.rollout_id = $1 AND t.database_id = r."databaseId" AND t.state = 'running' AND t.epoch = $2
+  ), picked AS (
+    SELECT t.database_id, t.state AS was, d.server_id, d.name, d.owner_role, n.slug, n.state AS tenant_state,
+           CASE WHEN d.state = 'dropped' OR n.state IN ('offboarding', 'deleted') THEN 'skipped'
+                WHEN n.state IN ('suspended', 'moving') AND t.state = 'pending' THEN 'deferred'
+                ELSE 'running' END AS next
+      FROM active a
+      JOIN rollout_targets t ON t.rollout_id = a.id
+      JOIN databases d ON d.id = t.database_id
+      JOIN tenants n ON n.id = t.tenant_id
+     WHERE a.state = 'running' AND t.database_id = ANY($4::uuid[]) AND t.state = ANY($5)
+  ), claimed AS (
+    UPDATE rollout_targets t
+       SET state = p.next, epoch = $2, error = NULL, duration_ms = NULL, server_id = p.server_id,
+           reason = CASE p.next WHEN 'skipped' THEN 'deleted' WHEN 'deferred' THEN p.tenant_state END,
+           tries = t.tries + CASE WHEN p.next = 'running' THEN 1 ELSE 0 END,
+           started_at = clock_timestamp(),
+           finished_at = CASE WHEN p.next <> 'running' THEN clock_timestamp() END
+      FROM picked p
+     WHERE t.rollout_id = $1 AND t.database_id = p.database_id AND t.state = p.was
+     RETURNING p.*
+  )
+  SELECT a.state,
+         coalesce((SELECT json_agg(json_build_object('databaseId', c.database_id, 'serverId', c.server_id,
+                            'slug', c.slug, 'database', c.name, 'ownerRole', c.owner_role,
+                            'orphan', c.was = 'unknown'))
+                     FROM claimed c WHERE c.next = 'running'), '[]') AS claimed,
+         CASE WHEN $6::text IS NOT NULL THEN pg_notify($6, $1::text)::text END
+    FROM active a`;
+
+/** Targets in flight under an older epoch: what became of them only their databases know. */
+export async function orphanTargets(db: Queryable, rolloutId: string, epoch: number): Promise<number> {
+  const { rowCount } = await db.query(
+    `UPDATE rollout_targets SET state = 'unknown'
+      WHERE rollout_id = $1 AND state = ANY($3) AND epoch < $2`,
+    [rolloutId, epoch, targetSources('orphan')],
+  );
+  return rowCount ?? 0;
+}
+
+/** What of a wave still has to run, those with an unknown outcome first. */
+export async function waitingTargets(
+  db: Queryable,
+  rolloutId: string,
+  wave: number,
+): Promise<WaitingTarget[]> {
+  const { rows } = await db.query<WaitingTarget>(
+    `SELECT database_id AS "databaseId", server_id AS "serverId", tries
+       FROM rollout_targets
+      WHERE rollout_id = $1 AND wave = $2 AND state = ANY($3)
+      ORDER BY state = 'unknown' DESC, ordinal`,
+    [rolloutId, wave, targetSources('claim')],
+  );
+  return rows;
+}
+
+/** Targets of a stopped rollout whose outcome nobody knows. */
+export async function unknownTargets(db: Queryable, rolloutId: string): Promise<ClaimedTarget[]> {
+  const { rows } = await db.query<ClaimedTarget>(
+    `SELECT t.database_id AS "databaseId", d.server_id AS "serverId", n.slug, d.name AS database,
+            d.owner_role AS "ownerRole", true AS orphan
+       FROM rollout_targets t
+       JOIN databases d ON d.id = t.database_id
+       JOIN tenants n ON n.id = t.tenant_id
+      WHERE t.rollout_id = $1 AND t.state = 'unknown'
+      ORDER BY t.wave, t.ordinal`,
+    [rolloutId],
+  );
+  return rows;
+}
+
+/** Writes what the database of an `unknown` target answered. */
+export async function settleTarget(
+  db: Queryable,
+  rolloutId: string,
+  databaseId: string,
+  outcome: { state: TargetState; error: ErrorSummary | null; reason: string | null },
+): Promise<void> {
+  await db.query(
+    `UPDATE rollout_targets SET state = $3, error = $4, reason = $5, finished_at = now()
+      WHERE rollout_id = $1 AND database_id = $2 AND state = 'unknown'`,
+    [
+      rolloutId,
+      databaseId,
+      outcome.state,
+      outcome.error === null ? null : JSON.stringify(outcome.error),
+      outcome.reason,
+    ],
+  );
+}
+
+/** Whether the tenant has been deleted, or is being deleted, since the target was claimed. */
+export async function isGone(db: Queryable, databaseId: string): Promise<boolean> {
+  const { rows } = await db.query<{ gone: boolean }>(
+    `SELECT d.state = 'dropped' OR n.state IN ('offboarding', 'deleted') AS gone
+       FROM databases d JOIN tenants n ON n.id = d.tenant_id WHERE d.id = $1`,
+    [databaseId],
+  );
+  return rows[0]?.gone ?? true;
+}
+
+/** Lets failed and unreachable targets run again: all of them, or the tenant's only. Answers how many. */
+export async function retryTargets(db: Queryable, rolloutId: string, tenant: string | null): Promise<number> {
+  const { rowCount } = await db.query(
+    `UPDATE rollout_targets t SET state = 'pending', error = NULL, reason = NULL, finished_at = NULL
+       FROM tenants n
+      WHERE t.rollout_id = $1 AND n.id = t.tenant_id AND t.state = ANY($2)
+        AND ($3::text IS NULL OR n.slug = $3 OR n.id::text = $3)`,
+    [rolloutId, targetSources('retry'), tenant],
+  );
+  return rowCount ?? 0;
+}
+
+/** After an abort: what has not begun will not begin. */
+export async function skipPending(db: Queryable, rolloutId: string, reason: string): Promise<number> {
+  const { rowCount } = await db.query(
+    `UPDATE rollout_targets SET state = 'skipped', reason = $2, finished_at = now()
+      WHERE rollout_id = $1 AND state = 'pending'`,
+    [rolloutId, reason],
+  );
+  return rowCount ?? 0;
+}
+
+export type Counts = Record<TargetState, number>;
+
+/** Targets by state; of one wave, or of the whole rollout. */
+export async function countTargets(db: Queryable, rolloutId: string, wave: number | null): Promise<Counts> {
+  const { rows } = await db.query<{ state: TargetState; count: number }>(
+    `SELECT state, count(*)::int AS count FROM rollout_targets
+      WHERE rollout_id = $1 AND ($2::int IS NULL OR wave = $2) GROUP BY state`,
+    [rolloutId, wave],
+  );
+  return Object.assign(emptyCounts(), Object.fromEntries(rows.map((row) => [row.state, row.count])));
+}
+
+export function emptyCounts(): Counts {
+  return Object.fromEntries(TARGET_STATES.map((state) => [state, 0])) as Counts;
+}
+
+/** The first failed target of a wave or of the rollout, for the words of a halt. */
+export async function firstFailure(
+  db: Queryable,
+  rolloutId: string,
+  state: 'failed' | 'unreachable',
+): Promise<{ slug: string; server: string; error: ErrorSummary | null } | undefined> {
+  const { rows } = await db.query<{ slug: string; server: string; error: ErrorSummary | null }>(
+    `SELECT n.slug, s.name AS server, t.error
+       FROM rollout_targets t JOIN tenants n ON n.id = t.tenant_id JOIN servers s ON s.id = t.server_id
+      WHERE t.rollout_id = $1 AND t.state = $2
+      ORDER BY t.finished_at, t.ordinal LIMIT 1`,
+    [rolloutId, state],
+  );
+  return rows[0];
+}
+
+/** Regions that the rollout touches. */
+export async function targetRegions(db: Queryable, rolloutId: string): Promise<string[]> {
+  const { rows } = await db.query<{ region: string }>(
+    `SELECT DISTINCT n.region FROM rollout_targets t JOIN tenants n ON n.id = t.tenant_id
+      WHERE t.rollout_id = $1 ORDER BY n.region`,
+    [rolloutId],
+  );
+  return rows.map((row) => row.region);
+}

@@ -1,0 +1,105 @@
+import pRetry from 'p-retry';
+import { FleetError, isRetryable, isUnreachable, summarizeError, sqlState } from '../../platform/errors.ts';
+import type { ErrorSummary } from '../../platform/errors.ts';
+import type { Registry } from '../registry/registry.ts';
+import { applyMigrations } from '../releases/apply.ts';
+import type { Migration } from '../releases/release.ts';
+import type { ServerAccess } from '../servers/access.ts';
+import { isGone, type ClaimedTarget, type TargetResult } from './target-store.ts';
+
+/** What one run on one database needs. */
+export interface TargetRun {
+  registry: Registry;
+  servers: ServerAccess;
+  release: string;
+  /** The whole list up to the release's head. */
+  migrations: Migration[];
+  applicationName: string;
+  retry: RetryPolicy;
+}
+
+/** Repeats of a try that failed for a passing reason, with jittered, doubling pauses. */
+export interface RetryPolicy {
+  retries: number;
+  /** Milliseconds before the first repeat; with jitter up to twice as long. */
+  firstDelayMs: number;
+  maxDelayMs: number;
+}
+
+/**
+ * Four repeats over about 11 s on average outlast a server's restart or fail-over; a longer outage should stop the
+ * rollout and be seen, not be waited out target by target.
+ */
+export const DEFAULT_RETRY: RetryPolicy = { retries: 4, firstDelayMs: 500, maxDelayMs: 8_000 };
+
+/** SQLSTATE invalid_catalog_name: the server is there, the database is not. */
+const DATABASE_MISSING = '3D000';
+
+/**
+ * Brings one database to the release's head. Answers undefined when `signal` ended it: then nobody knows the
+ * outcome, and the next owner asks the database. Never throws for what is wrong with the target.
+ */
+export async function migrateTarget(
+  run: TargetRun,
+  target: ClaimedTarget,
+  signal: AbortSignal,
+): Promise<TargetResult | undefined> {
+  const startedAt = performance.now();
+  const result = (
+    fields: Pick<TargetResult, 'state' | 'schemaVersion' | 'error' | 'reason'>,
+  ): TargetResult => ({
+    databaseId: target.databaseId,
+    serverId: target.serverId,
+    durationMs: Math.round(performance.now() - startedAt),
+    ...fields,
+  });
+  try {
+    const { schemaVersion } = await applyWithRetry(run, target, signal);
+    return result({ state: 'verified', schemaVersion, error: null, reason: null });
+  } catch (error) {
+    if (signal.aborted) return undefined;
+    if (await isGone(run.registry, target.databaseId)) {
+      return result({ state: 'skipped', schemaVersion: null, error: null, reason: 'deleted' });
+    }
+    const state = isServerLost(error) ? 'unreachable' : 'failed';
+    return result({ state, schemaVersion: null, error: describe(error), reason: null });
+  }
+}
+
+function applyWithRetry(run: TargetRun, target: ClaimedTarget, signal: AbortSignal) {
+  return pRetry(
+    async () => {
+      const address = await run.servers.address(target.serverId, target.database);
+      return applyMigrations(address, {
+        ownerRole: target.ownerRole,
+        migrations: run.migrations,
+        release: run.release,
+        applicationName: run.applicationName,
+        endOlderSessions: target.orphan,
+        signal,
+      });
+    },
+    {
+      retries: run.retry.retries,
+      minTimeout: run.retry.firstDelayMs,
+      maxTimeout: run.retry.maxDelayMs,
+      randomize: true,
+      signal,
+      shouldRetry: ({ error }) => isRetryable(error) || isServerLost(error),
+    },
+  );
+}
+
+/** Whether the server, not the migration, is at fault: not reached, or lost with a migration under way. */
+function isServerLost(error: unknown): boolean {
+  return isUnreachable(error) || (error instanceof FleetError && error.code === 'migration_unknown');
+}
+
+function describe(error: unknown): ErrorSummary {
+  if (sqlState(error) !== DATABASE_MISSING) return summarizeError(error);
+  return {
+    code: 'database_missing',
+    message: 'the registry lists this database, but its server does not have it',
+    fix: 'restore the database, or delete the tenant',
+  };
+}

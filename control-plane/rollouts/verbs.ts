@@ -1,0 +1,98 @@
+import { FleetError } from '../../platform/errors.ts';
+import { requireRegion, type Caller } from '../access/caller.ts';
+import { audit } from '../audit/audit.ts';
+import { wake } from '../operations/driver.ts';
+import type { Transaction } from '../registry/registry.ts';
+import { requireVersion, rolloutNotFound, wrongState, type Cause, type RolloutEvent } from './rollout.ts';
+import { lockRollout, moveRollout, reopenWaves, type RolloutRecord } from './store.ts';
+import { retryTargets, skipPending, targetRegions } from './target-store.ts';
+
+/** A person's word to a rollout. Saying it twice is the same as once. */
+export interface VerbRequest {
+  caller: Caller;
+  requestId: string;
+  reason?: string | undefined;
+  /** The version that the caller has seen. */
+  ifMatch?: number | undefined;
+}
+
+/** No new target is started; those in flight finish and are recorded. A bake's end stays where it is. */
+export async function pauseRollout(tx: Transaction, id: string, request: VerbRequest): Promise<void> {
+  const rollout = await admit(tx, id, request);
+  if (rollout.state === 'paused') return;
+  await apply(tx, rollout, 'pause', request, personsCause('paused', request));
+}
+
+/** Goes on after a pause. What the machine has halted needs a repair and `retry` instead. */
+export async function resumeRollout(tx: Transaction, id: string, request: VerbRequest): Promise<void> {
+  const rollout = await admit(tx, id, request);
+  if (rollout.state === 'running') return;
+  await apply(tx, rollout, 'resume', request, null);
+  await wake(tx, 'rollout', id);
+}
+
+/** Ends the rollout for good. Targets in flight finish; no schema is reverted. */
+export async function abortRollout(tx: Transaction, id: string, request: VerbRequest): Promise<void> {
+  const rollout = await admit(tx, id, request);
+  if (rollout.state === 'aborted') return;
+  await apply(tx, rollout, 'abort', request, personsCause('aborted', request));
+  await skipPending(tx, id, 'aborted');
+}
+
+/**
+ * Runs failed and unreachable targets of a halted rollout again: all, or the one tenant's. Verified ones stay as
+ * they are, and what was applied to the others before is found in their databases, not run twice.
+ * @throws FleetError 409 `nothing_to_retry` when `target` names no failed target
+ */
+export async function retryRollout(
+  tx: Transaction,
+  id: string,
+  request: VerbRequest & { target?: string | undefined },
+): Promise<void> {
+  const rollout = await admit(tx, id, request);
+  if (rollout.state === 'running') return;
+  await apply(tx, rollout, 'retry', request, null);
+  const count = await retryTargets(tx, id, request.target ?? null);
+  if (count === 0 && request.target !== undefined) {
+    throw new FleetError({
+      code: 'nothing_to_retry',
+      status: 409,
+      message: `${request.target} has no failed or unreachable target in this rollout`,
+      fix: `fleet rollout get ${id} shows the failing ones`,
+    });
+  }
+  await reopenWaves(tx, id, true);
+  await wake(tx, 'rollout', id);
+}
+
+async function admit(tx: Transaction, id: string, request: VerbRequest): Promise<RolloutRecord> {
+  const rollout = await lockRollout(tx, id);
+  if (rollout === undefined) throw rolloutNotFound(id);
+  for (const region of await targetRegions(tx, id)) requireRegion(request.caller, region);
+  requireVersion(rollout, request.ifMatch);
+  return rollout;
+}
+
+async function apply(
+  tx: Transaction,
+  rollout: RolloutRecord,
+  event: RolloutEvent,
+  request: VerbRequest,
+  why: Cause | null,
+): Promise<void> {
+  if (!(await moveRollout(tx, rollout, event, why))) throw wrongState(rollout, event);
+  audit(tx, {
+    actor: request.caller.name,
+    actorRole: request.caller.role,
+    action: `rollout.${event}`,
+    resource: `rollout:${rollout.id}`,
+    before: { state: rollout.state },
+    reason: request.reason ?? null,
+    requestId: request.requestId,
+  });
+}
+
+function personsCause(code: 'paused' | 'aborted', request: VerbRequest): Cause {
+  const actor = request.caller.name;
+  return { code, message: request.reason ?? `${code} by ${actor}`, actor };
+}

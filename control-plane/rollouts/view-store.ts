@@ -1,0 +1,87 @@
+import type { RolloutState, RolloutTarget } from '../../contract/rollout.ts';
+import type { StoredError } from '../../contract/problem.ts';
+import type { Queryable } from '../../platform/pg.ts';
+import type { Counts } from './target-store.ts';
+import type { RolloutRecord } from './store.ts';
+
+/** What the API reads of rollouts: pages with names in place of ids. Joins tenants, servers and waves for them. */
+export type RolloutRow = RolloutRecord & { counts: Partial<Counts> };
+
+export interface RolloutPage {
+  state?: RolloutState | undefined;
+  release?: string | undefined;
+  /** Position of the page before: only what is older follows. */
+  after?: { createdAt: string; id: string } | undefined;
+  limit: number;
+}
+
+/** Newest first. */
+export async function listRollouts(db: Queryable, page: RolloutPage): Promise<RolloutRow[]> {
+  const { rows } = await db.query<RolloutRow>(
+    `SELECT r.id, r.release, r.state, r.cause, r.spec, r.author, r.version, r.created_at AS "createdAt",
+            r.started_at AS "startedAt", r.finished_at AS "finishedAt",
+            (SELECT coalesce(jsonb_object_agg(c.state, c.count), '{}')
+               FROM (SELECT t.state, count(*) AS count FROM rollout_targets t
+                      WHERE t.rollout_id = r.id GROUP BY t.state) AS c) AS counts
+       FROM rollouts r
+      WHERE ($1::text IS NULL OR r.state = $1) AND ($2::text IS NULL OR r.release = $2)
+        AND ($3::timestamptz IS NULL OR (date_trunc('milliseconds', r.created_at), r.id) < ($3, $4::uuid))
+      ORDER BY date_trunc('milliseconds', r.created_at) DESC, r.id DESC
+      LIMIT $5`,
+    [
+      page.state ?? null,
+      page.release ?? null,
+      page.after?.createdAt ?? null,
+      page.after?.id ?? null,
+      page.limit,
+    ],
+  );
+  return rows;
+}
+
+/** Targets by wave and state, for the waves' bars. */
+export async function countsByWave(db: Queryable, rolloutId: string): Promise<Map<number, Partial<Counts>>> {
+  const { rows } = await db.query<{ wave: number; counts: Partial<Counts> }>(
+    `SELECT wave, jsonb_object_agg(state, count) AS counts
+       FROM (SELECT wave, state, count(*) AS count FROM rollout_targets
+              WHERE rollout_id = $1 GROUP BY wave, state) AS c
+      GROUP BY wave`,
+    [rolloutId],
+  );
+  return new Map(rows.map((row) => [row.wave, row.counts]));
+}
+
+export interface TargetRow extends Omit<RolloutTarget, 'startedAt' | 'finishedAt'> {
+  error: StoredError | null;
+  startedAt: Date | null;
+  finishedAt: Date | null;
+  waveOrdinal: number;
+  ordinal: number;
+}
+
+export interface TargetPage {
+  /** Regions that the reader may see; null means all. */
+  regions: string[] | null;
+  after?: { wave: number; ordinal: number } | undefined;
+  /** Null: all. */
+  limit: number | null;
+}
+
+/** In the order of the plan. */
+export async function listTargets(db: Queryable, rolloutId: string, page: TargetPage): Promise<TargetRow[]> {
+  const { rows } = await db.query<TargetRow>(
+    `SELECT n.slug AS tenant, n.region, s.name AS server, w.name AS wave, t.state, t.missing, t.error, t.reason,
+            t.tries, t.duration_ms AS "durationMs", t.started_at AS "startedAt", t.finished_at AS "finishedAt",
+            t.wave AS "waveOrdinal", t.ordinal
+       FROM rollout_targets t
+       JOIN tenants n ON n.id = t.tenant_id
+       JOIN servers s ON s.id = t.server_id
+       JOIN rollout_waves w ON w.rollout_id = t.rollout_id AND w.ordinal = t.wave
+      WHERE t.rollout_id = $1 AND ($2::text[] IS NULL OR n.region = ANY($2))
+        AND ($3::int IS NULL OR (t.wave, t.ordinal) > ($3, $4::int))
+      ORDER BY t.wave, t.ordinal
+      LIMIT $5`,
+    [rolloutId, page.regions, page.after?.wave ?? null, page.after?.ordinal ?? null, page.limit],
+  );
+  return rows;
+}
