@@ -1,0 +1,77 @@
+import { resolve } from 'node:path';
+import { Option, type Command } from 'commander';
+import { ApiKey, CreatedKey, CreateKey, ROLES } from '../../contract/access.ts';
+import { AnyBody, change } from '../change.ts';
+import { path } from '../client.ts';
+import { confirmYes } from '../confirm.ts';
+import { writePrivate } from '../contexts.ts';
+import { collect, parseCount } from '../globals.ts';
+import { keyView } from '../output/fleet-views.ts';
+import type { View } from '../output/view.ts';
+import { checkInput, type OpenSession, type Session } from '../session.ts';
+
+interface CreateFlags {
+  role: string;
+  region?: string[];
+  expiresInDays?: number;
+  tokenFile?: string;
+}
+
+export function addKeyCommands(program: Command, open: OpenSession): void {
+  const key = program.command('key').description('API keys with a role, regions and an end');
+  key
+    .command('create <name>')
+    .description('make a key; its token is shown this once')
+    .addOption(new Option('--role <role>', 'what it may do').choices(ROLES).makeOptionMandatory())
+    .option('--region <region>', 'only in this region; may be repeated (default: all)', collect)
+    .option('--expires-in-days <count>', 'days until it stops working', parseCount)
+    .option('--token-file <file>', 'write the token to this file (0600) instead of showing it')
+    .action(async (name: string, flags: CreateFlags) => await create(open(), name, flags));
+  key
+    .command('list')
+    .description('list keys')
+    .option('--limit <count>', 'at most this many', parseCount)
+    .action(async (flags: { limit?: number }) => await list(open(), flags.limit));
+  key
+    .command('revoke <id>')
+    .description('make a key useless at once')
+    .action(async (id: string) => await revoke(open(), id));
+}
+
+async function create(session: Session, name: string, flags: CreateFlags): Promise<void> {
+  const { role, region: regions, expiresInDays, tokenFile } = flags;
+  const input = {
+    name,
+    role,
+    ...(regions === undefined ? {} : { regions }),
+    ...(expiresInDays === undefined ? {} : { expiresInDays }),
+  };
+  const body = checkInput(CreateKey, input, `key ${name}`);
+  const reply = await change(session, { method: 'POST', path: '/api/v1/keys', body }, CreatedKey);
+  if (reply === undefined) return;
+  const { token, ...key } = reply.body;
+  if (tokenFile === undefined) {
+    session.out.one(reply.body, createdView);
+    session.out.note('keep the token now: it cannot be shown again');
+    return;
+  }
+  const file = resolve(session.io.cwd, tokenFile);
+  writePrivate(file, `${token}\n`);
+  session.out.one(key, keyView);
+  session.out.note(`the token is in ${file}`);
+}
+
+async function list({ client, out }: Session, limit?: number): Promise<void> {
+  out.list(await client().list('/api/v1/keys', ApiKey, {}, limit), keyView);
+}
+
+async function revoke(session: Session, id: string): Promise<void> {
+  await confirmYes(session, `Revoke key ${id}? Whoever uses it is locked out at once.`);
+  const reply = await change(session, { method: 'DELETE', path: path`/api/v1/keys/${id}` }, AnyBody);
+  if (reply !== undefined) session.out.note(`key ${id} is revoked`);
+}
+
+const createdView: View<CreatedKey> = {
+  ...keyView,
+  columns: [...keyView.columns, { title: 'token', value: (key) => key.token }],
+};

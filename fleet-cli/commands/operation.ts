@@ -1,0 +1,57 @@
+import { Option, type Command } from 'commander';
+import { OPERATION_STATES, Operation } from '../../contract/operation.ts';
+import { AnyBody, change, waitForOperation } from '../change.ts';
+import { path } from '../client.ts';
+import { parseCount } from '../globals.ts';
+import { operationView } from '../output/operation-view.ts';
+import type { OpenSession, Session } from '../session.ts';
+
+interface ListFlags {
+  state?: string;
+  kind?: string;
+  subject?: string;
+  limit?: number;
+}
+
+export function addOperationCommands(program: Command, open: OpenSession): void {
+  const operation = program.command('operation').description('durable long-running work');
+  operation
+    .command('list')
+    .description('list operations, newest first')
+    .addOption(new Option('--state <state>', 'only operations in this state').choices(OPERATION_STATES))
+    .option('--kind <kind>', 'only this kind, e.g. tenant.create')
+    .option('--subject <subject>', 'only of this subject, e.g. tenant:<id>')
+    .option('--limit <count>', 'at most this many', parseCount)
+    .action(async (flags: ListFlags) => await list(open(), flags));
+  operation
+    .command('get <id>')
+    .description('show an operation and its steps; with --wait until it is over')
+    .action(async (id: string) => await get(open(), id));
+  operation
+    .command('retry <id>')
+    .description('try a failed operation again, from the step that failed')
+    .action(async (id: string) => await act(open(), id, 'retry'));
+  operation
+    .command('cancel <id>')
+    .description('stop an operation after the step in hand and undo what it did')
+    .action(async (id: string) => await act(open(), id, 'cancel'));
+}
+
+async function list({ client, out }: Session, { limit, ...filter }: ListFlags): Promise<void> {
+  out.list(await client().list('/api/v1/operations', Operation, filter, limit), operationView);
+}
+
+async function get(session: Session, id: string): Promise<void> {
+  if (session.globals.wait === true) await waitForOperation(session, id);
+  const { body } = await session.client().get(path`/api/v1/operations/${id}`, Operation);
+  session.out.one(body, operationView);
+}
+
+async function act(session: Session, id: string, verb: 'retry' | 'cancel'): Promise<void> {
+  const at = path`/api/v1/operations/${id}`;
+  const reply = await change(session, { method: 'POST', path: `${at}/${verb}` }, AnyBody);
+  if (reply === undefined) return;
+  // A cancel that is waited for ends as `cancelled`, which is what was wanted: only a retry has to succeed.
+  if (verb === 'retry' && session.globals.wait !== false) await waitForOperation(session, id);
+  session.out.one((await session.client().get(at, Operation)).body, operationView);
+}

@@ -1,0 +1,120 @@
+import { createLogUpdate } from 'log-update';
+import { Rollout, RolloutSummary, type RolloutState } from '../../contract/rollout.ts';
+import { path } from '../client.ts';
+import { CliError } from '../errors.ts';
+import { EXIT } from '../exit.ts';
+import { follow } from '../follow.ts';
+import { causeText, renderRollout, rolloutLine } from '../output/rollout-view.ts';
+import type { Session } from '../session.ts';
+
+/** States in which nothing happens any more without a person. */
+const OVER: ReadonlySet<RolloutState> = new Set(['succeeded', 'failed', 'aborted', 'halted', 'undone']);
+
+/** Redrawing more often than every 200 ms flickers and tells no one more. */
+const REDRAW_MS = 200;
+
+export async function getRollout(session: Session, name: string, watch: boolean): Promise<void> {
+  const id = await rolloutId(session, name);
+  if (watch && !session.out.structured) {
+    await watchRollout(session, id);
+    return;
+  }
+  showRollout(
+    session,
+    watch ? await followRollout(session, id, () => undefined) : await readRollout(session, id),
+  );
+}
+
+/** Waits for the end. @throws CliError exit 5 unless it has succeeded. */
+export async function rolloutStatus(session: Session, name: string): Promise<void> {
+  const id = await rolloutId(session, name);
+  const rollout = await followRollout(
+    session,
+    id,
+    lineWriter((line) => session.out.note(line)),
+  );
+  showRollout(session, rollout);
+  requireSuccess(rollout);
+}
+
+export function requireSuccess(rollout: Rollout): void {
+  if (rollout.state === 'succeeded') return;
+  const halted = rollout.state === 'halted';
+  throw new CliError({
+    code: `rollout_${rollout.state}`,
+    exitCode: EXIT.unhealthy,
+    message: `rollout ${rollout.id} of release ${rollout.release} ended as ${rollout.state}`,
+    why: causeText(rollout),
+    fix:
+      rollout.cause?.fix ?? (halted ? `mend the cause, then fleet rollout retry ${rollout.id}` : undefined),
+  });
+}
+
+/** The id behind a name: `latest` is the newest rollout. */
+export async function rolloutId(session: Session, name: string): Promise<string> {
+  if (name !== 'latest') return name;
+  const [newest] = await session.client().list('/api/v1/rollouts', RolloutSummary, {}, 1);
+  if (newest !== undefined) return newest.id;
+  throw new CliError({
+    code: 'rollout_not_found',
+    exitCode: EXIT.conflict,
+    message: 'there is no rollout yet',
+    fix: 'fleet rollout start --release RELEASE',
+  });
+}
+
+export async function readRollout(session: Session, id: string): Promise<Rollout> {
+  return (await session.client().get(path`/api/v1/rollouts/${id}`, Rollout)).body;
+}
+
+export function showRollout({ out }: Session, rollout: Rollout): void {
+  out.text(renderRollout(rollout, out.paint), rollout, rollout.id);
+}
+
+/** On a terminal the picture is redrawn in place; elsewhere one line for each change, and the picture at the end. */
+async function watchRollout(session: Session, id: string): Promise<void> {
+  const { stdout } = session.io;
+  if (stdout.isTTY !== true || session.out.format === 'name') {
+    const print = (line: string) => void stdout.write(`${line}\n`);
+    showRollout(session, await followRollout(session, id, lineWriter(print)));
+    return;
+  }
+  const redraw = createLogUpdate(stdout);
+  let drawnAt = 0;
+  const draw = (rollout: Rollout) => {
+    const now = performance.now();
+    if (now - drawnAt < REDRAW_MS && !OVER.has(rollout.state)) return;
+    drawnAt = now;
+    redraw(renderRollout(rollout, session.out.paint));
+  };
+  try {
+    await followRollout(session, id, draw);
+  } finally {
+    redraw.done();
+  }
+}
+
+export async function followRollout(
+  session: Session,
+  id: string,
+  onUpdate: (rollout: Rollout) => void,
+): Promise<Rollout> {
+  return await follow(session, {
+    path: path`/api/v1/rollouts/${id}`,
+    schema: Rollout,
+    over: (rollout) => OVER.has(rollout.state),
+    onUpdate,
+    subject: `rollout ${id}`,
+    again: `fleet rollout status ${id}`,
+  });
+}
+
+/** Writes a line whenever it differs from the one before. */
+export function lineWriter(write: (line: string) => void): (rollout: Rollout) => void {
+  let last = '';
+  return (rollout) => {
+    const line = rolloutLine(rollout);
+    if (line !== last) write(line);
+    last = line;
+  };
+}

@@ -1,0 +1,76 @@
+import { Option, type Command } from 'commander';
+import { ROLLOUT_STATES } from '../../contract/rollout.ts';
+import { parseCount } from '../globals.ts';
+import type { OpenSession } from '../session.ts';
+import {
+  actOnRollout,
+  listRollouts,
+  planRollout,
+  startRollout,
+  type ListFlags,
+  type SpecFlags,
+} from './rollout-actions.ts';
+import { getRollout, rolloutStatus } from './rollout-watch.ts';
+
+const VERBS = [
+  ['pause', 'start no new target; those in flight finish'],
+  ['resume', 'go on after a pause'],
+  ['abort', 'end it for good; what is applied stays applied'],
+  ['retry', 'try failed and unreachable targets again and go on'],
+] as const;
+
+export function addRolloutCommands(program: Command, open: OpenSession): void {
+  const rollout = program.command('rollout').description('bring a release to the fleet in waves');
+  addPlanning(rollout, open);
+  rollout
+    .command('list')
+    .description('list rollouts, newest first')
+    .addOption(new Option('--state <state>', 'only in this state').choices(ROLLOUT_STATES))
+    .option('--release <release>', 'only of this release')
+    .option('--limit <count>', 'at most this many', parseCount)
+    .action(async (flags: ListFlags) => await listRollouts(open(), flags));
+  rollout
+    .command('get <id>')
+    .description('show waves, counts and what fails; ID may be "latest"')
+    .option('-w, --watch', 'keep showing until it is over')
+    .action(
+      async (id: string, flags: { watch?: boolean }) => await getRollout(open(), id, flags.watch === true),
+    );
+  rollout
+    .command('status <id>')
+    .description('wait until it is over: exit 0 only when it succeeded, 5 when it halted or failed')
+    .action(async (id: string) => await rolloutStatus(open(), id));
+  for (const [verb, description] of VERBS) addVerb(rollout, open, verb, description);
+}
+
+function addPlanning(rollout: Command, open: OpenSession): void {
+  rollout
+    .command('plan [file]')
+    .description('show which tenants a rollout would take, in which waves; changes nothing')
+    .option('--release <release>', 'plan this release in one wave, or the release for FILE')
+    .option('--detailed-exitcode', 'exit 6 when there is something to do')
+    .action(async (file: string | undefined, flags: SpecFlags) => await planRollout(open(), file, flags));
+  rollout
+    .command('start [file]')
+    .description(
+      'start a rollout from a YAML file, of a release in one wave, or one that is planned (by its id)',
+    )
+    .option('--release <release>', 'take this release in one wave, or the release for FILE')
+    .action(async (file: string | undefined, flags: SpecFlags) => await startRollout(open(), file, flags));
+}
+
+function addVerb(
+  rollout: Command,
+  open: OpenSession,
+  verb: (typeof VERBS)[number][0],
+  description: string,
+): void {
+  const command = rollout
+    .command(`${verb} <id>`)
+    .description(description)
+    .option('--reason <text>', 'why, for the audit log');
+  if (verb === 'retry') command.option('--target <tenant>', "only this tenant's target");
+  command.action(async (id: string, flags: { reason?: string; target?: string }) => {
+    await actOnRollout(open(), id, verb, flags);
+  });
+}

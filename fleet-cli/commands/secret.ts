@@ -1,0 +1,42 @@
+import type { Command } from 'commander';
+import { z } from 'zod';
+import { SecretVersion } from '../../contract/secret.ts';
+import { path } from '../client.ts';
+import { parseCount } from '../globals.ts';
+import { secretView } from '../output/fleet-views.ts';
+import type { OpenSession, Session } from '../session.ts';
+
+interface ListFlags {
+  region?: string;
+  name?: string;
+  limit?: number;
+}
+
+export function addSecretCommands(program: Command, open: OpenSession): void {
+  const secret = program
+    .command('secret')
+    .description('versions of credentials; their values are never shown');
+  secret
+    .command('list')
+    .description('list secret versions and their stages')
+    .option('--region <region>', 'only of this region')
+    .option('--name <name>', 'only of this tenant or server')
+    .option('--limit <count>', 'at most this many', parseCount)
+    .action(async (flags: ListFlags) => await list(open(), flags));
+  secret
+    .command('get <name>')
+    .description('show the versions of a tenant or server')
+    .action(async (name: string) => await get(open(), name));
+}
+
+async function list({ client, out }: Session, { limit, ...filter }: ListFlags): Promise<void> {
+  out.list(await client().list('/api/v1/secrets', SecretVersion, filter, limit), secretView);
+}
+
+async function get({ client, out }: Session, name: string): Promise<void> {
+  const { body } = await client().get(
+    path`/api/v1/secrets/${name}`,
+    z.object({ items: z.array(SecretVersion) }),
+  );
+  out.list(body.items, secretView);
+}

@@ -1,0 +1,67 @@
+import { Option, type Command } from 'commander';
+import { SERVER_STATES } from '../../contract/server.ts';
+import { parseCount } from '../globals.ts';
+import type { OpenSession } from '../session.ts';
+import {
+  addServer,
+  createServer,
+  getServer,
+  listServers,
+  removeServer,
+  setCordon,
+  type AddFlags,
+  type CreateFlags,
+  type ListFlags,
+} from './server-actions.ts';
+
+export function addServerCommands(program: Command, open: OpenSession): void {
+  const server = program.command('server').description("PostgreSQL servers that hold tenants' databases");
+  server
+    .command('list')
+    .description('list servers with their room and health')
+    .option('--region <region>', 'only of this region')
+    .addOption(new Option('--state <state>', 'only in this state').choices(SERVER_STATES))
+    .option('--limit <count>', 'at most this many', parseCount)
+    .action(async (flags: ListFlags) => await listServers(open(), flags));
+  server
+    .command('get <name>')
+    .description('show a server')
+    .action(async (name: string) => await getServer(open(), name));
+  addMaking(server, open);
+  server
+    .command('cordon <name>')
+    .description('place no new databases on it')
+    .action(async (name: string) => await setCordon(open(), name, 'cordon'));
+  server
+    .command('uncordon <name>')
+    .description('place databases on it again')
+    .action(async (name: string) => await setCordon(open(), name, 'uncordon'));
+  server
+    .command('remove <name>')
+    .description('take an empty server out of the fleet; wants --confirm NAME')
+    .action(async (name: string) => await removeServer(open(), name));
+}
+
+function addMaking(server: Command, open: OpenSession): void {
+  const add = server
+    .command('add <name>')
+    .description("register a PostgreSQL server that exists; the admin's URL comes from a file or stdin")
+    .requiredOption('--region <region>', 'where it stands')
+    .option('--url-file <file>', 'file with postgres://ADMIN:PASSWORD@HOST:PORT/DATABASE')
+    .option('--url-stdin', 'read that URL from standard input')
+    .addOption(new Option('--url <url>', 'refused: other users see the arguments of a process').hideHelp());
+  limits(add).action(async (name: string, flags: AddFlags) => await addServer(open(), name, flags));
+  const create = server
+    .command('create <name>')
+    .description('make a new server with a provider')
+    .requiredOption('--region <region>', 'where it shall stand')
+    .addOption(new Option('--provider <provider>', 'who makes it').choices(['embedded']).default('embedded'));
+  limits(create).action(async (name: string, flags: CreateFlags) => await createServer(open(), name, flags));
+}
+
+function limits(command: Command): Command {
+  return command
+    .addOption(new Option('--mode <mode>', 'many tenants, or one').choices(['shared', 'dedicated']))
+    .option('--max-databases <count>', 'room for this many databases', parseCount)
+    .option('--max-connections <count>', 'room for this many connections', parseCount);
+}

@@ -1,0 +1,34 @@
+import { stringify } from 'yaml';
+import type { CliError } from '../errors.ts';
+import type { Format } from '../globals.ts';
+import type { Paint } from './style.ts';
+
+/** An error as it is printed on stderr: an object in the structured formats, lines for people otherwise. */
+export function renderError(error: CliError, format: Format, paint: Paint): string {
+  const fields = errorFields(error);
+  if (format === 'json') return `${JSON.stringify(fields)}\n`;
+  if (format === 'yaml') return stringify(fields);
+  const details = (error.errors ?? []).map(
+    ({ path, message }) => `  - ${path === '' ? '' : `${path}: `}${message}`,
+  );
+  const lines = [
+    `${paint('bad', 'error')} ${paint('bold', error.code)}: ${error.message}`,
+    ...details,
+    ...(error.why === undefined ? [] : [`  ${paint('dim', 'cause:')} ${error.why}`]),
+    ...(error.fix === undefined ? [] : [`  ${paint('dim', 'fix:')} ${error.fix}`]),
+    ...(error.requestId === undefined ? [] : [`  ${paint('dim', 'request:')} ${error.requestId}`]),
+  ];
+  return `${lines.join('\n')}\n`;
+}
+
+function errorFields(error: CliError): Record<string, unknown> {
+  const { code, message, why, fix, requestId, errors } = error;
+  return {
+    code,
+    message,
+    ...(why === undefined ? {} : { cause: why }),
+    ...(fix === undefined ? {} : { fix }),
+    ...(requestId === undefined ? {} : { requestId }),
+    ...(errors === undefined ? {} : { errors }),
+  };
+}

@@ -1,0 +1,92 @@
+import Table from 'cli-table3';
+import type { Paint } from './style.ts';
+import type { Column } from './view.ts';
+
+const NO_BORDERS = {
+  top: '',
+  'top-mid': '',
+  'top-left': '',
+  'top-right': '',
+  bottom: '',
+  'bottom-mid': '',
+  'bottom-left': '',
+  'bottom-right': '',
+  left: '',
+  'left-mid': '',
+  mid: '',
+  'mid-mid': '',
+  right: '',
+  'right-mid': '',
+  middle: '  ',
+};
+
+/** Narrower than this a column says nothing; the line may then be longer than the terminal. */
+const MIN_COLUMN_WIDTH = 8;
+const GAP = 2;
+
+/** What stands for nothing in a table. */
+export const ABSENT = '-';
+
+/** A list as aligned columns. `width` is the terminal's; undefined (a pipe) never cuts. */
+export function renderTable<T>(
+  items: T[],
+  columns: Column<T>[],
+  paint: Paint,
+  width: number | undefined,
+): string {
+  const head = columns.map((column) => column.title.toUpperCase());
+  const rows = items.map((item) => columns.map((column) => cellText(column.value(item, paint))));
+  const table = new Table({
+    chars: NO_BORDERS,
+    style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [] },
+    head: head.map((title) => paint('dim', title)),
+    colAligns: columns.map((column) => (column.right === true ? 'right' : 'left')),
+    ...(width === undefined ? {} : { colWidths: fitWidths(naturalWidths(head, rows), width) }),
+  });
+  table.push(...rows);
+  return trimLines(table.toString());
+}
+
+/** A single resource as `title  value` lines. */
+export function renderFields<T>(item: T, columns: Column<T>[], paint: Paint): string {
+  const lines = columns.map((column) => ({ title: column.title, text: cellText(column.value(item, paint)) }));
+  const width = Math.max(...lines.map((line) => line.title.length));
+  return lines
+    .map(({ title, text }) => {
+      const indented = text.replaceAll('\n', `\n${' '.repeat(width + GAP)}`);
+      return `${paint('dim', title.padEnd(width))}${' '.repeat(GAP)}${indented}`;
+    })
+    .join('\n');
+}
+
+/** Takes from the widest columns until the line fits. */
+export function fitWidths(natural: number[], width: number): number[] {
+  const widths = [...natural];
+  let excess = widths.reduce((sum, each) => sum + each, 0) + GAP * (widths.length - 1) - width;
+  while (excess > 0) {
+    const widest = widths.indexOf(Math.max(...widths));
+    if ((widths[widest] ?? 0) <= MIN_COLUMN_WIDTH) break;
+    widths[widest] = (widths[widest] ?? 0) - 1;
+    excess -= 1;
+  }
+  return widths;
+}
+
+function naturalWidths(head: string[], rows: string[][]): number[] {
+  return head.map((title, at) => Math.max(title.length, ...rows.map((row) => visibleLength(row[at] ?? ''))));
+}
+
+// eslint-disable-next-line no-control-regex -- colours are control sequences
+const COLOUR = /\u001b\[\d+m/g;
+
+function visibleLength(text: string): number {
+  return text.replace(COLOUR, '').length;
+}
+
+function cellText(value: string | number | null | undefined): string {
+  return value === null || value === undefined || value === '' ? ABSENT : String(value);
+}
+
+function trimLines(text: string): string {
+  return text.replace(/[ \t]+$/gm, '');
+}
