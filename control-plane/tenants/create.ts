@@ -1,0 +1,248 @@
+import { randomUUID } from 'node:crypto';
+import { z } from 'zod';
+import { Tier, type CreateTenant } from '../../contract/tenant.ts';
+import { scramVerifier } from '../../platform/crypto.ts';
+import { FleetError } from '../../platform/errors.ts';
+import { withClient } from '../../platform/pg.ts';
+import { requireRegion } from '../access/caller.ts';
+import { audit } from '../audit/audit.ts';
+import type { OperationDefinition, StepContext } from '../operations/definition.ts';
+import { startOperation } from '../operations/operation.ts';
+import {
+  markDatabaseDropped,
+  markDatabaseReady,
+  releaseReservation,
+  reserveDatabase,
+} from '../servers/database-store.ts';
+import { databaseNames } from '../servers/database.ts';
+import { findRegion } from '../servers/region-store.ts';
+import { regionNotFound } from '../servers/region.ts';
+import { ensureTemplate } from '../releases/template.ts';
+import type { Transaction } from '../registry/registry.ts';
+import { joinFleet } from './catch-up.ts';
+import type { TenantDeps } from './deps.ts';
+import { claimDomains } from './domains.ts';
+import { hardeningSql } from './hardening.ts';
+import { checkLogin } from './login-check.ts';
+import { createDatabase, dropDatabase } from './physical-database.ts';
+import type { Request } from './request.ts';
+import { createRoles, dropRoles } from './roles.ts';
+import { insertTenant, lockState, savePlacement, saveState } from './store.ts';
+import { databaseSubject, requireTransition, tenantSubject, transition } from './tenant.ts';
+
+const Input = z.object({
+  tenantId: z.uuid(),
+  slug: z.string(),
+  region: z.string(),
+  tier: Tier,
+  databaseId: z.uuid(),
+  secretVersionId: z.uuid(),
+});
+type Input = z.infer<typeof Input>;
+type Context = StepContext<Input>;
+
+/** From nothing to a tenant that is served. Cancelled or failed, it leaves nothing on the server. */
+export const createTenantOperation: OperationDefinition<Input, TenantDeps> = {
+  kind: 'tenant.create',
+  input: Input,
+  cancellable: true,
+  steps: [
+    { name: 'reserve', do: reserve, undo: release },
+    { name: 'secret', do: makeSecret, undo: destroySecret },
+    { name: 'roles', do: makeRoles, undo: removeRoles },
+    { name: 'database', do: makeDatabase, undo: removeDatabase },
+    { name: 'harden', do: harden },
+    { name: 'verify', do: verify },
+    { name: 'activate', do: activate, undo: withdraw },
+  ],
+  unwound: async (tx, input, end) => {
+    const state = await lockState(tx, input.tenantId);
+    const next = state === undefined ? undefined : transition(state, 'fail');
+    if (state !== undefined && next !== undefined)
+      await saveState(tx, input.tenantId, state, next, end.error);
+  },
+  retried: async (tx, input) => {
+    const state = await lockState(tx, input.tenantId);
+    if (state === undefined) throw new Error(`tenant ${input.tenantId} has no row`);
+    const next = requireTransition({ slug: input.slug, state }, 'retry');
+    await saveState(tx, input.tenantId, state, next);
+  },
+};
+
+/**
+ * Accepts a new tenant: the name, the hosts and the room for its database are taken in `tx`, which also starts
+ * the operation that makes the rest. Returns the ids of the operation and the tenant.
+ * @throws FleetError `region_not_found`, `region_forbidden`, `slug_taken`, `domain_taken`, `domain_reserved`,
+ *   `no_room`: then nothing at all is left, as `tx` rolls back
+ */
+export async function createTenant(
+  { tx, caller, requestId }: Request,
+  body: CreateTenant,
+): Promise<{ operationId: string; tenantId: string }> {
+  requireRegion(caller, body.region);
+  if ((await findRegion(tx, body.region)) === undefined) throw regionNotFound(body.region);
+  const [operationId, tenantId, databaseId] = [randomUUID(), randomUUID(), randomUUID()];
+  const { slug, region, tier } = body;
+  await insert(tx, tenantId, body);
+  const { report } = await reserveDatabase(tx, { databaseId, tenantId, region, tier });
+  await savePlacement(tx, tenantId, report);
+  await startOperation(tx, {
+    id: operationId,
+    kind: createTenantOperation.kind,
+    steps: createTenantOperation.steps.map((step) => step.name),
+    subject: tenantSubject(tenantId),
+    subjectName: slug,
+    region,
+    input: { tenantId, slug, region, tier, databaseId, secretVersionId: randomUUID() } satisfies Input,
+    caller,
+    requestId,
+  });
+  audit(tx, {
+    actor: caller.name,
+    actorRole: caller.role,
+    action: 'tenant.create',
+    resource: `tenant:${slug}`,
+    region,
+    after: { ...body, id: tenantId, server: report.server, operation: operationId },
+    requestId,
+  });
+  return { operationId, tenantId };
+}
+
+async function insert(tx: Transaction, id: string, body: CreateTenant): Promise<void> {
+  const inserted = await insertTenant(tx, {
+    id,
+    slug: body.slug,
+    name: body.name ?? body.slug,
+    tier: body.tier,
+    region: body.region,
+    labels: body.labels,
+    contact: body.contact ?? null,
+    crmRef: body.crmRef ?? null,
+  });
+  if (!inserted) {
+    throw new FleetError({
+      code: 'slug_taken',
+      status: 409,
+      message: `there is already a tenant ${body.slug}`,
+      fix: 'choose another slug, or delete that tenant first',
+    });
+  }
+  await claimDomains(tx, id, body.domains);
+}
+
+const Reserved = z.object({ serverId: z.uuid(), connectionLimit: z.number().int() });
+const Made = z.object({ schemaVersion: z.string().nullable() });
+
+/** The request has reserved already; a retry after an undo reserves anew, perhaps elsewhere. */
+async function reserve(context: Context): Promise<z.infer<typeof Reserved>> {
+  return context.transaction(async (tx) => {
+    const { database, report } = await reserveDatabase(tx, context.input);
+    // Found again, the first report stands: it knows the other servers.
+    if (report.considered.length > 0) await savePlacement(tx, context.input.tenantId, report);
+    return { serverId: database.serverId, connectionLimit: database.connectionLimit };
+  });
+}
+
+async function release(context: Context): Promise<void> {
+  await context.transaction((tx) => releaseReservation(tx, context.input.databaseId));
+}
+
+async function makeSecret(context: Context, deps: TenantDeps): Promise<void> {
+  const { tenantId, databaseId, region, secretVersionId } = context.input;
+  await context.transaction((tx) =>
+    deps.secrets.createVersion(tx, {
+      id: secretVersionId,
+      owner: tenantSubject(tenantId),
+      subject: databaseSubject(databaseId),
+      region,
+      login: databaseNames(databaseId).loginA,
+    }),
+  );
+}
+
+async function destroySecret(context: Context, deps: TenantDeps): Promise<void> {
+  await context.transaction((tx) => deps.secrets.destroyVersion(tx, context.input.secretVersionId));
+}
+
+async function makeRoles(context: Context, deps: TenantDeps): Promise<void> {
+  const { serverId, connectionLimit } = context.output('reserve', Reserved);
+  const password = await deps.secrets.password(deps.registry, context.input.secretVersionId);
+  context.signal.throwIfAborted();
+  await deps.servers.admin(serverId, (admin) =>
+    createRoles(admin, databaseNames(context.input.databaseId), {
+      verifier: scramVerifier(password),
+      connectionLimit,
+    }),
+  );
+}
+
+async function removeRoles(context: Context, deps: TenantDeps): Promise<void> {
+  const { serverId } = context.output('reserve', Reserved);
+  await deps.servers.admin(serverId, (admin) => dropRoles(admin, databaseNames(context.input.databaseId)));
+}
+
+async function makeDatabase(context: Context, deps: TenantDeps): Promise<z.infer<typeof Made>> {
+  const { serverId, connectionLimit } = context.output('reserve', Reserved);
+  const { template, schemaVersion } = await ensureTemplate(deps, serverId);
+  context.signal.throwIfAborted();
+  await deps.servers.admin(serverId, (admin) =>
+    createDatabase(admin, databaseNames(context.input.databaseId), { template, connectionLimit }),
+  );
+  return { schemaVersion };
+}
+
+async function removeDatabase(context: Context, deps: TenantDeps): Promise<void> {
+  const { serverId } = context.output('reserve', Reserved);
+  await deps.servers.admin(serverId, (admin) =>
+    dropDatabase(admin, databaseNames(context.input.databaseId).name),
+  );
+}
+
+/** What it changes goes with the database, so there is nothing to undo. */
+async function harden(context: Context, deps: TenantDeps): Promise<void> {
+  const { serverId } = context.output('reserve', Reserved);
+  const names = databaseNames(context.input.databaseId);
+  const address = await deps.servers.address(serverId, names.name);
+  context.signal.throwIfAborted();
+  await withClient(address, { applicationName: `fleet:${context.operationId}` }, (client) =>
+    client.query(hardeningSql(names, context.input)),
+  );
+}
+
+async function verify(context: Context, deps: TenantDeps): Promise<void> {
+  const { serverId } = context.output('reserve', Reserved);
+  const names = databaseNames(context.input.databaseId);
+  const [address, password] = await Promise.all([
+    deps.servers.address(serverId, names.name),
+    deps.secrets.password(deps.registry, context.input.secretVersionId),
+  ]);
+  const asLogin = { ...address, user: names.loginA, password };
+  await checkLogin(asLogin, names, context.input, `fleet:${context.operationId}`);
+}
+
+/** From its commit on the route feed knows the tenant. */
+async function activate(context: Context, deps: TenantDeps): Promise<z.infer<typeof Made>> {
+  const { tenantId, databaseId, secretVersionId } = context.input;
+  const { serverId } = context.output('reserve', Reserved);
+  const born = context.output('database', Made).schemaVersion;
+  const place = { serverId, ...databaseNames(databaseId) };
+  const schemaVersion = await joinFleet(context, deps, place, born, async (tx, version) => {
+    await deps.secrets.promote(tx, secretVersionId);
+    await markDatabaseReady(tx, databaseId, version);
+    await saveState(tx, tenantId, 'provisioning', 'active');
+  });
+  return { schemaVersion };
+}
+
+/** Only for a cancel that came when the tenant was active but the step not yet stored as done. */
+async function withdraw(context: Context): Promise<void> {
+  const { tenantId, databaseId } = context.input;
+  await context.transaction(async (tx) => {
+    const state = await lockState(tx, tenantId);
+    const next = state === undefined ? undefined : transition(state, 'withdraw');
+    if (state === undefined || next === undefined) return;
+    await saveState(tx, tenantId, state, next);
+    await markDatabaseDropped(tx, databaseId);
+  });
+}

@@ -1,0 +1,86 @@
+import { FleetError } from '../../platform/errors.ts';
+import type { OperationDefinition, StepContext } from '../operations/definition.ts';
+import { markDatabaseDropped } from '../servers/database-store.ts';
+import { databaseNames } from '../servers/database.ts';
+import type { TenantDeps } from './deps.ts';
+import { LifecycleInput, startLifecycle } from './lifecycle.ts';
+import { closeDatabase, dropDatabase } from './physical-database.ts';
+import { tenantToChange, type Request } from './request.ts';
+import { dropRoles } from './roles.ts';
+import { removeDomains, saveState } from './store.ts';
+import { requireTransition, tenantSubject } from './tenant.ts';
+
+type Context = StepContext<LifecycleInput>;
+
+/** Forward only: what is dropped cannot be brought back, so a failure is retried until nothing is left. */
+export const deleteTenantOperation: OperationDefinition<LifecycleInput, TenantDeps> = {
+  kind: 'tenant.delete',
+  input: LifecycleInput,
+  cancellable: false,
+  steps: [
+    { name: 'drain', do: drain },
+    { name: 'database', do: removeDatabase },
+    { name: 'roles', do: removeRoles },
+    { name: 'secrets', do: destroySecrets },
+    { name: 'finish', do: finish },
+  ],
+};
+
+/**
+ * Takes the tenant off the routes at once and starts to remove it. `confirm` must be its slug.
+ * @throws FleetError 422 `confirmation_required`, 409 `wrong_state`
+ */
+export async function deleteTenant(
+  request: Request,
+  slugOrId: string,
+  confirm: string | undefined,
+): Promise<{ operationId: string; tenantId: string }> {
+  const tenant = await tenantToChange(request, slugOrId);
+  if (confirm !== tenant.slug) {
+    throw new FleetError({
+      code: 'confirmation_required',
+      status: 422,
+      message: `deleting ${tenant.slug} destroys its data: confirm with its name`,
+      fix: `fleet tenant delete ${tenant.slug} --confirm ${tenant.slug}`,
+    });
+  }
+  const state = requireTransition(tenant, 'offboard');
+  const operationId = await startLifecycle(request, tenant, { definition: deleteTenantOperation, state });
+  return { operationId, tenantId: tenant.id };
+}
+
+async function drain(context: Context, deps: TenantDeps): Promise<void> {
+  await onServer(context, deps, (admin, names) => closeDatabase(admin, names.name));
+}
+
+async function removeDatabase(context: Context, deps: TenantDeps): Promise<void> {
+  await onServer(context, deps, (admin, names) => dropDatabase(admin, names.name));
+}
+
+async function removeRoles(context: Context, deps: TenantDeps): Promise<void> {
+  await onServer(context, deps, dropRoles);
+}
+
+async function onServer(
+  { input, signal }: Context,
+  deps: TenantDeps,
+  work: (admin: Parameters<typeof dropRoles>[0], names: Parameters<typeof dropRoles>[1]) => Promise<void>,
+): Promise<void> {
+  const { database } = input;
+  if (database === null) return;
+  signal.throwIfAborted();
+  await deps.servers.admin(database.serverId, (admin) => work(admin, databaseNames(database.id)));
+}
+
+/** With the data key gone nothing that was sealed for the tenant can be read again, from no backup either. */
+async function destroySecrets(context: Context, deps: TenantDeps): Promise<void> {
+  await context.transaction((tx) => deps.secrets.destroyOwner(tx, tenantSubject(context.input.tenantId)));
+}
+
+async function finish({ input, transaction }: Context): Promise<void> {
+  await transaction(async (tx) => {
+    if (input.database !== null) await markDatabaseDropped(tx, input.database.id);
+    await removeDomains(tx, input.tenantId);
+    await saveState(tx, input.tenantId, 'offboarding', 'deleted');
+  });
+}

@@ -1,0 +1,156 @@
+import { z } from 'zod';
+import { PageQuery, pageOf } from '../../contract/page.ts';
+import {
+  CreateTenant,
+  DeleteTenant,
+  SuspendTenant,
+  Tenant,
+  TenantFilter,
+  UpdateTenant,
+} from '../../contract/tenant.ts';
+import type { Queryable } from '../../platform/pg.ts';
+import { requireRegion, visibleRegions } from '../access/caller.ts';
+import { accepted, route, type Answer, type SliceRoutes } from '../http/route.ts';
+import { createTenant } from './create.ts';
+import { deleteTenant } from './delete.ts';
+import { listTenants } from './list-store.ts';
+import { resumeTenant } from './resume.ts';
+import { findTenant } from './store.ts';
+import { suspendTenant } from './suspend.ts';
+import { tenantNotFound } from './tenant.ts';
+import { updateTenant } from './update.ts';
+
+/** A tenant is addressed by its slug or its id; a deleted one by its id. */
+const SlugOrId = z.object({ slug: z.string().min(1).max(100) });
+
+/** The routes of tenants. */
+export function tenantRoutes(): SliceRoutes {
+  return { routes: [create, list, get, update, suspend, resume, remove] };
+}
+
+const create = route({
+  method: 'post',
+  path: '/api/v1/tenants',
+  id: 'createTenant',
+  summary: 'Create a tenant with a database of its own',
+  tag: 'tenants',
+  permission: 'tenant:create',
+  body: CreateTenant,
+  status: 202,
+  response: Tenant,
+  handle: async (call) => {
+    const { operationId, tenantId } = await createTenant(call, call.body);
+    return acceptedFor(call.tx, operationId, tenantId);
+  },
+});
+
+const list = route({
+  method: 'get',
+  path: '/api/v1/tenants',
+  id: 'listTenants',
+  summary: 'List and search tenants',
+  tag: 'tenants',
+  permission: 'fleet:read',
+  query: TenantFilter.extend(PageQuery.shape),
+  status: 200,
+  response: pageOf(Tenant),
+  handle: async ({ tx, query, caller }) => {
+    const { limit, cursor, ...filter } = query;
+    return { body: await listTenants(tx, { filter, limit, cursor, regions: visibleRegions(caller) }) };
+  },
+});
+
+const get = route({
+  method: 'get',
+  path: '/api/v1/tenants/{slug}',
+  id: 'getTenant',
+  summary: 'Get a tenant',
+  tag: 'tenants',
+  permission: 'fleet:read',
+  params: SlugOrId,
+  query: z.object({ includeDeleted: z.stringbool().optional() }),
+  status: 200,
+  response: Tenant,
+  etag: true,
+  handle: async ({ tx, params, query, caller }) => {
+    const tenant = await findTenant(tx, params.slug, query.includeDeleted);
+    if (tenant === undefined) throw tenantNotFound(params.slug);
+    requireRegion(caller, tenant.region);
+    return { body: tenant, version: tenant.version };
+  },
+});
+
+const update = route({
+  method: 'patch',
+  path: '/api/v1/tenants/{slug}',
+  id: 'updateTenant',
+  summary: "Change a tenant's name, labels, contact, CRM reference or domains",
+  tag: 'tenants',
+  permission: 'tenant:write',
+  params: SlugOrId,
+  body: UpdateTenant,
+  status: 200,
+  response: Tenant,
+  etag: true,
+  handle: async (call) => {
+    const tenant = await updateTenant(call, call.params.slug, call.body);
+    return { body: tenant, version: tenant.version };
+  },
+});
+
+const suspend = route({
+  method: 'post',
+  path: '/api/v1/tenants/{slug}/suspend',
+  id: 'suspendTenant',
+  summary: 'Stop serving a tenant and lock its logins; its data stays',
+  tag: 'tenants',
+  permission: 'tenant:write',
+  params: SlugOrId,
+  body: SuspendTenant.optional(),
+  status: 202,
+  response: Tenant,
+  etag: true,
+  handle: async (call) =>
+    acceptedFor(call.tx, await suspendTenant(call, call.params.slug, call.body?.reason), call.params.slug),
+});
+
+const resume = route({
+  method: 'post',
+  path: '/api/v1/tenants/{slug}/resume',
+  id: 'resumeTenant',
+  summary: 'Bring a suspended tenant to the current release and serve it again',
+  tag: 'tenants',
+  permission: 'tenant:write',
+  params: SlugOrId,
+  status: 202,
+  response: Tenant,
+  etag: true,
+  handle: async (call) => acceptedFor(call.tx, await resumeTenant(call, call.params.slug), call.params.slug),
+});
+
+const remove = route({
+  method: 'delete',
+  path: '/api/v1/tenants/{slug}',
+  id: 'deleteTenant',
+  summary: 'Delete a tenant and its data; `confirm` must repeat its slug',
+  tag: 'tenants',
+  permission: 'tenant:delete',
+  params: SlugOrId,
+  query: DeleteTenant.partial(),
+  body: DeleteTenant.partial().optional(),
+  status: 202,
+  response: Tenant,
+  etag: true,
+  handle: async (call) => {
+    const confirm = call.query.confirm ?? call.body?.confirm;
+    const { operationId, tenantId } = await deleteTenant(call, call.params.slug, confirm);
+    return acceptedFor(call.tx, operationId, tenantId);
+  },
+});
+
+/** The tenant as it stands when the operation has been accepted. */
+async function acceptedFor(tx: Queryable, operationId: string, slugOrId: string): Promise<Answer> {
+  const tenant = await findTenant(tx, slugOrId);
+  if (tenant === undefined) throw tenantNotFound(slugOrId);
+  return { ...accepted(operationId, tenant), version: tenant.version };
+}

@@ -1,0 +1,71 @@
+import { randomUUID } from 'node:crypto';
+import { z } from 'zod';
+import type { Tenant, TenantState } from '../../contract/tenant.ts';
+import { audit } from '../audit/audit.ts';
+import { startOperation } from '../operations/operation.ts';
+import { findLiveDatabase } from '../servers/database-store.ts';
+import type { Request } from './request.ts';
+import { saveState } from './store.ts';
+import { tenantSubject } from './tenant.ts';
+
+/** What suspend, resume and delete know of their tenant. */
+export const LifecycleInput = z.object({
+  tenantId: z.uuid(),
+  slug: z.string(),
+  /** Null when the tenant never came to have one, or has it no more. */
+  database: z.object({ id: z.uuid(), serverId: z.uuid() }).nullable(),
+});
+export type LifecycleInput = z.infer<typeof LifecycleInput>;
+
+export interface LifecycleChange {
+  definition: { kind: string; steps: { name: string }[] };
+  /** State to take at once, before the first step; absent when the last step takes it. */
+  state?: TenantState;
+  reason?: string | undefined;
+}
+
+/**
+ * Starts an operation on a tenant and moves the tenant to the state that holds while it runs, with one audit
+ * entry, in the request's transaction. Returns the operation's id.
+ * @throws FleetError 409 `operation_in_progress`
+ */
+export async function startLifecycle(
+  { tx, caller, requestId }: Request,
+  tenant: Tenant,
+  change: LifecycleChange,
+): Promise<string> {
+  const id = randomUUID();
+  const database = await findLiveDatabase(tx, tenant.id);
+  const input: LifecycleInput = {
+    tenantId: tenant.id,
+    slug: tenant.slug,
+    database: database === undefined ? null : { id: database.id, serverId: database.serverId },
+  };
+  await startOperation(tx, {
+    id,
+    kind: change.definition.kind,
+    steps: change.definition.steps.map((step) => step.name),
+    subject: tenantSubject(tenant.id),
+    subjectName: tenant.slug,
+    region: tenant.region,
+    input,
+    caller,
+    requestId,
+  });
+  if (change.state !== undefined) {
+    const cause = change.reason === undefined ? null : { code: 'asked', message: change.reason };
+    await saveState(tx, tenant.id, tenant.state, change.state, cause);
+  }
+  audit(tx, {
+    actor: caller.name,
+    actorRole: caller.role,
+    action: change.definition.kind,
+    resource: `tenant:${tenant.slug}`,
+    region: tenant.region,
+    before: { id: tenant.id, state: tenant.state },
+    after: { id: tenant.id, state: change.state ?? tenant.state, operation: id },
+    reason: change.reason ?? null,
+    requestId,
+  });
+  return id;
+}

@@ -1,0 +1,89 @@
+import { z } from 'zod';
+import { FleetError } from '../../platform/errors.ts';
+import type { OperationDefinition, StepContext } from '../operations/definition.ts';
+import { findDatabase, setSchemaVersions } from '../servers/database-store.ts';
+import { databaseNames, type DatabaseRecord } from '../servers/database.ts';
+import { joinFleet } from './catch-up.ts';
+import type { TenantDeps } from './deps.ts';
+import { LifecycleInput, startLifecycle } from './lifecycle.ts';
+import { tenantToChange, type Request } from './request.ts';
+import { closeLogins, openLogin } from './roles.ts';
+import { saveState } from './store.ts';
+import { databaseSubject, requireTransition } from './tenant.ts';
+
+type Context = StepContext<LifecycleInput>;
+
+/** Rollouts pass suspended tenants by, so this one first takes what it has missed. Failed: still suspended. */
+export const resumeTenantOperation: OperationDefinition<LifecycleInput, TenantDeps> = {
+  kind: 'tenant.resume',
+  input: LifecycleInput,
+  cancellable: true,
+  steps: [
+    { name: 'migrate', do: migrate },
+    { name: 'logins', do: letIn, undo: lockOut },
+    { name: 'activate', do: activate, undo: suspendAgain },
+  ],
+};
+
+/** @throws FleetError 409 `wrong_state` unless the tenant is suspended */
+export async function resumeTenant(request: Request, slugOrId: string): Promise<string> {
+  const tenant = await tenantToChange(request, slugOrId);
+  requireTransition(tenant, 'resume');
+  return startLifecycle(request, tenant, { definition: resumeTenantOperation });
+}
+
+const Migrated = z.object({ schemaVersion: z.string().nullable() });
+
+async function migrate(context: Context, deps: TenantDeps): Promise<z.infer<typeof Migrated>> {
+  const database = await databaseOf(context, deps);
+  const schemaVersion = await joinFleet(context, deps, database, database.schemaVersion, (tx, version) =>
+    setSchemaVersions(tx, [{ databaseId: database.id, schemaVersion: version }]),
+  );
+  return { schemaVersion };
+}
+
+async function letIn(context: Context, deps: TenantDeps): Promise<void> {
+  const { id, serverId } = await databaseOf(context, deps);
+  const credential = await deps.secrets.current(deps.registry, databaseSubject(id));
+  if (credential === undefined) {
+    throw new FleetError({
+      code: 'secret_not_found',
+      status: 409,
+      message: `${context.input.slug} has no current credential`,
+      fix: `fleet secret list ${context.input.slug}`,
+    });
+  }
+  context.signal.throwIfAborted();
+  await deps.servers.admin(serverId, (admin) => openLogin(admin, credential.login));
+}
+
+async function lockOut(context: Context, deps: TenantDeps): Promise<void> {
+  const { id, serverId } = await databaseOf(context, deps);
+  await deps.servers.admin(serverId, (admin) => closeLogins(admin, databaseNames(id)));
+}
+
+async function activate(context: Context, deps: TenantDeps): Promise<void> {
+  const database = await databaseOf(context, deps);
+  const { schemaVersion } = context.output('migrate', Migrated);
+  await joinFleet(context, deps, database, schemaVersion, async (tx, version) => {
+    await setSchemaVersions(tx, [{ databaseId: database.id, schemaVersion: version }]);
+    await saveState(tx, context.input.tenantId, 'suspended', 'active');
+  });
+}
+
+/** Only for a cancel that came when the tenant was active but the step not yet stored as done. */
+async function suspendAgain(context: Context): Promise<void> {
+  await context.transaction((tx) => saveState(tx, context.input.tenantId, 'active', 'suspended'));
+}
+
+async function databaseOf(context: Context, deps: TenantDeps): Promise<DatabaseRecord> {
+  const id = context.input.database?.id;
+  const found = id === undefined ? undefined : await findDatabase(deps.registry, id);
+  if (found?.state === 'ready') return found;
+  throw new FleetError({
+    code: 'database_not_ready',
+    status: 409,
+    message: `${context.input.slug} has no database that could be opened`,
+    fix: `fleet tenant get ${context.input.slug}`,
+  });
+}

@@ -1,0 +1,33 @@
+import type { OperationDefinition, StepContext } from '../operations/definition.ts';
+import { databaseNames } from '../servers/database.ts';
+import type { TenantDeps } from './deps.ts';
+import { LifecycleInput, startLifecycle } from './lifecycle.ts';
+import { tenantToChange, type Request } from './request.ts';
+import { closeLogins } from './roles.ts';
+import { requireTransition } from './tenant.ts';
+
+/** The tenant is not served any more, from the request on; the step locks the database as well. */
+export const suspendTenantOperation: OperationDefinition<LifecycleInput, TenantDeps> = {
+  kind: 'tenant.suspend',
+  input: LifecycleInput,
+  cancellable: false,
+  steps: [{ name: 'logins', do: lockOut }],
+};
+
+/** @throws FleetError 409 `wrong_state` unless the tenant is active */
+export async function suspendTenant(
+  request: Request,
+  slugOrId: string,
+  reason: string | undefined,
+): Promise<string> {
+  const tenant = await tenantToChange(request, slugOrId);
+  const state = requireTransition(tenant, 'suspend');
+  return startLifecycle(request, tenant, { definition: suspendTenantOperation, state, reason });
+}
+
+async function lockOut({ input, signal }: StepContext<LifecycleInput>, deps: TenantDeps): Promise<void> {
+  const { database } = input;
+  if (database === null) return;
+  signal.throwIfAborted();
+  await deps.servers.admin(database.serverId, (admin) => closeLogins(admin, databaseNames(database.id)));
+}

@@ -1,0 +1,94 @@
+import type { Tenant, TenantState } from '../../contract/tenant.ts';
+import { FleetError } from '../../platform/errors.ts';
+
+/**
+ *   provisioning ─▶ active ⇄ suspended        active ⇄ moving
+ *        │            └────┬─────┘
+ *        ▼                 ▼
+ *      failed ───────▶ offboarding ─▶ deleted
+ *
+ * A failed tenant is retried (back to provisioning) or deleted. `deleted` is the end: the row stays as
+ * history and its slug is free again.
+ */
+export const TENANT_EVENTS = [
+  'activate',
+  'withdraw',
+  'fail',
+  'retry',
+  'suspend',
+  'resume',
+  'move',
+  'moved',
+  'offboard',
+  'delete',
+] as const;
+export type TenantEvent = (typeof TENANT_EVENTS)[number];
+
+const TRANSITIONS: Record<TenantState, Partial<Record<TenantEvent, TenantState>>> = {
+  provisioning: { activate: 'active', fail: 'failed' },
+  // `withdraw` is the undo of activating, for a create that is cancelled in its last moment.
+  active: { suspend: 'suspended', move: 'moving', offboard: 'offboarding', withdraw: 'provisioning' },
+  suspended: { resume: 'active', offboard: 'offboarding' },
+  moving: { moved: 'active' },
+  // A create that was left half undone may fail once more while its leftovers are cleared away.
+  failed: { retry: 'provisioning', fail: 'failed', offboard: 'offboarding' },
+  offboarding: { delete: 'deleted' },
+  deleted: {},
+};
+
+/** The state after `event`, or undefined when the event has no meaning in this state. Total and pure. */
+export function transition(state: TenantState, event: TenantEvent): TenantState | undefined {
+  return TRANSITIONS[state][event];
+}
+
+/** The states from which `event` leads somewhere. */
+export function statesBefore(event: TenantEvent): TenantState[] {
+  return (Object.keys(TRANSITIONS) as TenantState[]).filter(
+    (state) => transition(state, event) !== undefined,
+  );
+}
+
+/**
+ * The state after `event` as a person asked for it.
+ * @throws FleetError 409 `wrong_state`, saying which states allow it.
+ */
+export function requireTransition(tenant: Pick<Tenant, 'slug' | 'state'>, event: TenantEvent): TenantState {
+  const next = transition(tenant.state, event);
+  if (next !== undefined) return next;
+  throw new FleetError({
+    code: 'wrong_state',
+    status: 409,
+    message: `${tenant.slug} is ${tenant.state}: ${event} needs it to be ${statesBefore(event).join(' or ')}`,
+    fix: `fleet tenant get ${tenant.slug}`,
+  });
+}
+
+/** Owner of the tenant's data key and subject of its operations. */
+export function tenantSubject(tenantId: string): string {
+  return `tenant:${tenantId}`;
+}
+
+/** Subject of the credentials that open a database. */
+export function databaseSubject(databaseId: string): string {
+  return `database:${databaseId}`;
+}
+
+export function tenantNotFound(nameOrId: string): FleetError {
+  return new FleetError({
+    code: 'tenant_not_found',
+    status: 404,
+    message: `there is no tenant ${nameOrId}`,
+    fix: 'fleet tenant list',
+  });
+}
+
+/** @throws FleetError 412 `version_conflict` when `If-Match` names another version than the row has. */
+export function requireVersion(tenant: Pick<Tenant, 'slug' | 'version'>, ifMatch: number | undefined): void {
+  if (ifMatch === undefined || ifMatch === tenant.version) return;
+  throw new FleetError({
+    code: 'version_conflict',
+    status: 412,
+    message: `${tenant.slug} is at version ${tenant.version}, not ${ifMatch}: somebody changed it meanwhile`,
+    fix: `fleet tenant get ${tenant.slug}`,
+  });
+}
