@@ -45,7 +45,7 @@ export function requirePermission(caller: Caller, permission: Permission): void 
   });
 }
 
-function rolesWith(permission: Permission): string[] {
+export function rolesWith(permission: Permission): string[] {
   return Object.entries(ROLE_PERMISSIONS)
     .filter(([, permissions]) => permissions.has(permission))
     .map(([role]) => role);
