@@ -46,8 +46,9 @@ export const FeedRegion = z.object({ name: z.string(), domain: z.string(), appUr
 export type FeedRegion = z.infer<typeof FeedRegion>;
 
 /**
- * `GET /api/v1/regions/{region}/routes`: the whole table at `version`. With `Accept: text/event-stream` and
- * `?since=VERSION` the changes after it, each event's id being its version and its data a RouteChanges.
+ * `GET /api/v1/regions/{region}/routes`: the whole table at `version`. Then
+ * `GET /api/v1/regions/{region}/routes/events?since=VERSION`: the changes after it as server-sent events
+ * named `changes`, each event's id being its version and its data a RouteChanges.
  */
 export const RouteSnapshot = z.object({
   version: z.string(),
@@ -57,7 +58,12 @@ export const RouteSnapshot = z.object({
 });
 export type RouteSnapshot = z.infer<typeof RouteSnapshot>;
 
-export const RouteChanges = z.object({ version: z.string(), routes: z.array(Route) });
+export const RouteChanges = z.object({
+  version: z.string(),
+  /** All regions as they are now: a region's address may have changed with them. */
+  regions: z.array(FeedRegion),
+  routes: z.array(Route),
+});
 export type RouteChanges = z.infer<typeof RouteChanges>;
 
 /** `GET /api/v1/regions/{region}/credentials/{databaseId}`: for the region's app only. */

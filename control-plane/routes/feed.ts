@@ -1,0 +1,162 @@
+import type { ServerResponse } from 'node:http';
+import type { RouteChanges } from '../../contract/route.ts';
+import type { Logger } from '../../platform/logging.ts';
+import type { Registry, Subscription } from '../registry/registry.ts';
+import { feedRegions, routesSince } from './store.ts';
+
+/** Tells the apps of all regions about changed routes: one listening connection for the whole process. */
+export interface RouteFeed {
+  /** Streams the changes after `since` as server-sent events until the client leaves; settles then. */
+  serve(response: ServerResponse, region: string, since: string): Promise<void>;
+  /** Ends every stream and the listening connection. */
+  close(): Promise<void>;
+}
+
+/** 15 s: proxies drop connections that are silent for 60 s, and the app counts on a sign of life in 45 s. */
+const HEARTBEAT_MS = 15_000;
+/** 500 routes are about 200 kB: what one client can hold of ours beside the socket's buffer. */
+const PAGE_ROUTES = 500;
+/** Heartbeats in a row that found the client's buffer full: after 30 s it is cut off and resumes by version. */
+const STALLED_HEARTBEATS = 2;
+/** Time between attempts when the registry does not answer. */
+const RETRY_MS = 1_000;
+
+interface FeedClient {
+  response: ServerResponse;
+  region: string;
+  /** Last version that was written to it: a slow client lags here, not in our memory. */
+  version: string;
+  stalled: number;
+}
+
+interface Feed {
+  registry: Registry;
+  logger: Logger;
+  clients: Set<FeedClient>;
+  subscription: Promise<Subscription> | undefined;
+  heartbeat: NodeJS.Timeout | undefined;
+  retry: NodeJS.Timeout | undefined;
+  /** A round is under way; `again` asks for another one after it. */
+  running: boolean;
+  again: boolean;
+}
+
+export function createRouteFeed(deps: { registry: Registry; logger: Logger }): RouteFeed {
+  const feed: Feed = {
+    ...deps,
+    clients: new Set(),
+    subscription: undefined,
+    heartbeat: undefined,
+    retry: undefined,
+    running: false,
+    again: false,
+  };
+  return {
+    serve: (response, region, since) => serve(feed, response, region, since),
+    close: () => close(feed),
+  };
+}
+
+async function serve(feed: Feed, response: ServerResponse, region: string, since: string): Promise<void> {
+  await subscribe(feed);
+  if (response.destroyed) return;
+  response.writeHead(200, {
+    'Content-Type': 'text/event-stream',
+    'Cache-Control': 'no-store',
+    // nginx would otherwise collect events before it passes them on.
+    'X-Accel-Buffering': 'no',
+  });
+  response.write(': connected\n\n');
+  const client: FeedClient = { response, region, version: since, stalled: 0 };
+  const gone = new Promise<void>((resolve) => response.once('close', resolve));
+  response.on('error', () => response.destroy());
+  response.on('drain', () => push(feed));
+  feed.clients.add(client);
+  push(feed);
+  await gone;
+  feed.clients.delete(client);
+}
+
+/** @throws what the first connect throws; the next client tries again. */
+async function subscribe(feed: Feed): Promise<void> {
+  feed.heartbeat ??= setInterval(() => beat(feed), HEARTBEAT_MS).unref();
+  feed.subscription ??= feed.registry.listen('fleet_routes', () => push(feed));
+  try {
+    await feed.subscription;
+  } catch (error) {
+    feed.subscription = undefined;
+    throw error;
+  }
+}
+
+/** Asks for a round. Any number of notifications during one round lead to one more round. */
+function push(feed: Feed): void {
+  feed.again = true;
+  if (feed.running) return;
+  feed.running = true;
+  void rounds(feed);
+}
+
+async function rounds(feed: Feed): Promise<void> {
+  try {
+    while (feed.again) {
+      feed.again = false;
+      await round(feed);
+    }
+  } catch (error) {
+    feed.logger.warn('the route feed cannot read the registry', { error });
+    feed.retry ??= setTimeout(() => {
+      feed.retry = undefined;
+      push(feed);
+    }, RETRY_MS).unref();
+  } finally {
+    feed.running = false;
+  }
+}
+
+/** One page of changes to every client that can take it. Clients at the same version share one query. */
+async function round(feed: Feed): Promise<void> {
+  const groups = new Map<string, FeedClient[]>();
+  for (const client of feed.clients) {
+    if (client.response.writableNeedDrain) continue;
+    const name = `${client.region} ${client.version}`;
+    groups.set(name, [...(groups.get(name) ?? []), client]);
+  }
+  if (groups.size === 0) return;
+  const regions = await feedRegions(feed.registry);
+  for (const clients of groups.values()) {
+    const first = clients[0];
+    if (first === undefined) continue;
+    const page = await routesSince(feed.registry, first.region, first.version, PAGE_ROUTES);
+    if (page.routes.length === 0) continue;
+    if (page.routes.length === PAGE_ROUTES) feed.again = true;
+    send(clients, { ...page, regions });
+  }
+}
+
+function send(clients: FeedClient[], changes: RouteChanges): void {
+  const event = `id: ${changes.version}\nevent: changes\ndata: ${JSON.stringify(changes)}\n\n`;
+  for (const client of clients) {
+    if (!client.response.writable) continue;
+    client.response.write(event);
+    client.version = changes.version;
+  }
+}
+
+function beat(feed: Feed): void {
+  for (const client of feed.clients) {
+    client.stalled = client.response.writableNeedDrain ? client.stalled + 1 : 0;
+    if (client.stalled >= STALLED_HEARTBEATS) client.response.destroy();
+    else if (client.stalled === 0) client.response.write(': alive\n\n');
+  }
+}
+
+async function close(feed: Feed): Promise<void> {
+  clearInterval(feed.heartbeat);
+  clearTimeout(feed.retry);
+  for (const client of feed.clients) client.response.end();
+  feed.clients.clear();
+  // A subscription that never came about has nothing to close.
+  const subscription = await feed.subscription?.catch(() => undefined);
+  await subscription?.close();
+}

@@ -1,0 +1,56 @@
+import { RouteCredential } from '../../contract/route.ts';
+
+/** What the routing asks of the control plane, with the region's own key. */
+export interface ControlPlane {
+  getJson(path: string, signal?: AbortSignal): Promise<unknown>;
+  /** The body of a server-sent event stream. */
+  openStream(path: string, signal: AbortSignal): Promise<ReadableStream<Uint8Array>>;
+  /** What now opens a database of the region. Kept in memory only. */
+  credential(databaseId: string): Promise<RouteCredential>;
+}
+
+/** The control plane answered with an error. */
+export class ControlPlaneError extends Error {
+  readonly status: number;
+  constructor(path: string, status: number) {
+    super(`the control plane answered ${status} to ${path}`);
+    this.name = 'ControlPlaneError';
+    this.status = status;
+  }
+}
+
+/** 30 s: a snapshot of 100,000 routes takes 2 s, ten times that on a busy machine; more means that it hangs. */
+const REQUEST_TIMEOUT_MS = 30_000;
+
+/** Does not connect by itself. `token` is the region's app key. */
+export function createControlPlane(options: { url: string; token: string; region: string }): ControlPlane {
+  const base = options.url.replace(/\/+$/, '');
+  const headers = { Authorization: `Bearer ${options.token}` };
+  const get = async (path: string, accept: string, signal: AbortSignal): Promise<Response> => {
+    const response = await fetch(base + path, { headers: { ...headers, Accept: accept }, signal });
+    if (response.ok) return response;
+    await response.body?.cancel();
+    throw new ControlPlaneError(path, response.status);
+  };
+  const getJson = async (path: string, signal?: AbortSignal): Promise<unknown> => {
+    const timeout = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
+    const response = await get(
+      path,
+      'application/json',
+      signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
+    );
+    return response.json();
+  };
+  return {
+    getJson,
+    openStream: async (path, signal) => {
+      const { body } = await get(path, 'text/event-stream', signal);
+      if (body === null) throw new ControlPlaneError(path, 204);
+      return body;
+    },
+    credential: async (databaseId) =>
+      RouteCredential.parse(
+        await getJson(`/api/v1/regions/${options.region}/credentials/${encodeURIComponent(databaseId)}`),
+      ),
+  };
+}

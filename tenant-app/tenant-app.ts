@@ -1,0 +1,124 @@
+import express from 'express';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { FleetError } from '../platform/errors.ts';
+import type { Logger } from '../platform/logging.ts';
+import { createAccessLog, type AccessLog } from './access-log.ts';
+import { projectsRouter } from './api/projects.ts';
+import { tasksRouter } from './api/tasks.ts';
+import { whoami } from './api/whoami.ts';
+import { createMetrics, type Metrics } from './metrics.ts';
+import { problemHandler } from './routing/problem.ts';
+import { tenantRouting, type RoutingLimits, type TenantRouting } from './routing/tenant-routing.ts';
+
+export interface TenantAppOptions {
+  region: string;
+  controlPlaneUrl: string;
+  /** The region's app key. */
+  token: string;
+  /** 0 = any free port. */
+  port: number;
+  /** Loopback by default: a proxy stands in front of it. */
+  host?: string;
+  logger: Logger;
+  trustedProxies?: string[];
+  limits?: Partial<RoutingLimits>;
+}
+
+export interface TenantApp {
+  url: string;
+  port: number;
+  routing: TenantRouting;
+  /** Stops listening, lets requests in hand finish (10 s at most), closes all connections. */
+  stop(): Promise<void>;
+}
+
+/** 10 s: a statement may take that long; what is still running then is cut off. */
+const STOP_GRACE_MS = 10_000;
+
+/** Listens at once; requests are answered with 503 until the routes are loaded (`/readyz` tells). */
+export async function startTenantApp(options: TenantAppOptions): Promise<TenantApp> {
+  const accessLog = options.logger.isInfoEnabled()
+    ? createAccessLog(process.stderr, 'tenant-app')
+    : undefined;
+  const routing = tenantRouting({
+    ...options,
+    onRequest: (record) => {
+      metrics.observe(record);
+      accessLog?.write(record);
+    },
+  });
+  const metrics = createMetrics(options.region, routing.stats);
+  const server = createServer(createApp(options.logger, routing, metrics));
+  try {
+    const port = await listen(server, options.port, options.host ?? '127.0.0.1');
+    const stop = (): Promise<void> => stopApp(server, routing, accessLog);
+    return { url: `http://${urlHost(options.host ?? '127.0.0.1')}:${port}`, port, routing, stop };
+  } catch (error) {
+    await routing.stop();
+    throw error;
+  }
+}
+
+function createApp(logger: Logger, routing: TenantRouting, metrics: Metrics): express.Express {
+  const app = express();
+  app.disable('x-powered-by');
+  // Our ETags are versions; hashing every body would only cost.
+  app.disable('etag');
+  app.get('/healthz', (_request, response) => void response.json({ status: 'ok' }));
+  app.get('/readyz', (_request, response) => {
+    const problems = routing.ready() ? [] : ['the route table is not loaded'];
+    response.status(problems.length === 0 ? 200 : 503).json({ ready: problems.length === 0, problems });
+  });
+  app.get('/metrics', async (_request, response) => {
+    response.type(metrics.contentType).send(await metrics.render());
+  });
+  app.use(routing.middleware);
+  app.get('/api/v1/whoami', whoami);
+  app.use(express.json({ limit: '1mb', strict: true }));
+  app.use('/api/v1/projects/:projectId/tasks', tasksRouter());
+  app.use('/api/v1/projects', projectsRouter());
+  app.use(() => {
+    throw new FleetError({ code: 'not_found', status: 404, message: 'there is nothing at this path' });
+  });
+  app.use(problemHandler(logger));
+  return app;
+}
+
+function urlHost(host: string): string {
+  return host.includes(':') ? `[${host}]` : host;
+}
+
+/** @throws FleetError `port_in_use` */
+function listen(server: Server, port: number, host: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      reject(error.code === 'EADDRINUSE' ? portInUse(port, error) : error);
+    });
+    server.listen(port, host, () => resolve((server.address() as AddressInfo).port));
+  });
+}
+
+function portInUse(port: number, cause: unknown): FleetError {
+  return new FleetError({
+    code: 'port_in_use',
+    status: 409,
+    message: `port ${port} is taken by another program`,
+    fix: 'set FLEET_APP_PORT to a free port, or to 0 for any',
+    cause,
+  });
+}
+
+async function stopApp(
+  server: Server,
+  routing: TenantRouting,
+  accessLog: AccessLog | undefined,
+): Promise<void> {
+  const closed = new Promise((resolve) => server.close(resolve));
+  server.closeIdleConnections();
+  const cutOff = setTimeout(() => server.closeAllConnections(), STOP_GRACE_MS);
+  await closed;
+  clearTimeout(cutOff);
+  await routing.stop();
+  accessLog?.flush();
+}
