@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { Tier, type CreateTenant } from '../../contract/tenant.ts';
 import { scramVerifier } from '../../platform/crypto.ts';
-import { FleetError } from '../../platform/errors.ts';
+import { FleetError, sqlState } from '../../platform/errors.ts';
 import { withClient } from '../../platform/pg.ts';
 import { requireRegion } from '../access/caller.ts';
 import { audit } from '../audit/audit.ts';
@@ -42,7 +42,7 @@ type Input = z.infer<typeof Input>;
 type Context = StepContext<Input>;
 
 /** From nothing to a tenant that is served. Cancelled or failed, it leaves nothing on the server. */
-export const createTenantOperation: OperationDefinition<Input, TenantDeps> = {
+export const createTenant: OperationDefinition<Input, TenantDeps> = {
   kind: 'tenant.create',
   input: Input,
   cancellable: true,
@@ -75,7 +75,7 @@ export const createTenantOperation: OperationDefinition<Input, TenantDeps> = {
  * @throws FleetError `region_not_found`, `region_forbidden`, `slug_taken`, `domain_taken`, `domain_reserved`,
  *   `no_room`: then nothing at all is left, as `tx` rolls back
  */
-export async function createTenant(
+export async function startCreateTenant(
   { tx, caller, requestId }: Request,
   body: CreateTenant,
 ): Promise<{ operationId: string; tenantId: string }> {
@@ -88,8 +88,8 @@ export async function createTenant(
   await savePlacement(tx, tenantId, report);
   await startOperation(tx, {
     id: operationId,
-    kind: createTenantOperation.kind,
-    steps: createTenantOperation.steps.map((step) => step.name),
+    kind: createTenant.kind,
+    steps: createTenant.steps.map((step) => step.name),
     subject: tenantSubject(tenantId),
     subjectName: slug,
     region,
@@ -184,13 +184,25 @@ async function removeRoles(context: Context, deps: TenantDeps): Promise<void> {
 
 async function makeDatabase(context: Context, deps: TenantDeps): Promise<z.infer<typeof Made>> {
   const { serverId, connectionLimit } = context.output('reserve', Reserved);
-  const { template, schemaVersion } = await ensureTemplate(deps, serverId);
-  context.signal.throwIfAborted();
-  await deps.servers.admin(serverId, (admin) =>
-    createDatabase(admin, databaseNames(context.input.databaseId), { template, connectionLimit }),
-  );
-  return { schemaVersion };
+  const names = databaseNames(context.input.databaseId);
+  for (let tries = 1; ; tries += 1) {
+    const { template, schemaVersion } = await ensureTemplate(deps, serverId);
+    context.signal.throwIfAborted();
+    try {
+      await deps.servers.admin(serverId, (admin) =>
+        createDatabase(admin, names, { template, connectionLimit }),
+      );
+      return { schemaVersion };
+    } catch (error) {
+      // A newer release has just replaced the template.
+      if (sqlState(error) !== UNDEFINED_DATABASE || tries === TEMPLATE_TRIES) throw error;
+    }
+  }
 }
+
+/** Releases do not follow each other that fast; more misses than this are a fault. */
+const TEMPLATE_TRIES = 3;
+const UNDEFINED_DATABASE = '3D000';
 
 async function removeDatabase(context: Context, deps: TenantDeps): Promise<void> {
   const { serverId } = context.output('reserve', Reserved);

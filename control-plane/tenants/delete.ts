@@ -13,7 +13,7 @@ import { requireTransition, tenantSubject } from './tenant.ts';
 type Context = StepContext<LifecycleInput>;
 
 /** Forward only: what is dropped cannot be brought back, so a failure is retried until nothing is left. */
-export const deleteTenantOperation: OperationDefinition<LifecycleInput, TenantDeps> = {
+export const deleteTenant: OperationDefinition<LifecycleInput, TenantDeps> = {
   kind: 'tenant.delete',
   input: LifecycleInput,
   cancellable: false,
@@ -30,7 +30,7 @@ export const deleteTenantOperation: OperationDefinition<LifecycleInput, TenantDe
  * Takes the tenant off the routes at once and starts to remove it. `confirm` must be its slug.
  * @throws FleetError 422 `confirmation_required`, 409 `wrong_state`
  */
-export async function deleteTenant(
+export async function startDeleteTenant(
   request: Request,
   slugOrId: string,
   confirm: string | undefined,
@@ -45,7 +45,7 @@ export async function deleteTenant(
     });
   }
   const state = requireTransition(tenant, 'offboard');
-  const operationId = await startLifecycle(request, tenant, { definition: deleteTenantOperation, state });
+  const operationId = await startLifecycle(request, tenant, { definition: deleteTenant, state });
   return { operationId, tenantId: tenant.id };
 }
 

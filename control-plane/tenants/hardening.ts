@@ -1,8 +1,6 @@
 import { quoteIdent, quoteLiteral } from '../../platform/pg.ts';
 import type { DatabaseNames } from '../servers/database.ts';
-
-/** Owns the objects of every golden template. */
-const TEMPLATE_OWNER = 'fleet_template_owner';
+import { TEMPLATE_OWNER } from '../releases/template.ts';
 
 /**
  * What is done inside a new tenant database, as one message that PostgreSQL runs as one transaction: the
@@ -27,8 +25,6 @@ export function hardeningSql(names: DatabaseNames, marker: { tenantId: string; d
     ${defaults} IN SCHEMA public GRANT EXECUTE ON ROUTINES TO ${rw};
     ${protectMigrations(rw)}
 
-    CREATE SCHEMA IF NOT EXISTS fleet;
-    CREATE TABLE IF NOT EXISTS fleet.identity (tenant_id uuid NOT NULL, database_id uuid NOT NULL);
     GRANT USAGE ON SCHEMA fleet TO ${rw};
     GRANT SELECT ON fleet.identity TO ${rw};
     INSERT INTO fleet.identity (tenant_id, database_id)

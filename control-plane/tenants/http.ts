@@ -11,12 +11,12 @@ import {
 import type { Queryable } from '../../platform/pg.ts';
 import { requireRegion, visibleRegions } from '../access/caller.ts';
 import { accepted, route, type Answer, type SliceRoutes } from '../http/route.ts';
-import { createTenant } from './create.ts';
-import { deleteTenant } from './delete.ts';
+import { startCreateTenant } from './create.ts';
+import { startDeleteTenant } from './delete.ts';
 import { listTenants } from './list-store.ts';
-import { resumeTenant } from './resume.ts';
+import { startResumeTenant } from './resume.ts';
 import { findTenant } from './store.ts';
-import { suspendTenant } from './suspend.ts';
+import { startSuspendTenant } from './suspend.ts';
 import { tenantNotFound } from './tenant.ts';
 import { updateTenant } from './update.ts';
 
@@ -39,7 +39,7 @@ const create = route({
   status: 202,
   response: Tenant,
   handle: async (call) => {
-    const { operationId, tenantId } = await createTenant(call, call.body);
+    const { operationId, tenantId } = await startCreateTenant(call, call.body);
     return acceptedFor(call.tx, operationId, tenantId);
   },
 });
@@ -111,7 +111,11 @@ const suspend = route({
   response: Tenant,
   etag: true,
   handle: async (call) =>
-    acceptedFor(call.tx, await suspendTenant(call, call.params.slug, call.body?.reason), call.params.slug),
+    acceptedFor(
+      call.tx,
+      await startSuspendTenant(call, call.params.slug, call.body?.reason),
+      call.params.slug,
+    ),
 });
 
 const resume = route({
@@ -125,7 +129,8 @@ const resume = route({
   status: 202,
   response: Tenant,
   etag: true,
-  handle: async (call) => acceptedFor(call.tx, await resumeTenant(call, call.params.slug), call.params.slug),
+  handle: async (call) =>
+    acceptedFor(call.tx, await startResumeTenant(call, call.params.slug), call.params.slug),
 });
 
 const remove = route({
@@ -143,7 +148,7 @@ const remove = route({
   etag: true,
   handle: async (call) => {
     const confirm = call.query.confirm ?? call.body?.confirm;
-    const { operationId, tenantId } = await deleteTenant(call, call.params.slug, confirm);
+    const { operationId, tenantId } = await startDeleteTenant(call, call.params.slug, confirm);
     return acceptedFor(call.tx, operationId, tenantId);
   },
 });

@@ -14,7 +14,7 @@ import { databaseSubject, requireTransition } from './tenant.ts';
 type Context = StepContext<LifecycleInput>;
 
 /** Rollouts pass suspended tenants by, so this one first takes what it has missed. Failed: still suspended. */
-export const resumeTenantOperation: OperationDefinition<LifecycleInput, TenantDeps> = {
+export const resumeTenant: OperationDefinition<LifecycleInput, TenantDeps> = {
   kind: 'tenant.resume',
   input: LifecycleInput,
   cancellable: true,
@@ -26,10 +26,10 @@ export const resumeTenantOperation: OperationDefinition<LifecycleInput, TenantDe
 };
 
 /** @throws FleetError 409 `wrong_state` unless the tenant is suspended */
-export async function resumeTenant(request: Request, slugOrId: string): Promise<string> {
+export async function startResumeTenant(request: Request, slugOrId: string): Promise<string> {
   const tenant = await tenantToChange(request, slugOrId);
   requireTransition(tenant, 'resume');
-  return startLifecycle(request, tenant, { definition: resumeTenantOperation });
+  return startLifecycle(request, tenant, { definition: resumeTenant });
 }
 
 const Migrated = z.object({ schemaVersion: z.string().nullable() });

@@ -7,7 +7,7 @@ import { closeLogins } from './roles.ts';
 import { requireTransition } from './tenant.ts';
 
 /** The tenant is not served any more, from the request on; the step locks the database as well. */
-export const suspendTenantOperation: OperationDefinition<LifecycleInput, TenantDeps> = {
+export const suspendTenant: OperationDefinition<LifecycleInput, TenantDeps> = {
   kind: 'tenant.suspend',
   input: LifecycleInput,
   cancellable: false,
@@ -15,14 +15,14 @@ export const suspendTenantOperation: OperationDefinition<LifecycleInput, TenantD
 };
 
 /** @throws FleetError 409 `wrong_state` unless the tenant is active */
-export async function suspendTenant(
+export async function startSuspendTenant(
   request: Request,
   slugOrId: string,
   reason: string | undefined,
 ): Promise<string> {
   const tenant = await tenantToChange(request, slugOrId);
   const state = requireTransition(tenant, 'suspend');
-  return startLifecycle(request, tenant, { definition: suspendTenantOperation, state, reason });
+  return startLifecycle(request, tenant, { definition: suspendTenant, state, reason });
 }
 
 async function lockOut({ input, signal }: StepContext<LifecycleInput>, deps: TenantDeps): Promise<void> {
