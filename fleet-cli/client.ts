@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import pRetry from 'p-retry';
-import { z } from 'zod';
+import type { z } from 'zod';
 import { Problem } from '../contract/problem.ts';
 import { pageOf } from '../contract/page.ts';
 import { CliError } from './errors.ts';
@@ -44,12 +44,12 @@ export interface Reply<T> {
 
 export interface Client {
   url: string;
-  send<T>(request: ApiRequest, schema: z.ZodType<T>): Promise<Reply<T>>;
-  get<T>(path: string, schema: z.ZodType<T>, query?: Query): Promise<Reply<T>>;
+  send: <T>(request: ApiRequest, schema: z.ZodType<T>) => Promise<Reply<T>>;
+  get: <T>(path: string, schema: z.ZodType<T>, query?: Query) => Promise<Reply<T>>;
   /** All items over all pages, at most `limit`. */
-  list<T>(path: string, item: z.ZodType<T>, query?: Query, limit?: number): Promise<T[]>;
+  list: <T>(path: string, item: z.ZodType<T>, query?: Query, limit?: number) => Promise<T[]>;
   /** Server-sent events until the stream ends or `signal` aborts. */
-  events(path: string, signal: AbortSignal): AsyncGenerator<EventSourceMessage>;
+  events: (path: string, signal: AbortSignal) => AsyncGenerator<EventSourceMessage>;
 }
 
 export interface ClientOptions {
@@ -108,7 +108,7 @@ async function listAll<T>(
       cursor,
       limit: Math.min(PAGE_LIMIT, limit - items.length),
     });
-    items.push(...(page.body.items as T[]));
+    items.push(...(page.body.items));
     cursor = page.body.nextCursor ?? undefined;
   } while (cursor !== undefined && items.length < limit);
   return items;

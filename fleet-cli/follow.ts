@@ -38,7 +38,8 @@ export async function follow<T>(session: Session, followed: Followed<T>): Promis
   const deadline = session.globals.timeout === undefined ? Infinity : Date.now() + session.globals.timeout;
   const wake = listen(client, `${followed.path}/events`, AbortSignal.any([session.io.signal, stop.signal]));
   try {
-    let reachedAt = Date.now();
+    // A control plane that was never reached is no restart: that is said at once.
+    let reachedAt = Number.NEGATIVE_INFINITY;
     for (;;) {
       const state = await read(client, followed, reachedAt);
       if (state !== undefined) {

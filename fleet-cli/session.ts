@@ -13,8 +13,8 @@ export interface Session {
   io: Io;
   globals: Globals;
   out: Output;
-  connection(): Connection;
-  client(): Client;
+  connection: () => Connection;
+  client: () => Client;
 }
 
 /** Opens the session of the command that runs: the flags are known only after parsing. */

@@ -26,7 +26,7 @@ export function unreachable(url: string, error: unknown): CliError {
     code: 'unreachable',
     exitCode: EXIT.failed,
     message: `the control plane at ${url} cannot be reached`,
-    why: code === undefined ? undefined : `${MEANING[code] ?? 'the connection failed'} (${code})`,
+    why: code === undefined ? rootMessage(error) : `${MEANING[code] ?? 'the connection failed'} (${code})`,
     fix: 'start it with `npm start`, or choose another with `fleet context list` and --context; `fleet doctor` tells more',
     retryable: code !== undefined && RETRYABLE.has(code),
     cause: error,
@@ -50,4 +50,10 @@ function failureCode(error: unknown): string | undefined {
   if ('cause' in error && error.cause !== undefined) return failureCode(error.cause);
   if ('name' in error && error.name === 'TimeoutError') return 'TimeoutError';
   return undefined;
+}
+
+/** For failures without a code (a port that fetch refuses): shown, never compared. */
+function rootMessage(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined;
+  return error.cause === undefined ? error.message : rootMessage(error.cause);
 }

@@ -16,14 +16,14 @@ export interface Output {
   paint: Paint;
   /** Colours for stderr. */
   notePaint: Paint;
-  list<T>(items: T[], view: View<T>): void;
-  one<T>(item: T, view: View<T>): void;
+  list: <T>(items: T[], view: View<T>) => void;
+  one: <T>(item: T, view: View<T>) => void;
   /** Text of the command's own making in `table` and `wide`; `data` in the other formats. */
-  text(text: string, data: unknown, name?: string): void;
+  text: (text: string, data: unknown, name?: string) => void;
   /** A message for people, on stderr. */
-  note(message: string): void;
-  debug(message: string): void;
-  error(error: CliError): void;
+  note: (message: string) => void;
+  debug: (message: string) => void;
+  error: (error: CliError) => void;
 }
 
 export function createOutput(globals: Globals, io: Io): Output {

@@ -1,3 +1,4 @@
+import { stripVTControlCharacters } from 'node:util';
 import Table from 'cli-table3';
 import type { Paint } from './style.ts';
 import type { Column } from './view.ts';
@@ -76,11 +77,8 @@ function naturalWidths(head: string[], rows: string[][]): number[] {
   return head.map((title, at) => Math.max(title.length, ...rows.map((row) => visibleLength(row[at] ?? ''))));
 }
 
-// eslint-disable-next-line no-control-regex -- colours are control sequences
-const COLOUR = /\u001b\[\d+m/g;
-
 function visibleLength(text: string): number {
-  return text.replace(COLOUR, '').length;
+  return stripVTControlCharacters(text).length;
 }
 
 function cellText(value: string | number | null | undefined): string {
