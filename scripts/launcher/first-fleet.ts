@@ -90,4 +90,4 @@ async function create(client: Client, collection: string, body: object): Promise
   }
 }
 
-const EXISTS = new Set(['slug_taken', 'server_exists']);
+const EXISTS = new Set(['slug_taken', 'server_name_taken']);
