@@ -26,11 +26,13 @@ const CONTRACT = {
   ...tenant,
 };
 
-/** Makes each schema of the contract a named component, under the name that the contract exports it by. */
-export function nameContractSchemas(): void {
-  for (const [name, value] of Object.entries(CONTRACT)) {
-    if (value instanceof z.ZodType) zodToOpenAPIRegistry.add(value, { _internal: { refId: name } });
-  }
+/** Makes each schema of the contract a component, under the name that the contract exports it by. */
+export function contractDefinitions(): { name: string; schema: z.ZodType }[] {
+  return Object.entries(CONTRACT).flatMap(([name, schema]) => {
+    if (!(schema instanceof z.ZodType)) return [];
+    zodToOpenAPIRegistry.add(schema, { _internal: { refId: name } });
+    return [{ name, schema }];
+  });
 }
 
 /** Answers for errors, each under the name by which operations refer to it. */
@@ -63,7 +65,6 @@ const EXAMPLE: problem.Problem = {
 
 /** The components that every operation refers to. */
 export function registerShared(registry: OpenAPIRegistry): void {
-  registry.registerComponent('schemas', 'Problem', jsonSchema(problem.Problem));
   registry.registerComponent('securitySchemes', 'apiKey', {
     type: 'http',
     scheme: 'bearer',
@@ -80,12 +81,6 @@ export function registerShared(registry: OpenAPIRegistry): void {
     });
   }
   registerHeaders(registry);
-}
-
-/** No route answers a Problem by itself, so the generator meets the schema nowhere. */
-function jsonSchema(schema: z.ZodType): object {
-  const { $schema: _dialect, ...json } = z.toJSONSchema(schema, { io: 'input' });
-  return json;
 }
 
 function registerHeaders(registry: OpenAPIRegistry): void {

@@ -2,7 +2,8 @@ import { OpenAPIRegistry, OpenApiGeneratorV31, type RouteConfig } from '@asteaso
 import { z } from 'zod';
 import { productVersion } from '../../platform/project.ts';
 import { rolesWith } from '../access/role.ts';
-import { nameContractSchemas, problemResponses, registerShared } from './components.ts';
+import { contractDefinitions, problemResponses, registerShared } from './components.ts';
+import { repairDocument } from './openapi-repair.ts';
 import type { Route, SliceRoutes, StreamRoute } from './route.ts';
 
 const DESCRIPTION = `The API of Flotilla's control plane: PostgreSQL fleets with a database per tenant.
@@ -27,7 +28,6 @@ const TAGS: Record<string, string> = {
 
 /** The OpenAPI 3.1 document of all routes. The same routes always give the same document. */
 export function openApiDocument(slices: SliceRoutes[]): object {
-  nameContractSchemas();
   const registry = new OpenAPIRegistry();
   registerShared(registry);
   const streams = slices.flatMap((slice) => slice.streams ?? []);
@@ -45,7 +45,7 @@ export function openApiDocument(slices: SliceRoutes[]): object {
     ...routes.map((route) => route.tag),
     ...streams.map((stream) => stream.tag),
   ]);
-  const document = new OpenApiGeneratorV31(registry.definitions).generateDocument({
+  const document = generate(registry, {
     openapi: '3.1.0',
     info: {
       title: 'Flotilla',
@@ -56,7 +56,32 @@ export function openApiDocument(slices: SliceRoutes[]): object {
     servers: [{ url: '/', description: 'The control plane that serves this document.' }],
     tags: [...tags].sort().map((name) => ({ name, description: TAGS[name] ?? name })),
   });
-  return { ...document, paths: sorted(document.paths ?? {}) };
+  return repairDocument({ ...document, paths: sorted(document.paths ?? {}) });
+}
+
+/**
+ * A schema that the generator meets inside `.nullable()` first becomes a component that is nullable everywhere.
+ * So such ones go to the front and it begins anew, until none is left; each round settles at least one.
+ */
+function generate(registry: OpenAPIRegistry, config: Parameters<OpenApiGeneratorV31['generateDocument']>[0]) {
+  let named = contractDefinitions();
+  for (;;) {
+    const generator = new OpenApiGeneratorV31([
+      ...named.map(({ schema }) => ({ type: 'schema' as const, schema })),
+      ...registry.definitions,
+    ]);
+    const document = generator.generateDocument(config);
+    const schemas = document.components?.schemas ?? {};
+    const spoilt = named.filter(({ name }) => isNullable(schemas[name]));
+    if (spoilt.length === 0) return document;
+    named = [...spoilt, ...named.filter((definition) => !spoilt.includes(definition))];
+  }
+}
+
+function isNullable(schema: object | undefined): boolean {
+  return (
+    schema !== undefined && 'type' in schema && Array.isArray(schema.type) && schema.type.includes('null')
+  );
 }
 
 function sorted<T>(members: Record<string, T>): Record<string, T> {
