@@ -1,0 +1,148 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import type { RenderedMigration } from '../../../contract/release.ts';
+import { migrationChecksum, type Migration } from '../../../control-plane/releases/release.ts';
+import { parseStatements } from '../../../control-plane/releases/sql.ts';
+import type { ServerAccess } from '../../../control-plane/servers/access.ts';
+import { randomPassword } from '../../../platform/crypto.ts';
+import {
+  createPool,
+  quoteIdent,
+  quoteLiteral,
+  withClient,
+  type PgAddress,
+  type PgClient,
+} from '../../../platform/pg.ts';
+import { clusters } from '../../support/clusters.ts';
+
+/** A server admin without superuser rights, as a registered server has one, and databases made by it. */
+export interface TestServer {
+  admin: PgAddress;
+  /** A database like a tenant's: its own owner role without login, which owns schema public. */
+  makeDatabase(): Promise<TenantDatabase>;
+  drop(): Promise<void>;
+}
+
+export interface TenantDatabase {
+  address: PgAddress;
+  ownerRole: string;
+  superuser: PgAddress;
+}
+
+export async function makeTestServer({ superuser } = clusters().eu): Promise<TestServer> {
+  const user = `admin_${randomBytes(4).toString('hex')}`;
+  const password = randomPassword();
+  const owners: string[] = [];
+  await run(
+    superuser,
+    `CREATE ROLE ${user} LOGIN CREATEDB CREATEROLE PASSWORD ${quoteLiteral(password)};
+     GRANT pg_signal_backend, pg_monitor TO ${user};
+     GRANT CONNECT ON DATABASE postgres TO ${user}`,
+  );
+  const admin: PgAddress = { ...superuser, user, password };
+  return {
+    admin,
+    makeDatabase: async () => {
+      const database = `t_${randomUUID().replaceAll('-', '')}`;
+      const ownerRole = `${database}_owner`;
+      owners.push(ownerRole);
+      await withClient(admin, { applicationName: 'test' }, async (client) => {
+        await client.query(`CREATE ROLE ${ownerRole} NOLOGIN`);
+        await client.query(`GRANT ${ownerRole} TO CURRENT_USER`);
+        await client.query(`CREATE DATABASE ${database} OWNER ${ownerRole} TEMPLATE template0`);
+      });
+      const address = { ...admin, database };
+      await run({ ...superuser, database }, `ALTER SCHEMA public OWNER TO ${ownerRole}`);
+      return { address, ownerRole, superuser: { ...superuser, database } };
+    },
+    drop: async () => {
+      await withClient(superuser, { applicationName: 'test' }, async (client) => {
+        const { rows } = await client.query<{ name: string }>(
+          'SELECT datname AS name FROM pg_database WHERE pg_get_userbyid(datdba) = ANY ($1)',
+          [[user, ...owners]],
+        );
+        for (const { name } of rows) await client.query(`DROP DATABASE ${quoteIdent(name)} WITH (FORCE)`);
+        for (const role of owners) await client.query(`DROP ROLE ${quoteIdent(role)}`);
+        await client.query(`DROP OWNED BY ${user}`);
+        await client.query(`DROP ROLE ${user}`);
+      });
+    },
+  };
+}
+
+/** The way to one server, as servers/access.ts gives it. */
+export function accessTo(admin: PgAddress): ServerAccess {
+  const pool = createPool({ ...admin, max: 8 }, () => undefined);
+  return {
+    admin: async (_serverId, work) => {
+      const client = await pool.connect();
+      let failed = true;
+      try {
+        const result = await work(client);
+        failed = false;
+        return result;
+      } finally {
+        client.release(failed);
+      }
+    },
+    address: (_serverId, database) => Promise.resolve({ ...admin, database }),
+    close: () => pool.end(),
+  };
+}
+
+export async function run(address: PgAddress, sql: string): Promise<void> {
+  await withClient(address, { applicationName: 'test' }, (client) => client.query(sql));
+}
+
+export async function read<R extends Record<string, unknown>>(
+  address: PgAddress,
+  sql: string,
+  values: unknown[] = [],
+): Promise<R[]> {
+  return withClient(address, { applicationName: 'test' }, async (client: PgClient) => {
+    const { rows } = await client.query<R>(sql, values);
+    return rows;
+  });
+}
+
+type Draft = Partial<RenderedMigration> & { upSql: string };
+
+/** Rendered migrations `0001_m`, `0002_m`, … from their SQL. */
+export function rendered(...drafts: (Draft | string)[]): RenderedMigration[] {
+  return drafts.map((draft, index) => {
+    const name = `${String(index + 1).padStart(4, '0')}_m`;
+    return {
+      name,
+      file: `${name}.sql`,
+      downSql: null,
+      phase: 'expand',
+      transactional: true,
+      lockTimeoutMs: null,
+      statementTimeoutMs: null,
+      ...(typeof draft === 'string' ? { upSql: draft } : draft),
+    };
+  });
+}
+
+/** The same as a published list. */
+export async function published(...drafts: (Draft | string)[]): Promise<Migration[]> {
+  return toMigrations(rendered(...drafts));
+}
+
+export async function toMigrations(list: RenderedMigration[]): Promise<Migration[]> {
+  return Promise.all(
+    list.map(async (migration, index) => ({
+      name: migration.name,
+      ordinal: index + 1,
+      checksum: migrationChecksum(migration.upSql, migration.downSql),
+      upSql: migration.upSql,
+      downSql: migration.downSql,
+      phase: migration.phase,
+      transactional: migration.transactional,
+      lockTimeoutMs: migration.lockTimeoutMs,
+      statementTimeoutMs: migration.statementTimeoutMs,
+      statements: migration.transactional
+        ? null
+        : (await parseStatements(migration.upSql)).map(({ text }) => text),
+    })),
+  );
+}
