@@ -4,7 +4,7 @@ import type { Queryable } from '../../platform/pg.ts';
 import {
   deleteSealed,
   destroyOwnerRows,
-  findCurrent,
+  findStaged,
   findVersion,
   insertVersion,
   lockVersions,
@@ -58,6 +58,8 @@ export interface Secrets {
   passwords(db: Queryable, versionIds: string[]): Promise<Map<string, string>>;
   /** What opens the subject now. */
   current(db: Queryable, subject: string): Promise<Credential | undefined>;
+  /** What opened the subject before, where it was not destroyed yet. */
+  previous(db: Queryable, subject: string): Promise<{ versionId: string; login: string } | undefined>;
   /** pending → current, current → previous, previous → retired with its value destroyed. Idempotent. */
   promote(tx: Queryable, versionId: string): Promise<void>;
   /** Retires one version and destroys its value. Harmless when it is gone. */
@@ -75,9 +77,13 @@ export function createSecrets(masterKey: Buffer): Secrets {
     password: (db, versionId) => readPassword(db, values, versionId),
     passwords: (db, versionIds) => values.get(db, versionIds),
     current: async (db, subject) => {
-      const row = await findCurrent(db, subject);
+      const row = await findStaged(db, subject, 'current');
       if (row === undefined) return undefined;
       return { versionId: row.id, login: row.login, password: await readPassword(db, values, row.id) };
+    },
+    previous: async (db, subject) => {
+      const row = await findStaged(db, subject, 'previous');
+      return row === undefined ? undefined : { versionId: row.id, login: row.login };
     },
     promote,
     destroyVersion,

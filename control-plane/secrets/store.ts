@@ -84,10 +84,15 @@ export async function findVersion(db: Queryable, id: string): Promise<VersionRow
   return rows[0];
 }
 
-export async function findCurrent(db: Queryable, subject: string): Promise<VersionRow | undefined> {
+/** The subject's version in a stage of which there is at most one. */
+export async function findStaged(
+  db: Queryable,
+  subject: string,
+  stage: 'pending' | 'current' | 'previous',
+): Promise<VersionRow | undefined> {
   const { rows } = await db.query<VersionRow>(
-    `SELECT ${VERSION} FROM secret_versions WHERE subject = $1 AND stage = 'current'`,
-    [subject],
+    `SELECT ${VERSION} FROM secret_versions WHERE subject = $1 AND stage = $2`,
+    [subject, stage],
   );
   return rows[0];
 }

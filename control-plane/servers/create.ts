@@ -33,7 +33,7 @@ export const createServer: OperationDefinition<RegistrationInput, Deps> = {
       do: (context, deps) => harden(context, deps, providerOf(context.input, deps)),
       undo: (context, deps) => unharden(context, providerOf(context.input, deps)),
     },
-    { name: 'ready', do: (context, deps) => ready(context, deps, null), undo: unready },
+    { name: 'ready', do: ready, undo: unready },
   ],
   unwound: (tx, input, _end, deps) => forgetServer(tx, input, deps),
   retried: refuseRetry,

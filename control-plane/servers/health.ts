@@ -2,13 +2,16 @@ import { setTimeout as wait } from 'node:timers/promises';
 import PQueue from 'p-queue';
 import type { Logger } from '../../platform/logging.ts';
 import { withClient, type PgClient } from '../../platform/pg.ts';
+import { findOpenOperation } from '../operations/store.ts';
 import type { Registry } from '../registry/registry.ts';
+import type { Secrets } from '../secrets/secret.ts';
 import type { ServerAccess } from './access.ts';
-import type { ServerRecord } from './server.ts';
+import { serverSubject, type ServerRecord } from './server.ts';
 import { listLiveServers, setHealth, type ServerHealth } from './store.ts';
 
 export interface HealthDeps {
   registry: Registry;
+  secrets: Secrets;
   servers: ServerAccess;
   logger: Logger;
 }
@@ -18,7 +21,10 @@ const CHECKS_AT_ONCE = 16;
 /** A server that accepts connections but answers nothing for 5 s serves nobody. */
 const ANSWER_TIMEOUT_MS = 5_000;
 
-/** Asks every live server as its admin over a new connection, and stores who answered. */
+/**
+ * Asks every live server as its admin over a new connection, and stores who answered. Once the admin of our
+ * own has proved itself, the superuser's credential that the server was registered with is destroyed.
+ */
 export async function checkServers(deps: HealthDeps): Promise<void> {
   const live = await listLiveServers(deps.registry, null);
   const queue = new PQueue({ concurrency: CHECKS_AT_ONCE });
@@ -31,6 +37,7 @@ async function checkServer(deps: HealthDeps, server: ServerRecord): Promise<Serv
   try {
     const address = await deps.servers.address(id, server.adminDatabase);
     const serverVersion = await withClient(address, { applicationName: 'fleet-health' }, answerInTime);
+    await forgetSuperuser(deps, server);
     if (!server.reachable) deps.logger.info('a server answers again', { server: name });
     return { id, reachable: true, serverVersion };
   } catch (error) {
@@ -56,4 +63,16 @@ async function answerInTime(client: PgClient): Promise<number> {
   } finally {
     over.abort();
   }
+}
+
+/** Not while an operation on the server is open: it may have to be undone, which takes the superuser. */
+async function forgetSuperuser(deps: HealthDeps, server: ServerRecord): Promise<void> {
+  const subject = serverSubject(server.id);
+  const previous = await deps.secrets.previous(deps.registry, subject);
+  if (previous === undefined || previous.login === server.adminUser) return;
+  await deps.registry.transaction(async (tx) => {
+    if ((await findOpenOperation(tx, subject)) === undefined) {
+      await deps.secrets.destroyVersion(tx, previous.versionId);
+    }
+  });
 }

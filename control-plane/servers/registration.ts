@@ -95,12 +95,11 @@ export async function unharden({ input, logger }: Context, provider: Provider): 
   }
 }
 
-/** Opens the server for placement. A superuser's credential is not kept: nothing may use it afterwards. */
-export async function ready(
-  context: Context,
-  deps: RegistrationDeps,
-  bootstrapVersionId: string | null,
-): Promise<void> {
+/**
+ * Opens the server for placement. The credential that it came with stays as `previous`, so that this step can
+ * still be undone; the next health check destroys it (see health.ts).
+ */
+export async function ready(context: Context): Promise<void> {
   const { input } = context;
   const { version } = context.output('check', Checked);
   const { adminUser } = context.output('harden', Hardened);
@@ -108,9 +107,6 @@ export async function ready(
     await lockPlacement(tx, input.region);
     await step(tx, input.serverId, 'ready');
     await setServerAdmin(tx, input.serverId, { adminUser, serverVersion: version });
-    if (bootstrapVersionId !== null && adminUser === FLEET_ADMIN) {
-      await deps.secrets.destroyVersion(tx, bootstrapVersionId);
-    }
   });
 }
 

@@ -145,6 +145,8 @@ async function ensureInitialized(
         '--pwfile',
         passwordFile,
         '--no-instructions',
+        // A cluster that never flushes has nothing to flush at its birth either.
+        ...(options.settings?.fsync === 'off' ? ['--no-sync'] : []),
       ],
       runAs,
     );
