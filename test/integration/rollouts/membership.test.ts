@@ -1,0 +1,160 @@
+import assert from 'node:assert/strict';
+import { currentRelease } from '../../../control-plane/releases/store.ts';
+import { planRollout, startRollout } from '../../../control-plane/rollouts/start.ts';
+import { pauseRollout, resumeRollout, retryRollout } from '../../../control-plane/rollouts/verbs.ts';
+import { until } from '../../support/until.ts';
+import { ASKER, makeRolloutFleet, type RolloutFleet } from './rollout-fleet.ts';
+
+describe('rollout over a changing fleet', () => {
+  let fleet: RolloutFleet;
+
+  beforeEach(async () => {
+    fleet = await makeRolloutFleet(['aaa', 'bbb', 'ccc', 'us-aaa', 'us-bbb']);
+  });
+  afterEach(() => fleet.drop());
+
+  it('visits no database of a fleet that is up to date', async () => {
+    await fleet.registry.query(`UPDATE databases SET schema_version = '002_gate'`);
+    const id = await fleet.start([{ name: 'canary', count: 1 }, { name: 'rest' }]);
+    const rollout = await fleet.read(id);
+    assert.equal(rollout.state, 'succeeded');
+    assert.equal(rollout.total, 0);
+    assert.deepEqual(
+      rollout.waves.map((wave) => wave.state),
+      ['passed', 'passed'],
+    );
+    assert.equal((await currentRelease(fleet.registry))?.name, 'r1');
+    await fleet.drive(id);
+    assert.equal(fleet.visits, 0);
+  });
+
+  it('refuses a second rollout while one is not over, and says which', async () => {
+    const id = await fleet.start();
+    await assert.rejects(fleet.start(), (error: { code: string; message: string }) => {
+      assert.equal(error.code, 'rollout_active');
+      assert.match(error.message, new RegExp(id));
+      return true;
+    });
+    const planned = await fleet.registry.query(`SELECT count(*)::int AS n FROM rollouts`);
+    assert.deepEqual(planned.rows, [{ n: 1 }]);
+  });
+
+  it('takes in tenants that come meanwhile, defers the suspended, skips the deleted', async () => {
+    const gate = await fleet.close('aaa');
+    const id = await fleet.start([{ name: 'canary', count: 1 }, { name: 'others' }]);
+    const driving = fleet.drive(id);
+    await until('the canary runs', async () => (await fleet.states(id)).aaa === 'running');
+    await fleet.addTenant('newcomer');
+    await fleet.setTenantState('bbb', 'suspended');
+    await fleet.setTenantState('ccc', 'offboarding');
+    await gate.open();
+    await driving;
+    const rollout = await fleet.read(id);
+    assert.equal(rollout.state, 'succeeded');
+    assert.deepEqual(
+      rollout.targets.map((target) => [target.tenant, target.wave, target.state, target.reason]),
+      [
+        ['aaa', 'canary', 'verified', null],
+        ['bbb', 'others', 'deferred', 'suspended'],
+        ['ccc', 'others', 'skipped', 'deleted'],
+        ['us-aaa', 'others', 'verified', null],
+        ['us-bbb', 'others', 'verified', null],
+        ['newcomer', 'others', 'verified', null],
+      ],
+    );
+  });
+
+  it('runs a deferred tenant that has come back before the end', async () => {
+    await fleet.setTenantState('ccc', 'suspended');
+    const gate = await fleet.close('us-bbb');
+    const id = await fleet.start();
+    assert.equal((await fleet.states(id)).ccc, 'deferred');
+    const driving = fleet.drive(id);
+    await until('the last one runs', async () => (await fleet.states(id))['us-bbb'] === 'running');
+    await fleet.setTenantState('ccc', 'active');
+    await gate.open();
+    await driving;
+    assert.equal((await fleet.read(id)).state, 'succeeded');
+    assert.equal((await fleet.states(id)).ccc, 'verified');
+  });
+
+  it('counts an unreachable server apart: one stop, its other targets untried, no budget spent', async () => {
+    fleet.down.add('us');
+    const id = await fleet.start([{ name: 'all', perServer: 1 }]);
+    await fleet.drive(id);
+    const halted = await fleet.read(id);
+    assert.equal(halted.state, 'halted');
+    assert.equal(halted.cause?.code, 'servers_unreachable');
+    assert.match(halted.cause.message, /us-aaa on server us-1/);
+    assert.deepEqual(await fleet.states(id), {
+      ...{ aaa: 'verified', bbb: 'verified', ccc: 'verified', 'us-aaa': 'unreachable', 'us-bbb': 'pending' },
+    });
+    assert.equal(halted.counts.failed, 0);
+    fleet.down.clear();
+    await fleet.registry.transaction((tx) => retryRollout(tx, id, ASKER));
+    await fleet.drive(id);
+    assert.equal((await fleet.read(id)).state, 'succeeded');
+  });
+
+  it('bakes until a stored instant, and keeps it over pause and resume', async () => {
+    const id = await fleet.start([{ name: 'canary', count: 1, bake: '1h' }, { name: 'others' }]);
+    await fleet.drive(id);
+    const baking = await fleet.read(id);
+    assert.equal(baking.waves[0]?.state, 'baking');
+    const bakeUntil = baking.waves[0].bakeUntil;
+    assert.ok(bakeUntil !== null && Date.parse(bakeUntil) > Date.now() + 3_500_000);
+    const jobs = await fleet.registry.query<{ run_at: Date }>(
+      'SELECT run_at FROM graphile_worker.jobs WHERE key = $1',
+      [`rollout:${id}`],
+    );
+    assert.equal(jobs.rows[0]?.run_at.toISOString(), bakeUntil);
+    assert.equal(
+      (await fleet.registry.query(fleet.driver.openIdsSql)).rowCount,
+      0,
+      'no sweeper wakes it early',
+    );
+    await fleet.registry.transaction((tx) => pauseRollout(tx, id, ASKER));
+    await fleet.registry.transaction((tx) => resumeRollout(tx, id, ASKER));
+    await fleet.drive(id);
+    assert.equal((await fleet.read(id)).waves[0]?.bakeUntil, bakeUntil);
+    await fleet.registry.query(
+      'UPDATE rollout_waves SET bake_until = now() WHERE rollout_id = $1 AND ordinal = 0',
+      [id],
+    );
+    await fleet.drive(id);
+    assert.equal((await fleet.read(id)).state, 'succeeded');
+  });
+
+  it('refuses unknown releases and tenants, and targets in other regions than the key’s', async () => {
+    const plan = (spec: object, regions: string[] = []) =>
+      fleet.registry.transaction((tx) =>
+        planRollout(tx, { release: 'r1', ...spec }, { ...ASKER, caller: { ...ASKER.caller, regions } }),
+      );
+    await assert.rejects(plan({ release: 'nope' }), { code: 'release_not_found', status: 404 });
+    const typo = {
+      name: 'canary',
+      match: { tenants: ['aaa', 'tpyo'] },
+      parallel: 1,
+      perServer: 1,
+      budget: { failures: 0 },
+    };
+    await assert.rejects(plan({ waves: [typo] }), { code: 'tenant_unknown', status: 400 });
+    await assert.rejects(plan({}, ['eu']), { code: 'region_forbidden', status: 403 });
+    assert.equal((await fleet.registry.query('SELECT 1 FROM rollouts')).rowCount, 0);
+  });
+
+  it('keeps a plan until it is started, and starts it once', async () => {
+    const id = await fleet.registry.transaction((tx) => planRollout(tx, { release: 'r1' }, ASKER));
+    await fleet.drive(id);
+    assert.equal((await fleet.read(id)).state, 'planned');
+    assert.equal(fleet.visits, 0);
+    await fleet.registry.transaction((tx) => startRollout(tx, id, ASKER));
+    await fleet.registry.transaction((tx) => startRollout(tx, id, ASKER));
+    await fleet.drive(id);
+    assert.equal((await fleet.read(id)).state, 'succeeded');
+    await assert.rejects(
+      fleet.registry.transaction((tx) => startRollout(tx, id, ASKER)),
+      { code: 'rollout_state' },
+    );
+  });
+});
