@@ -11,6 +11,7 @@ export function hardeningSql(names: DatabaseNames, marker: { tenantId: string; d
   const [owner, rw] = [quoteIdent(names.ownerRole), quoteIdent(names.rwRole)];
   const defaults = `ALTER DEFAULT PRIVILEGES FOR ROLE ${owner}`;
   return `
+    ${reassignSchemas(names.ownerRole)}
     REASSIGN OWNED BY ${quoteIdent(TEMPLATE_OWNER)} TO ${owner};
     REVOKE ALL ON SCHEMA public FROM PUBLIC;
     REVOKE ALL ON ALL ROUTINES IN SCHEMA public FROM PUBLIC;
@@ -30,6 +31,19 @@ export function hardeningSql(names: DatabaseNames, marker: { tenantId: string; d
     INSERT INTO fleet.identity (tenant_id, database_id)
       SELECT ${quoteLiteral(marker.tenantId)}, ${quoteLiteral(marker.databaseId)}
        WHERE NOT EXISTS (SELECT FROM fleet.identity);`;
+}
+
+/**
+ * Schemas go first: a function's new owner must already have the right to create in the function's schema,
+ * and REASSIGN OWNED takes the objects in an order of its own.
+ */
+function reassignSchemas(ownerRole: string): string {
+  return `DO $$ DECLARE schema text; BEGIN
+      FOR schema IN SELECT nspname FROM pg_namespace
+                     WHERE nspowner = to_regrole(${quoteLiteral(TEMPLATE_OWNER)}) LOOP
+        EXECUTE format('ALTER SCHEMA %I OWNER TO %I', schema, ${quoteLiteral(ownerRole)});
+      END LOOP;
+    END $$;`;
 }
 
 /** The record of applied migrations is read by the application at most, never written. */
