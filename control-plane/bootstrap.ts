@@ -1,13 +1,18 @@
-import { existsSync, writeFileSync, renameSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { CreateServer } from '../contract/server.ts';
 import type { Config } from '../platform/config.ts';
 import { dataFiles } from '../platform/config.ts';
+import { FleetError } from '../platform/errors.ts';
+import { authenticate } from './access/authenticate.ts';
 import { SYSTEM_CALLER } from './access/caller.ts';
 import { createKey, ensureSystemPrincipal } from './access/keys.ts';
 import { audit } from './audit/audit.ts';
 import type { Deps } from './control-plane.ts';
 import type { Transaction } from './registry/registry.ts';
 import { ensureEmbeddedServers } from './servers/embedded-servers.ts';
+import { startCreateServer } from './servers/create.ts';
 import { ensureRegion } from './servers/region.ts';
+import { findServer, listLiveServers } from './servers/store.ts';
 
 /** One boot at a time makes the first keys and regions; 7712 is the fleet's number for "bootstrap". */
 const BOOTSTRAP_LOCK = 7712;
@@ -31,11 +36,28 @@ export async function bootstrapFleet(deps: Deps, config: Config): Promise<void> 
     }
     await ensureKeyFile(tx, files.adminToken, { name: 'admin', kind: 'user', role: 'admin', regions: [] });
     for (const region of config.regions) {
-      const app = { name: `app-${region}`, kind: 'app', role: 'app', regions: [region] } as const;
+      const app: KeySpec = { name: `app-${region}`, kind: 'app', role: 'app', regions: [region] };
       await ensureKeyFile(tx, files.appToken(region), app);
     }
   });
   await ensureEmbeddedServers(deps);
+}
+
+/**
+ * Gives each region that has no server an embedded one, as operations that this fleet's workers carry out.
+ * Two boots at once: the second finds the name taken, which is what it wanted.
+ */
+export async function ensureFirstServers(deps: Deps, config: Config): Promise<void> {
+  if (!config.embeddedServers) return;
+  for (const region of config.regions) {
+    if ((await listLiveServers(deps.registry, null)).some((server) => server.region === region)) continue;
+    const wanted = { name: `${region}-1`, region, provider: 'embedded', mode: 'shared' } as const;
+    await deps.registry.transaction(async (tx) => {
+      await tx.query('SELECT pg_advisory_xact_lock($1)', [BOOTSTRAP_LOCK]);
+      if ((await findServer(tx, wanted.name)) !== undefined) return;
+      await startCreateServer(tx, CreateServer.parse(wanted), { caller: SYSTEM_CALLER, requestId: 'first-start' });
+    });
+  }
 }
 
 interface KeySpec {
@@ -46,11 +68,11 @@ interface KeySpec {
 }
 
 /**
- * Makes the key when its file is missing. The file is written before the transaction commits, so that no key
- * is ever lost; a file whose key was rolled back is overwritten by the next boot because it does not work.
+ * Makes the key when its file is missing or holds one that does not work. The file is written before the
+ * transaction commits, so that no key is ever lost; one that was rolled back is replaced by the next boot.
  */
 async function ensureKeyFile(tx: Transaction, file: string, spec: KeySpec): Promise<void> {
-  if (existsSync(file)) return;
+  if (existsSync(file) && (await works(tx, readFileSync(file, 'utf8').trim()))) return;
   const key = await createKey(tx, spec);
   audit(tx, {
     actor: SYSTEM_CALLER.name,
@@ -65,4 +87,14 @@ async function ensureKeyFile(tx: Transaction, file: string, spec: KeySpec): Prom
     renameSync(`${file}.new`, file);
     await Promise.resolve();
   });
+}
+
+async function works(tx: Transaction, token: string): Promise<boolean> {
+  try {
+    await authenticate(tx, `Bearer ${token}`);
+    return true;
+  } catch (error) {
+    if (error instanceof FleetError && error.code === 'unauthenticated') return false;
+    throw error;
+  }
 }

@@ -7,7 +7,7 @@ import { FleetError } from '../platform/errors.ts';
 import type { Logger } from '../platform/logging.ts';
 import { accessRoutes } from './access/http.ts';
 import { auditRoutes } from './audit/http.ts';
-import { bootstrapFleet } from './bootstrap.ts';
+import { bootstrapFleet, ensureFirstServers } from './bootstrap.ts';
 import { createHttpApp } from './http/app.ts';
 import { forgetOldIdempotencyKeys } from './http/store.ts';
 import type { SliceRoutes } from './http/route.ts';
@@ -29,6 +29,7 @@ import { addServer } from './servers/add.ts';
 import { createServer as createServerOperation } from './servers/create.ts';
 import { checkServers } from './servers/health.ts';
 import { serverRoutes } from './servers/http.ts';
+import { findRegion } from './servers/region-store.ts';
 import { createTenant } from './tenants/create.ts';
 import { deleteTenant } from './tenants/delete.ts';
 import { tenantRoutes } from './tenants/http.ts';
@@ -79,14 +80,14 @@ export function allOperations(deps: Deps): ReadonlyMap<string, BoundOperation> {
 /** All routes of the API, by slice. */
 export function allRoutes(deps: Deps, operations: ReadonlyMap<string, BoundOperation>): SliceRoutes[] {
   return [
-    tenantRoutes(deps),
+    tenantRoutes(),
     serverRoutes(deps),
-    secretRoutes(deps),
-    releaseRoutes(deps),
+    secretRoutes(),
+    releaseRoutes(),
     rolloutRoutes(deps),
     operationRoutes({ ...deps, operations }),
     auditRoutes(deps),
-    accessRoutes(deps),
+    accessRoutes({ findRegion }),
     routeRoutes(deps),
   ];
 }
@@ -101,6 +102,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const operations = allOperations(deps);
   await bootstrapFleet(deps, config);
   const worker = role === 'api' ? undefined : await startFleetWorker(options, deps, operations);
+  if (worker !== undefined) await ensureFirstServers(deps, config);
   const api = role === 'worker' ? undefined : await listen(deps, operations, config.port);
   logger.info('control plane ready', { role, url: api?.url });
   return {

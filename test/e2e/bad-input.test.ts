@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
 import type { CreatedKey } from '../../contract/access.ts';
 import type { Problem } from '../../contract/problem.ts';
+import { join } from 'node:path';
+import { renderMigrations } from '../../fleet-cli/release/render.ts';
+import { projectRoot } from '../../platform/project.ts';
 import { apiClient } from '../support/api.ts';
 import { startFleet, type Fleet } from '../support/fleet.ts';
 
@@ -97,14 +100,6 @@ const CASES: Case[] = [
     code: 'version_conflict',
   },
   {
-    name: 'SQL with an error',
-    method: 'POST',
-    path: '/api/v1/releases',
-    body: { migrations: [migration('0900_bad', 'CREATE TABEL x ()')] },
-    status: 422,
-    code: 'migration_invalid',
-  },
-  {
     name: 'an edited migration',
     method: 'POST',
     path: '/api/v1/releases',
@@ -167,6 +162,18 @@ describe('bad input', function () {
       assert.equal(await fingerprint(), before);
     });
   }
+
+  it('SQL with an error: 422 that names the file and line, and nothing changes', async () => {
+    const before = await fingerprint();
+    const migrations = await renderMigrations(join(projectRoot(), 'migrations', 'tenant'));
+    const broken = migration('0900_bad', '-- a comment\nCREATE TABEL x ()');
+    const answer = await fleet.admin.call<Problem>('POST', '/api/v1/releases', {
+      migrations: [...migrations, broken],
+    });
+    assert.deepEqual([answer.status, answer.body.code], [422, 'migration_invalid']);
+    assert.equal(answer.body.errors?.[0]?.path, '0900_bad.sql:2');
+    assert.equal(await fingerprint(), before);
+  });
 
   it('malformed JSON: 400', async () => {
     const response = await fetch(`${fleet.url}/api/v1/tenants`, {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import type { Tenant } from '../../contract/tenant.ts';
+import { DEFAULT_LIMITS } from '../../tenant-app/routing/tenant-routing.ts';
 import { startFleet, type Fleet } from '../support/fleet.ts';
 import { callTenant } from '../support/api.ts';
 import { clusters } from '../support/clusters.ts';
@@ -56,7 +57,7 @@ describe('isolation of tenants under load', function () {
       );
       assert.equal(names.length, plan.filter((request) => request.tenant === tenant).length);
     }
-    const budget = fleet.apps.eu?.connectionBudget ?? 0;
+    const budget = DEFAULT_LIMITS.connections;
     assert.ok(most > 0 && most <= budget, `${most} connections, budget ${budget}`);
   });
 
@@ -91,7 +92,7 @@ describe('isolation of tenants under load', function () {
       ),
     );
     assert.equal(stuck.rows.length, 0);
-    assert.ok((await connectionsOfTenants()) <= (fleet.apps.eu?.connectionBudget ?? 0));
+    assert.ok((await connectionsOfTenants()) <= DEFAULT_LIMITS.connections);
   });
 
   async function allProjects(tenant: Tenant): Promise<string[]> {

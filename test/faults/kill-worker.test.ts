@@ -21,7 +21,7 @@ describe(`a worker killed at ${KILLS} random instants`, function () {
   let fleet: Fleet;
   const workers: Child[] = [];
   const takeovers: number[] = [];
-  let before: string[];
+  let baseline: string[];
 
   const startWorkerProcess = (): Child => {
     const worker = startChild('control-plane/main.ts', ['--role', 'worker'], {
@@ -34,7 +34,7 @@ describe(`a worker killed at ${KILLS} random instants`, function () {
   };
 
   before(async () => {
-    before = await serverInventory();
+    baseline = await serverInventory();
     fleet = await startFleet({ role: 'api' });
     await Promise.all(
       [startWorkerProcess(), startWorkerProcess()].map((worker) =>
@@ -172,7 +172,7 @@ describe(`a worker killed at ${KILLS} random instants`, function () {
       );
     }
     await until('no session of a dead worker is left', async () => {
-      const now = (await serverInventory()).filter((item) => !before.includes(item));
+      const now = (await serverInventory()).filter((item) => !baseline.includes(item));
       const expected = await expectedInventory(fleet.registry);
       return JSON.stringify(now) === JSON.stringify(expected);
     });
