@@ -4,12 +4,13 @@ import type { Logger } from '../../platform/logging.ts';
 import type { Registry, Subscription } from '../registry/registry.ts';
 import { feedRegions, routesSince } from './store.ts';
 
-/** Tells the apps of all regions about changed routes: one listening connection for the whole process. */
+/**
+ * Tells the apps of all regions about changed routes: over one listening connection for the whole process,
+ * open while there is a client.
+ */
 export interface RouteFeed {
   /** Streams the changes after `since` as server-sent events until the client leaves; settles then. */
   serve(response: ServerResponse, region: string, since: string): Promise<void>;
-  /** Ends every stream and the listening connection. */
-  close(): Promise<void>;
 }
 
 /** 15 s: proxies drop connections that are silent for 60 s, and the app counts on a sign of life in 45 s. */
@@ -51,15 +52,30 @@ export function createRouteFeed(deps: { registry: Registry; logger: Logger }): R
     running: false,
     again: false,
   };
-  return {
-    serve: (response, region, since) => serve(feed, response, region, since),
-    close: () => close(feed),
-  };
+  return { serve: (response, region, since) => serve(feed, response, region, since) };
 }
 
 async function serve(feed: Feed, response: ServerResponse, region: string, since: string): Promise<void> {
-  await subscribe(feed);
-  if (response.destroyed) return;
+  const client: FeedClient = { response, region, version: since, stalled: 0 };
+  const gone = new Promise<void>((resolve) => {
+    if (response.destroyed) resolve();
+    else response.once('close', resolve);
+  });
+  feed.clients.add(client);
+  try {
+    await subscribe(feed);
+    open(feed, response);
+    push(feed);
+    await gone;
+  } finally {
+    feed.clients.delete(client);
+    await unsubscribe(feed);
+  }
+}
+
+function open(feed: Feed, response: ServerResponse): void {
+  response.on('error', () => response.destroy());
+  response.on('drain', () => push(feed));
   response.writeHead(200, {
     'Content-Type': 'text/event-stream',
     'Cache-Control': 'no-store',
@@ -67,26 +83,33 @@ async function serve(feed: Feed, response: ServerResponse, region: string, since
     'X-Accel-Buffering': 'no',
   });
   response.write(': connected\n\n');
-  const client: FeedClient = { response, region, version: since, stalled: 0 };
-  const gone = new Promise<void>((resolve) => response.once('close', resolve));
-  response.on('error', () => response.destroy());
-  response.on('drain', () => push(feed));
-  feed.clients.add(client);
-  push(feed);
-  await gone;
-  feed.clients.delete(client);
 }
 
 /** @throws what the first connect throws; the next client tries again. */
 async function subscribe(feed: Feed): Promise<void> {
   feed.heartbeat ??= setInterval(() => beat(feed), HEARTBEAT_MS).unref();
   feed.subscription ??= feed.registry.listen('fleet_routes', () => push(feed));
+  const mine = feed.subscription;
   try {
-    await feed.subscription;
+    await mine;
   } catch (error) {
-    feed.subscription = undefined;
+    if (feed.subscription === mine) feed.subscription = undefined;
     throw error;
   }
+}
+
+/** With the last client goes the connection: a process that stops has nothing more to close. */
+async function unsubscribe(feed: Feed): Promise<void> {
+  if (feed.clients.size > 0) return;
+  clearInterval(feed.heartbeat);
+  clearTimeout(feed.retry);
+  feed.heartbeat = undefined;
+  feed.retry = undefined;
+  const last = feed.subscription;
+  feed.subscription = undefined;
+  // One that never came about has nothing to close.
+  const subscription = await last?.catch(() => undefined);
+  await subscription?.close();
 }
 
 /** Asks for a round. Any number of notifications during one round lead to one more round. */
@@ -118,7 +141,8 @@ async function rounds(feed: Feed): Promise<void> {
 async function round(feed: Feed): Promise<void> {
   const groups = new Map<string, FeedClient[]>();
   for (const client of feed.clients) {
-    if (client.response.writableNeedDrain) continue;
+    // Before its head is sent, a stream takes no events.
+    if (!client.response.headersSent || client.response.writableNeedDrain) continue;
     const name = `${client.region} ${client.version}`;
     groups.set(name, [...(groups.get(name) ?? []), client]);
   }
@@ -145,18 +169,9 @@ function send(clients: FeedClient[], changes: RouteChanges): void {
 
 function beat(feed: Feed): void {
   for (const client of feed.clients) {
+    if (!client.response.headersSent) continue;
     client.stalled = client.response.writableNeedDrain ? client.stalled + 1 : 0;
     if (client.stalled >= STALLED_HEARTBEATS) client.response.destroy();
     else if (client.stalled === 0) client.response.write(': alive\n\n');
   }
-}
-
-async function close(feed: Feed): Promise<void> {
-  clearInterval(feed.heartbeat);
-  clearTimeout(feed.retry);
-  for (const client of feed.clients) client.response.end();
-  feed.clients.clear();
-  // A subscription that never came about has nothing to close.
-  const subscription = await feed.subscription?.catch(() => undefined);
-  await subscription?.close();
 }

@@ -2,18 +2,19 @@ import { z } from 'zod';
 import { RouteCredential, RouteSnapshot } from '../../contract/route.ts';
 import { RegionName } from '../../contract/server.ts';
 import { FleetError } from '../../platform/errors.ts';
+import type { Logger } from '../../platform/logging.ts';
 import type { Queryable } from '../../platform/pg.ts';
 import { requireRegion, type Caller } from '../access/caller.ts';
 import { route, streamRoute, type SliceRoutes } from '../http/route.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { Secrets } from '../secrets/secret.ts';
-import type { RouteFeed } from './feed.ts';
+import { createRouteFeed } from './feed.ts';
 import { allRoutes, currentVersion, feedRegions, isServedIn } from './store.ts';
 
 export interface RouteDeps {
   registry: Registry;
   secrets: Secrets;
-  feed: RouteFeed;
+  logger: Logger;
 }
 
 const RegionParams = z.object({ region: RegionName });
@@ -73,7 +74,9 @@ function credentialRoute({ secrets }: RouteDeps) {
   });
 }
 
-function eventsRoute({ registry, feed }: RouteDeps) {
+function eventsRoute(deps: RouteDeps) {
+  const { registry } = deps;
+  const feed = createRouteFeed(deps);
   return streamRoute({
     path: '/api/v1/regions/{region}/routes/events',
     id: 'streamRoutes',
