@@ -1,7 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import type { BoundOperation, StepContext } from '../../../control-plane/operations/definition.ts';
+import type { BoundOperation } from '../../../control-plane/operations/definition.ts';
 import type { Registry } from '../../../control-plane/registry/registry.ts';
-import { SYSTEM_CALLER } from '../../../control-plane/access/caller.ts';
+import type { Operation } from '../../../contract/operation.ts';
+import { SYSTEM_CALLER, type Caller } from '../../../control-plane/access/caller.ts';
+import type { Answer, SliceRoutes } from '../../../control-plane/http/route.ts';
+import { createOperationDriver } from '../../../control-plane/operations/engine.ts';
+import { getOperation } from '../../../control-plane/operations/store.ts';
+import { driveOnce } from '../../support/drive.ts';
 import { quietLogger } from '../../support/registry.ts';
 
 export const request = { caller: SYSTEM_CALLER, requestId: 'test' };
@@ -46,58 +51,43 @@ export async function insertTenant(registry: Registry, slug: string, region = 'e
   return id;
 }
 
-export interface Play {
-  outputs: Record<string, unknown>;
-  error: unknown;
+/** Carries the operation to its end in this process. */
+export async function drive(
+  registry: Registry,
+  operations: BoundOperation[],
+  id: string,
+): Promise<Operation> {
+  const driver = createOperationDriver({
+    registry,
+    operations: new Map(operations.map((operation) => [operation.kind, operation])),
+    logger: quietLogger,
+  });
+  await driveOnce(registry, driver, id);
+  const operation = await getOperation(registry, id);
+  if (operation === undefined) throw new Error(`operation ${id} is gone`);
+  return operation;
 }
 
-/**
- * Plays an operation by hand, each step twice, as a worker that dies after every effect would. On an error,
- * or after step `stopAfter`, everything is undone, twice too.
- */
-export async function play(
+/** Calls a route as http/ would: checks the request by its schemas, in a transaction. */
+export function callRoute(
   registry: Registry,
-  operation: BoundOperation,
-  operationId: string,
-  stopAfter?: string,
-): Promise<Play> {
-  const { rows } = await registry.query<{ input: unknown }>('SELECT input FROM operations WHERE id = $1', [
-    operationId,
-  ]);
-  const input = rows[0]?.input;
-  const outputs: Record<string, unknown> = {};
-  const context: StepContext<unknown> = {
-    operationId,
-    input,
-    actor: 'system',
-    requestId: null,
-    signal: new AbortController().signal,
-    logger: quietLogger,
-    transaction: (work) => registry.transaction(work),
-    output: (step, schema) => schema.parse(outputs[step]),
-  };
-  let error: unknown;
-  const reached = [];
-  for (const step of operation.steps) {
-    reached.unshift(step);
-    try {
-      await step.do(context);
-      outputs[step.name] = JSON.parse(JSON.stringify((await step.do(context)) ?? null));
-    } catch (thrown) {
-      error = thrown;
-      break;
-    }
-    if (step.name === stopAfter) {
-      error = new Error('stopped');
-      break;
-    }
-  }
-  if (error === undefined) return { outputs, error };
-  for (const step of reached) {
-    await step.undo(context);
-    await step.undo(context);
-  }
-  const end = { state: 'failed', error: { code: 'x', message: 'x' } } as const;
-  await registry.transaction((tx) => operation.unwound(tx, input, end));
-  return { outputs, error };
+  slice: SliceRoutes,
+  id: string,
+  call: { params?: object; query?: object; body?: unknown; ifMatch?: number; caller?: Caller },
+): Promise<Answer> {
+  const route = slice.routes.find((candidate) => candidate.id === id);
+  if (route === undefined) throw new Error(`no route ${id}`);
+  return registry.transaction(async (tx) => {
+    const answer = await route.handle({
+      params: route.params?.parse(call.params ?? {}),
+      query: route.query?.parse(call.query ?? {}),
+      body: route.body?.parse(call.body ?? {}),
+      caller: call.caller ?? SYSTEM_CALLER,
+      requestId: 'test',
+      ifMatch: call.ifMatch,
+      tx,
+    });
+    route.response?.parse(answer.body);
+    return answer;
+  });
 }
