@@ -1,0 +1,160 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { createParser, type EventSourceMessage } from 'eventsource-parser';
+import type { CreatedKey } from '../../../contract/access.ts';
+import type { Page } from '../../../contract/page.ts';
+import { Rollout, type RolloutSummary, type RolloutTarget } from '../../../contract/rollout.ts';
+import { apiClient, type Api } from '../../support/api.ts';
+import { startFleet, type Fleet } from '../../support/fleet.ts';
+import { until } from '../../support/until.ts';
+
+const EXTRA = { upSql: 'CREATE TABLE extra (n int)', downSql: null };
+
+async function publish(fleet: Fleet, name: string, sql: string[]): Promise<void> {
+  const current = await fleet.admin.ok<Page<{ name: string }>>('GET', '/api/v1/releases');
+  const { steps } = await fleet.admin.ok<{
+    steps: { name: string; upSql: string; downSql: string | null }[];
+  }>('GET', `/api/v1/releases/${current.items[0]?.name}`);
+  const known = steps.map(({ name: step, upSql, downSql }) => ({
+    name: step,
+    file: `${step}.sql`,
+    upSql,
+    downSql,
+  }));
+  const added = sql.map((upSql, index) => ({
+    ...EXTRA,
+    name: `9${name}_${index}`,
+    file: `9${name}_${index}.sql`,
+    upSql,
+  }));
+  await fleet.admin.ok('POST', '/api/v1/releases', { name, migrations: [...known, ...added] });
+}
+
+/** All events of the rollout's stream, until the server ends it. */
+async function follow(fleet: Fleet, id: string): Promise<EventSourceMessage[]> {
+  const events: EventSourceMessage[] = [];
+  const parser = createParser({ onEvent: (event) => void events.push(event) });
+  const response = await fetch(`${fleet.url}/api/v1/rollouts/${id}/events`, {
+    headers: { authorization: `Bearer ${fleet.adminToken}` },
+  });
+  assert.equal(response.status, 200);
+  parser.feed(await response.text());
+  return events;
+}
+
+describe('rollout API', () => {
+  let fleet: Fleet;
+  let number = 0;
+
+  async function nextRelease(): Promise<string> {
+    number += 1;
+    await publish(fleet, `r${number}`, [`CREATE TABLE extra_${number} (n int)`]);
+    return `r${number}`;
+  }
+  async function keyOf(role: string, regions: string[] = []): Promise<Api> {
+    const body = { name: `${role}-${regions.join('-')}-${randomUUID()}`, role, regions };
+    const { token } = await fleet.admin.ok<CreatedKey>('POST', '/api/v1/keys', body);
+    return apiClient(fleet.url, token);
+  }
+  const over = (id: string): Promise<Rollout> =>
+    until(`rollout ${id} ends`, async () => {
+      const rollout = await fleet.admin.ok<Rollout>('GET', `/api/v1/rollouts/${id}`);
+      return rollout.finishedAt === null ? undefined : rollout;
+    });
+
+  before(async function () {
+    this.timeout(120_000);
+    fleet = await startFleet();
+    await fleet.createTenant('aaa');
+    await fleet.createTenant('bbb');
+    await fleet.createTenant('ccc', 'us');
+  });
+  after(() => fleet.stop());
+
+  it('starts a rollout, answers where it is, and streams it to its end', async () => {
+    const release = await nextRelease();
+    const waves = [{ name: 'canary', count: 1 }, { name: 'rest' }];
+    const answer = await fleet.admin.call<Rollout>('POST', '/api/v1/rollouts', { release, waves });
+    assert.equal(answer.status, 201);
+    assert.equal(answer.headers.location, `/api/v1/rollouts/${answer.body.id}`);
+    const events = await follow(fleet, answer.body.id);
+    assert.equal(events.at(-1)?.event, 'end');
+    const last = JSON.parse(events.at(-2)?.data ?? '{}') as RolloutSummary;
+    assert.deepEqual([last.state, last.counts.verified], ['succeeded', 3]);
+    const rollout = await over(answer.body.id);
+    assert.deepEqual(Rollout.parse(rollout), rollout);
+    const page = await fleet.admin.ok<Page<RolloutTarget>>(
+      'GET',
+      `/api/v1/rollouts/${rollout.id}/targets?limit=2`,
+    );
+    const rest = await fleet.admin.ok<Page<RolloutTarget>>(
+      'GET',
+      `/api/v1/rollouts/${rollout.id}/targets?limit=2&cursor=${page.nextCursor}`,
+    );
+    assert.deepEqual([...page.items, ...rest.items], rollout.targets);
+    assert.equal(rest.nextCursor, null);
+  });
+
+  it('plans, starts, and lists by state and release', async () => {
+    const release = await nextRelease();
+    const planned = await fleet.admin.ok<Rollout>('POST', '/api/v1/rollouts/plan', { release });
+    assert.equal(planned.state, 'planned');
+    assert.deepEqual(
+      planned.waves.map((wave) => [wave.name, wave.implicit, wave.counts.pending]),
+      [['all', true, 3]],
+    );
+    const stale = await fleet.admin.call(
+      'POST',
+      `/api/v1/rollouts/${planned.id}/start`,
+      {},
+      { 'if-match': '"99"' },
+    );
+    assert.equal(stale.status, 412);
+    await fleet.admin.ok('POST', `/api/v1/rollouts/${planned.id}/start`, {});
+    await over(planned.id);
+    const list = await fleet.admin.ok<Page<RolloutSummary>>(
+      'GET',
+      `/api/v1/rollouts?release=${release}&state=succeeded`,
+    );
+    assert.deepEqual(
+      list.items.map((rollout) => rollout.id),
+      [planned.id],
+    );
+    const first = await fleet.admin.ok<Page<RolloutSummary>>('GET', '/api/v1/rollouts?limit=1');
+    const second = await fleet.admin.ok<Page<RolloutSummary>>(
+      'GET',
+      `/api/v1/rollouts?limit=1&cursor=${first.nextCursor}`,
+    );
+    assert.notEqual(first.items[0]?.id, second.items[0]?.id);
+  });
+
+  it('answers bad calls clearly and changes nothing', async () => {
+    const release = await nextRelease();
+    const count = async () => (await fleet.registry.query('SELECT 1 FROM rollouts')).rowCount;
+    const before = await count();
+    const refused = async (api: Api, path: string, body: object, status: number, code: string) => {
+      const answer = await api.call<{ code: string }>('POST', `/api/v1/rollouts${path}`, body);
+      assert.deepEqual([answer.status, answer.body.code], [status, code]);
+    };
+    await refused(fleet.admin, '', { release: 'nope' }, 404, 'release_not_found');
+    await refused(fleet.admin, `/${randomUUID()}/pause`, {}, 404, 'rollout_not_found');
+    await refused(await keyOf('operator', ['eu']), '', { release }, 403, 'region_forbidden');
+    await refused(await keyOf('viewer'), '', { release }, 403, 'forbidden');
+    const unsupported = { name: 'canary', approve: true };
+    const answer = await fleet.admin.call('POST', '/api/v1/rollouts', { release, waves: [unsupported] });
+    assert.ok(answer.status === 400 || answer.status === 422);
+    assert.match(JSON.stringify(answer.body), /approve/);
+    assert.equal(await count(), before);
+  });
+
+  it('shows a reader of one region only the targets there', async () => {
+    const release = await nextRelease();
+    const planned = await fleet.admin.ok<Rollout>('POST', '/api/v1/rollouts/plan', { release });
+    const seen = await (await keyOf('viewer', ['us'])).ok<Rollout>('GET', `/api/v1/rollouts/${planned.id}`);
+    assert.deepEqual(
+      seen.targets.map((target) => target.tenant),
+      ['ccc'],
+    );
+    assert.equal(seen.total, 3);
+  });
+});
