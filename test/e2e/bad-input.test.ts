@@ -171,7 +171,7 @@ describe('bad input', function () {
       migrations: [...migrations, broken],
     });
     assert.deepEqual([answer.status, answer.body.code], [422, 'migration_invalid']);
-    assert.equal(answer.body.errors?.[0]?.path, '0900_bad.sql:2');
+    assert.equal(answer.body.errors?.[0]?.path, '0900_bad.sql (up):2');
     assert.equal(await fingerprint(), before);
   });
 

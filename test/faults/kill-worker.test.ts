@@ -142,9 +142,12 @@ describe(`a worker killed at ${KILLS} random instants`, function () {
     await until(
       'its work has another owner',
       async () => {
-        const { rows: left } = await fleet.registry.query('SELECT 1 FROM leases WHERE holder = $1', [
-          victim.id,
-        ]);
+        const { rows: left } = await fleet.registry.query(
+          `SELECT 1 FROM leases l WHERE l.resource || '@' || l.epoch = ANY ($1) AND l.resource IN (
+             SELECT 'operation:' || id FROM operations WHERE state IN ('queued', 'running')
+             UNION ALL SELECT 'rollout:' || id FROM rollouts WHERE state = 'running')`,
+          [victim.held],
+        );
         return left.length === 0;
       },
       TAKEOVER_MS * 2,
