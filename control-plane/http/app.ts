@@ -85,7 +85,7 @@ function mountSlices(app: Express, slices: SliceRoutes[], deps: ServeDeps): void
     ...routes,
     ...streams.map((stream) => ({ path: stream.path, method: 'get' })),
   ])) {
-    app.all(expressPath(path), refuseMethod([...methods]));
+    app.all(expressPath(path), refuseMethod([...methods].sort()));
   }
 }
 

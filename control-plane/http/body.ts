@@ -42,7 +42,7 @@ function readBodyText(request: Request, response: Response): Promise<string> {
 }
 
 /** body-parser's errors carry their kind in `type`. */
-function bodyError(error: unknown): unknown {
+function bodyError(error: unknown): FleetError {
   const type = typeof error === 'object' && error !== null && 'type' in error ? error.type : undefined;
   if (type === 'entity.too.large') {
     return new FleetError({
