@@ -1,16 +1,14 @@
 import { loadConfig, dataFiles, type Config } from '../platform/config.ts';
+import { CliError } from '../fleet-cli/errors.ts';
 import { FleetError } from '../platform/errors.ts';
 import { redactText } from '../platform/logging.ts';
 import { adminClient } from './launcher/api.ts';
-import { makeDemoFleet, publishFirstRelease } from './launcher/first-fleet.ts';
+import { makeDemoFleet, makeRegionServers, publishFirstRelease } from './launcher/first-fleet.ts';
 import { launchFleet, type Fleet } from './launcher/launch.ts';
 import { summary } from './launcher/summary.ts';
 
 /** `npm start`: boots a whole fleet on this machine and keeps it running until Ctrl-C. */
 const stopping = new AbortController();
-
-/** Said when a stop is asked for while the fleet is still booting. */
-class StopRequested extends Error {}
 
 function say(line: string): void {
   process.stderr.write(`flotilla: ${redactText(line)}\n`);
@@ -22,7 +20,7 @@ function onSignal(): void {
     return;
   }
   say('stopping');
-  stopping.abort(new StopRequested('stopped'));
+  stopping.abort();
 }
 
 async function main(): Promise<void> {
@@ -37,13 +35,14 @@ async function main(): Promise<void> {
     await untilStopped();
   } finally {
     await fleet.stop();
-    say('stopped; the data is kept');
+    say('everything is stopped; the data is kept');
   }
 }
 
 async function fillFleet(fleet: Fleet, config: Config): Promise<void> {
   const client = adminClient(fleet.url, dataFiles(config.dataDir).adminToken, stopping.signal);
-  await publishFirstRelease(client);
+  say('making sure that each region has a server and the tenants a schema');
+  await Promise.all([makeRegionServers(client, config.regions), publishFirstRelease(client)]);
   if (!config.demo) return;
   say('making sure of the demo tenants (FLEET_DEMO=off leaves them out)');
   await makeDemoFleet(client, config.dataDir, config.regions);
@@ -55,14 +54,17 @@ async function untilStopped(): Promise<void> {
 }
 
 function explain(error: unknown): string {
-  if (!(error instanceof FleetError))
+  if (!(error instanceof FleetError || error instanceof CliError))
     return error instanceof Error ? (error.stack ?? error.message) : String(error);
   const details = (error.errors ?? []).map((item) => `\n  ${item.path}: ${item.message}`).join('');
   return `${error.message}${details}${error.fix === undefined ? '' : `\n  fix: ${error.fix}`}`;
 }
 
 main().catch((error: unknown) => {
-  if (stopping.signal.aborted) return;
+  if (stopping.signal.aborted) {
+    say('stopped before everything was up; the next start goes on from there');
+    return;
+  }
   say(explain(error));
   process.exitCode = 1;
 });

@@ -3,11 +3,12 @@ import { closeSync, existsSync, mkdirSync, openSync, readFileSync, renameSync, s
 import { once } from 'node:events';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { FleetError } from '../../platform/errors.ts';
 import { projectRoot } from '../../platform/project.ts';
 
-/** A program of the fleet and how it is started. It says `{"ready":true,"url":…}` on stdout when it serves. */
+/** A program of the fleet and how it is started. It says on stdout where it listens: `{"url":…}` in one line. */
 export interface Program {
   name: string;
   /** Its folder: `control-plane` or `tenant-app`. */
@@ -27,14 +28,18 @@ export interface Watcher {
   say(line: string): void;
   /** After a restart, when the program serves again. */
   restarted(): void;
+  /** Aborted: wait for no program any longer. */
+  signal: AbortSignal;
 }
 
-const Ready = z.object({ ready: z.literal(true), url: z.url() });
+const Listening = z.object({ url: z.url() });
 
 /** The control plane migrates its registry and may make region servers (2–4 s each) before it is ready. */
 const READY_TIMEOUT_MS = 60_000;
 /** Programs end requests and steps in hand within 10 s of SIGTERM; after that they are stuck. */
 const STOP_TIMEOUT_MS = 15_000;
+/** Between two looks at a program's /readyz. */
+const READY_POLL_MS = 50;
 /** The first restart is at once for the eye; a program that cannot run must not burn a core. */
 const BACKOFF_MS = { first: 250, most: 30_000 };
 /** A program that ran this long was well: its next death counts as the first. */
@@ -47,7 +52,7 @@ export async function startChild(program: Program, watcher: Watcher): Promise<Ch
   let stopping = false;
   let failures = 0;
   let timer: NodeJS.Timeout | undefined;
-  let current = launch(program);
+  let current = launch(program, watcher.signal);
   const url = await current.ready;
   watchOver();
 
@@ -62,7 +67,7 @@ export async function startChild(program: Program, watcher: Watcher): Promise<Ch
     });
   }
   function restart(): void {
-    current = launch(program);
+    current = launch(program, watcher.signal);
     watchOver();
     current.ready.then(
       () => watcher.restarted(),
@@ -85,7 +90,7 @@ interface Launch {
   ready: Promise<string>;
 }
 
-function launch(program: Program): Launch {
+function launch(program: Program, signal: AbortSignal): Launch {
   const log = openLog(program.logFile);
   const offset = statSync(program.logFile).size;
   const dist = join(projectRoot(), 'dist');
@@ -101,36 +106,60 @@ function launch(program: Program): Launch {
     },
   );
   closeSync(log);
-  return { process: child, ready: waitUntilReady(program, child, offset) };
+  return { process: child, ready: waitUntilReady(program, child, offset, signal) };
 }
 
-async function waitUntilReady(program: Program, child: ChildProcess, logOffset: number): Promise<string> {
+async function waitUntilReady(
+  program: Program,
+  child: ChildProcess,
+  logOffset: number,
+  signal: AbortSignal,
+): Promise<string> {
   const waiting = new AbortController();
-  const options = { signal: waiting.signal };
+  const over = AbortSignal.any([waiting.signal, signal]);
+  const fail = async (what: string): Promise<never> => {
+    await end(child);
+    throw programFailed(program, what, logOffset);
+  };
   try {
     return await Promise.race([
-      readyLine(child),
-      once(child, 'exit', options).then(([code, signal]) => {
-        throw programFailed(program, `ended (${signal ?? code}) before it was ready`, logOffset);
-      }),
-      timeout(READY_TIMEOUT_MS, waiting.signal).then(async () => {
-        await end(child);
-        throw programFailed(program, `was not ready after ${READY_TIMEOUT_MS / 1000} s`, logOffset);
-      }),
+      listening(child).then((url) => serving(url, over)),
+      once(child, 'exit', { signal: over }).then(([code, killed]) =>
+        fail(`ended (${killed ?? code}) before it was ready`),
+      ),
+      delay(READY_TIMEOUT_MS, undefined, { signal: over }).then(() =>
+        fail(`was not ready after ${READY_TIMEOUT_MS / 1000} s`),
+      ),
     ]);
+  } catch (error) {
+    await end(child);
+    signal.throwIfAborted();
+    throw error;
   } finally {
     waiting.abort();
   }
 }
 
-function readyLine(child: ChildProcess): Promise<string> {
+function listening(child: ChildProcess): Promise<string> {
   return new Promise((resolve) => {
     if (child.stdout === null) return;
     createInterface({ input: child.stdout }).on('line', (line) => {
-      const message = Ready.safeParse(parseJson(line));
+      const message = Listening.safeParse(parseJson(line));
       if (message.success) resolve(message.data.url);
     });
   });
+}
+
+/** Listening is not serving: the registry may be away, or an app's routes not loaded yet. */
+async function serving(url: string, over: AbortSignal): Promise<string> {
+  for (;;) {
+    const isReady = await fetch(`${url}/readyz`, { signal: over }).then(
+      (answer) => answer.ok,
+      () => false,
+    );
+    if (isReady) return url;
+    await delay(READY_POLL_MS, undefined, { signal: over });
+  }
 }
 
 function parseJson(line: string): unknown {
@@ -139,13 +168,6 @@ function parseJson(line: string): unknown {
   } catch {
     return undefined;
   }
-}
-
-async function timeout(ms: number, signal: AbortSignal): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener('abort', () => clearTimeout(timer));
-  });
 }
 
 async function end(child: ChildProcess): Promise<void> {

@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { Release } from '../../contract/release.ts';
-import type { CreateServer } from '../../contract/server.ts';
+import { Server, type CreateServer } from '../../contract/server.ts';
 import { Tenant, type CreateTenant } from '../../contract/tenant.ts';
 import type { Client } from '../../fleet-cli/client.ts';
 import { writePrivate } from '../../fleet-cli/contexts.ts';
@@ -40,6 +40,13 @@ export async function publishFirstRelease(client: Client): Promise<void> {
   await client.send({ method: 'POST', path: '/api/v1/releases', body: { migrations } }, z.unknown());
 }
 
+/** Gives each region that has no server an embedded one, so that tenants have a place. */
+export async function makeRegionServers(client: Client, regions: string[]): Promise<void> {
+  const servers = await client.list('/api/v1/servers', Server);
+  const bare = regions.filter((region) => !servers.some((server) => server.region === region));
+  await Promise.all(bare.map((region) => makeServer(client, `${region}-1`, region, 'shared')));
+}
+
 /**
  * Makes the demo tenants, once in a data folder's life: not when the fleet has tenants of its own. A start
  * that was interrupted in between is finished by the next one.
@@ -70,13 +77,18 @@ async function makeTenants(client: Client, regions: string[]): Promise<void> {
 }
 
 async function makeWithServer(client: Client, tenant: NewTenant & { region: string }): Promise<void> {
-  await create(client, '/api/v1/servers', {
-    name: `${tenant.region}-${tenant.slug}`,
-    region: tenant.region,
-    provider: 'embedded',
-    mode: 'dedicated',
-  } satisfies z.input<typeof CreateServer>);
+  await makeServer(client, `${tenant.region}-${tenant.slug}`, tenant.region, 'dedicated');
   await create(client, '/api/v1/tenants', tenant);
+}
+
+async function makeServer(
+  client: Client,
+  name: string,
+  region: string,
+  mode: 'shared' | 'dedicated',
+): Promise<void> {
+  const server: z.input<typeof CreateServer> = { name, region, provider: 'embedded', mode };
+  await create(client, '/api/v1/servers', server);
 }
 
 /** Creates and waits. What is there from an interrupted start is left as it is: its operation goes on by itself. */

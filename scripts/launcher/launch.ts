@@ -65,7 +65,7 @@ async function boot(
     announced = true;
     announceRunning(config, running);
   };
-  const watcher = { say, restarted: () => (announced ? announce() : undefined) };
+  const watcher = { say, signal, restarted: () => (announced ? announce() : undefined) };
   const controlPlane = await startControlPlane(config, ports, watcher);
   running.set('control-plane', controlPlane);
   undo.push(() => controlPlane.stop());

@@ -1,20 +1,20 @@
-import Table from 'cli-table3';
 import pc from 'picocolors';
 import type { Config } from '../../platform/config.ts';
 import type { Fleet } from './launch.ts';
 
 /** What a person wants to see when the fleet is up: where it is, and what to try next. */
 export function summary(fleet: Fleet, config: Config, seconds: number): string {
-  const table = new Table({ chars: NO_LINES, style: { head: [], border: [], compact: true } });
-  table.push(['  control plane', fleet.url]);
-  for (const [region, app] of fleet.apps) table.push([`  tenant app ${region}`, app.publicUrl]);
-  table.push(['  data and logs', config.dataDir]);
+  const addresses = [
+    ['control plane', fleet.url],
+    ...[...fleet.apps].map(([region, app]) => [`tenant app ${region}`, app.publicUrl]),
+    ['data and logs', config.dataDir],
+  ];
   const commands = nextCommands(fleet, config).map((command) => `  ${pc.cyan(command)}`);
   return [
     '',
     `${pc.bold('Flotilla is running')} (ready after ${seconds.toFixed(1)} s)`,
     '',
-    table.toString(),
+    ...addresses.map(([what, where]) => `  ${what?.padEnd(LABEL_WIDTH)}${where}`),
     '',
     'Next, from a second shell in this folder:',
     '',
@@ -37,20 +37,5 @@ function nextCommands(fleet: Fleet, config: Config): string[] {
   ];
 }
 
-const NO_LINES = {
-  top: '',
-  'top-mid': '',
-  'top-left': '',
-  'top-right': '',
-  bottom: '',
-  'bottom-mid': '',
-  'bottom-left': '',
-  'bottom-right': '',
-  left: '',
-  'left-mid': '',
-  mid: '',
-  'mid-mid': '',
-  right: '',
-  'right-mid': '',
-  middle: '  ',
-};
+/** The longest label, `tenant app <region>`, and a gap. */
+const LABEL_WIDTH = 18;
