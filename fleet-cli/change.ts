@@ -74,12 +74,13 @@ export async function waitForOperation(session: Session, id: string): Promise<Op
 
 function operationError(operation: Operation): CliError {
   const failedStep = operation.steps.find((step) => step.error !== null);
+  const at = failedStep === undefined ? '' : ` at step ${failedStep.name}`;
   return new CliError({
     code: operation.error?.code ?? `operation_${operation.state}`,
     exitCode: EXIT.unhealthy,
     message:
       operation.error?.message ?? `${operation.kind} of ${operation.subjectName} ended as ${operation.state}`,
-    why: failedStep === undefined ? undefined : `step ${failedStep.name} of operation ${operation.id}`,
+    why: `operation ${operation.id} ended as ${operation.state}${at}`,
     fix:
       operation.error?.fix ??
       `fleet operation get ${operation.id}, then fleet operation retry ${operation.id}`,

@@ -108,7 +108,7 @@ async function listAll<T>(
       cursor,
       limit: Math.min(PAGE_LIMIT, limit - items.length),
     });
-    items.push(...(page.body.items));
+    items.push(...page.body.items);
     cursor = page.body.nextCursor ?? undefined;
   } while (cursor !== undefined && items.length < limit);
   return items;

@@ -1,8 +1,10 @@
+import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { PublishRelease, Release, ReleaseDetail } from '../../contract/release.ts';
 import { change } from '../change.ts';
 import { path } from '../client.ts';
+import { usageError } from '../errors.ts';
 import { parseCount } from '../globals.ts';
 import { releaseView } from '../output/fleet-views.ts';
 import { renderTable } from '../output/table.ts';
@@ -28,9 +30,13 @@ export function addReleaseCommands(program: Command, open: OpenSession): void {
 }
 
 async function publish(session: Session, folder: string, name?: string): Promise<void> {
+  const from = resolve(session.io.cwd, folder);
+  if (statSync(from, { throwIfNoEntry: false })?.isDirectory() !== true) {
+    throw usageError(`${from} is no folder`, 'name the folder that holds the migrations');
+  }
   // Loaded here only: it brings the migration builder, which no other command needs.
   const { renderMigrations } = await import('../release/render.ts');
-  const migrations = await renderMigrations(resolve(session.io.cwd, folder));
+  const migrations = await renderMigrations(from);
   const input = { ...(name === undefined ? {} : { name }), migrations };
   const body = checkInput(PublishRelease, input, `the release in ${folder}`);
   const reply = await change(session, { method: 'POST', path: '/api/v1/releases', body }, Release);

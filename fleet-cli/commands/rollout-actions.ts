@@ -3,22 +3,15 @@ import { resolve } from 'node:path';
 import { parse, YAMLParseError } from 'yaml';
 import { z } from 'zod';
 import { Rollout, RolloutSpec, RolloutSummary } from '../../contract/rollout.ts';
-import { AnyBody, change } from '../change.ts';
+import { change } from '../change.ts';
 import { path } from '../client.ts';
 import { confirmYes } from '../confirm.ts';
 import { CliError, usageError } from '../errors.ts';
 import { EXIT } from '../exit.ts';
-import { renderRolloutPlan, RolloutPlan } from '../output/rollout-plan.ts';
+import { renderRolloutPlan } from '../output/rollout-plan.ts';
 import { rolloutView } from '../output/rollout-view.ts';
 import { checkInput, type Session } from '../session.ts';
-import {
-  followRollout,
-  lineWriter,
-  readRollout,
-  requireSuccess,
-  rolloutId,
-  showRollout,
-} from './rollout-watch.ts';
+import { followRollout, lineWriter, requireSuccess, rolloutId, showRollout } from './rollout-watch.ts';
 
 export interface SpecFlags {
   release?: string;
@@ -35,55 +28,41 @@ export async function listRollouts({ client, out }: Session, { limit, ...filter 
   out.list(await client().list('/api/v1/rollouts', RolloutSummary, filter, limit), rolloutView);
 }
 
-/** Asks for the plan that a start would store. @throws CliError exit 6 with --detailed-exitcode and work to do. */
+/** Stores a plan to be looked at. @throws CliError exit 6 with --detailed-exitcode when there is work to do. */
 export async function planRollout(
   session: Session,
   file: string | undefined,
   flags: SpecFlags,
 ): Promise<void> {
   const body = readSpec(session, file, flags);
-  const request = { method: 'POST' as const, path: '/api/v1/rollouts/plan', body };
-  const plan = (await session.client().send(request, RolloutPlan)).body;
-  session.out.text(renderRolloutPlan(plan, session.out.paint), plan, plan.release);
-  if (flags.detailedExitcode !== true || plan.total === 0) return;
+  const reply = await change(session, { method: 'POST', path: '/api/v1/rollouts/plan', body }, Rollout);
+  if (reply === undefined) return;
+  const plan = reply.body;
+  session.out.text(renderRolloutPlan(plan, session.out.paint), plan, plan.id);
+  if (plan.total === 0) return;
+  session.out.note(`nothing is started; to start it: fleet rollout start ${plan.id}`);
+  if (flags.detailedExitcode !== true) return;
   throw new CliError({
     code: 'changes_found',
     exitCode: EXIT.changes,
     message: `${plan.total} targets are behind release ${plan.release}`,
-    fix: 'fleet rollout start with the same file',
+    fix: `fleet rollout start ${plan.id}`,
   });
 }
 
-/** Stores the plan and starts it; or starts one that is stored, when an id is given. */
+/** Plans and starts in one request; or starts a plan that is stored, when its id is given. */
 export async function startRollout(
   session: Session,
   file: string | undefined,
   flags: SpecFlags,
 ): Promise<void> {
-  const id =
-    file !== undefined && z.uuid().safeParse(file).success ? file : await storePlan(session, file, flags);
-  if (id === undefined) return;
-  // Nothing was behind, and it has succeeded at once: there is nothing to start.
-  if (session.globals.dryRun === true || (await readRollout(session, id)).state === 'planned') {
-    const started = await change(
-      session,
-      { method: 'POST', path: path`/api/v1/rollouts/${id}/start` },
-      AnyBody,
-    );
-    if (started === undefined) return;
-  }
-  if (session.globals.wait !== true) {
-    showRollout(session, await readRollout(session, id));
-    session.out.note(`watch it: fleet rollout get ${id} -w`);
-    return;
-  }
-  const rollout = await followRollout(
-    session,
-    id,
-    lineWriter((line) => session.out.note(line)),
-  );
-  showRollout(session, rollout);
-  requireSuccess(rollout);
+  const planned = file !== undefined && z.uuid().safeParse(file).success;
+  const request = planned
+    ? { method: 'POST' as const, path: path`/api/v1/rollouts/${file}/start` }
+    : { method: 'POST' as const, path: '/api/v1/rollouts', body: readSpec(session, file, flags) };
+  const reply = await change(session, request, Rollout);
+  if (reply === undefined) return;
+  await showOrFollow(session, reply.body, session.globals.wait === true);
 }
 
 export async function actOnRollout(
@@ -99,32 +78,22 @@ export async function actOnRollout(
     path: `${path`/api/v1/rollouts/${id}`}/${verb}`,
     body: { ...flags },
   };
-  if ((await change(session, request, AnyBody)) === undefined) return;
-  if (session.globals.wait !== true || verb === 'pause' || verb === 'abort') {
-    showRollout(session, await readRollout(session, id));
-    return;
-  }
-  const rollout = await followRollout(
-    session,
-    id,
-    lineWriter((line) => session.out.note(line)),
-  );
-  showRollout(session, rollout);
-  requireSuccess(rollout);
+  const reply = await change(session, request, Rollout);
+  if (reply === undefined) return;
+  const goesOn = verb === 'resume' || verb === 'retry';
+  await showOrFollow(session, reply.body, session.globals.wait === true && goesOn);
 }
 
-async function storePlan(
-  session: Session,
-  file: string | undefined,
-  flags: SpecFlags,
-): Promise<string | undefined> {
-  const body = readSpec(session, file, flags);
-  const reply = await change(
-    session,
-    { method: 'POST', path: '/api/v1/rollouts', body },
-    Rollout.pick({ id: true }),
-  );
-  return reply?.body.id;
+async function showOrFollow(session: Session, rollout: Rollout, wait: boolean): Promise<void> {
+  if (!wait) {
+    showRollout(session, rollout);
+    if (rollout.state === 'running') session.out.note(`watch it: fleet rollout get ${rollout.id} -w`);
+    return;
+  }
+  const print = lineWriter((line) => session.out.note(line));
+  const ended = await followRollout(session, rollout.id, print);
+  showRollout(session, ended);
+  requireSuccess(ended);
 }
 
 /** The spec of a file, of --release alone (one wave with everything), or of both: the flag names the release. */

@@ -1,4 +1,3 @@
-import { createLogUpdate } from 'log-update';
 import { Rollout, RolloutSummary, type RolloutState } from '../../contract/rollout.ts';
 import { path } from '../client.ts';
 import { CliError } from '../errors.ts';
@@ -63,7 +62,7 @@ export async function rolloutId(session: Session, name: string): Promise<string>
   });
 }
 
-export async function readRollout(session: Session, id: string): Promise<Rollout> {
+async function readRollout(session: Session, id: string): Promise<Rollout> {
   return (await session.client().get(path`/api/v1/rollouts/${id}`, Rollout)).body;
 }
 
@@ -79,6 +78,8 @@ async function watchRollout(session: Session, id: string): Promise<void> {
     showRollout(session, await followRollout(session, id, lineWriter(print)));
     return;
   }
+  // Loaded here only: no other command draws.
+  const { createLogUpdate } = await import('log-update');
   const redraw = createLogUpdate(stdout);
   let drawnAt = 0;
   const draw = (rollout: Rollout) => {

@@ -46,7 +46,7 @@ export function addRolloutCommands(program: Command, open: OpenSession): void {
 function addPlanning(rollout: Command, open: OpenSession): void {
   rollout
     .command('plan [file]')
-    .description('show which tenants a rollout would take, in which waves; changes nothing')
+    .description('store a plan and show which tenants it takes, in which waves; starts nothing')
     .option('--release <release>', 'plan this release in one wave, or the release for FILE')
     .option('--detailed-exitcode', 'exit 6 when there is something to do')
     .action(async (file: string | undefined, flags: SpecFlags) => await planRollout(open(), file, flags));

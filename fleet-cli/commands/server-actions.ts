@@ -61,11 +61,10 @@ export async function setCordon(session: Session, name: string, verb: 'cordon' |
 export async function removeServer(session: Session, name: string): Promise<void> {
   const server = (await session.client().get(serverPath(name), Server)).body;
   await confirmName(session, server.name, `remove server ${server.name}`);
-  const reply = await change(session, { method: 'DELETE', path: serverPath(name) }, AnyBody);
-  await settle(session, reply, () => {
-    session.out.note(`server ${name} is removed`);
-    return Promise.resolve();
-  });
+  const reply = await change(session, { method: 'DELETE', path: serverPath(server.name) }, Server);
+  if (reply === undefined) return;
+  session.out.one(reply.body, serverView);
+  session.out.note(`server ${server.name} is removed`);
 }
 
 async function make(session: Session, name: string, body: unknown): Promise<void> {

@@ -2,8 +2,7 @@ import { CreateTenant, Tenant, UpdateTenant } from '../../contract/tenant.ts';
 import { AnyBody, change, settle } from '../change.ts';
 import { path } from '../client.ts';
 import { confirmName, confirmYes } from '../confirm.ts';
-import { CliError, usageError } from '../errors.ts';
-import { EXIT } from '../exit.ts';
+import { usageError } from '../errors.ts';
 import { tenantView } from '../output/tenant-view.ts';
 import { checkInput, type Session } from '../session.ts';
 
@@ -98,14 +97,10 @@ export async function deleteTenant(session: Session, name: string): Promise<void
   await settle(session, reply, async () => await showDeleted(session, id, slug));
 }
 
-async function showDeleted(session: Session, id: string, slug: string): Promise<void> {
-  session.out.note(`tenant ${slug} is deleted`);
-  try {
-    await getTenant(session, id);
-  } catch (error) {
-    // A deleted tenant may no longer be shown: then there is no data to print.
-    if (!(error instanceof CliError && error.exitCode === EXIT.conflict)) throw error;
-  }
+async function showDeleted({ client, out }: Session, id: string, slug: string): Promise<void> {
+  const { body } = await client().get(tenantPath(id), Tenant, { includeDeleted: true });
+  out.one(body, tenantView);
+  out.note(`tenant ${slug} is deleted`);
 }
 
 function updateBody(flags: UpdateFlags): Record<string, unknown> {

@@ -1,46 +1,49 @@
-import { z } from 'zod';
+import type { Rollout, RolloutTarget, RolloutWave } from '../../contract/rollout.ts';
 import type { Paint } from './style.ts';
 import { renderFields, renderTable } from './table.ts';
 
-/** What the CLI shows of a plan; the answer's other fields are passed through to json and yaml. */
-export const RolloutPlan = z.object({
-  release: z.string(),
-  total: z.number().int(),
-  waves: z.array(
-    z.object({
-      name: z.string(),
-      total: z.number().int(),
-      parallel: z.number().int(),
-      perServer: z.number().int(),
-    }),
-  ),
-});
-export type RolloutPlan = z.infer<typeof RolloutPlan>;
+/** Names shown for each wave; `-o json` has all. */
+const TENANTS_SHOWN = 4;
 
-/** The plan as a person reads it before starting. */
-export function renderRolloutPlan(plan: RolloutPlan, paint: Paint): string {
+/** A stored plan as a person reads it before starting it. */
+export function renderRolloutPlan(plan: Rollout, paint: Paint): string {
   const fields = renderFields(
     plan,
     [
+      { title: 'rollout', value: (each) => each.id },
       { title: 'release', value: (each) => each.release },
       {
         title: 'targets',
         value: (each) => (each.total === 0 ? 'none: the fleet is up to date' : each.total),
       },
+      { title: 'migrations', value: (each) => missingText(each.targets) },
     ],
     paint,
   );
   if (plan.total === 0) return fields;
-  const waves = renderTable<RolloutPlan['waves'][number]>(
+  const waves = renderTable<RolloutWave>(
     plan.waves,
     [
       { title: 'wave', value: (wave) => wave.name },
       { title: 'targets', value: (wave) => wave.total, right: true },
       { title: 'parallel', value: (wave) => wave.parallel, right: true },
       { title: 'per server', value: (wave) => wave.perServer, right: true },
+      { title: 'may fail', value: (wave) => wave.budget.failures, right: true },
+      { title: 'deferred', value: (wave) => wave.counts.deferred, right: true },
+      { title: 'tenants', value: (wave) => tenantsText(plan.targets, wave.name) },
     ],
     paint,
     undefined,
   );
   return `${fields}\n\n${waves}`;
+}
+
+function missingText(targets: RolloutTarget[]): string {
+  return [...new Set(targets.flatMap((target) => target.missing))].join('\n');
+}
+
+function tenantsText(targets: RolloutTarget[], wave: string): string {
+  const names = targets.filter((target) => target.wave === wave).map((target) => target.tenant);
+  const more = names.length - TENANTS_SHOWN;
+  return names.slice(0, TENANTS_SHOWN).join(', ') + (more > 0 ? ` and ${more} more` : '');
 }

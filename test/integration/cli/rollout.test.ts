@@ -1,0 +1,129 @@
+import assert from 'node:assert/strict';
+import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Rollout } from '../../../contract/rollout.ts';
+import { projectRoot } from '../../../platform/project.ts';
+import { startFleet, type Fleet } from '../../support/fleet.ts';
+import { fleet as run, inFolder, type CliOptions, type CliRun } from '../../unit/cli/harness.ts';
+
+/** Sorts behind every migration of the project. */
+const LATER = '9000000000000_';
+
+describe('releases and rollouts on the command line', () => {
+  let server: Fleet;
+  let env: NodeJS.ProcessEnv;
+  const cli = (line: string, options: CliOptions = {}): Promise<CliRun> =>
+    run(line.split(' '), { env, ...options });
+
+  before(async () => {
+    server = await startFleet();
+    env = { FLEET_URL: server.url, FLEET_TOKEN: server.adminToken };
+    await Promise.all([
+      server.createTenant('acme'),
+      server.createTenant('bolt', 'us'),
+      server.createTenant('cogs'),
+    ]);
+  });
+  after(async () => {
+    await server.stop();
+  });
+
+  /** The project's migrations with one more, whose up part is `sql`. */
+  function releaseFolder(folder: string, name: string, sql: string): string {
+    const migrations = join(folder, 'migrations');
+    mkdirSync(migrations, { recursive: true });
+    cpSync(join(projectRoot(), 'migrations', 'tenant'), migrations, { recursive: true });
+    writeFileSync(join(migrations, `${LATER}${name}.sql`), `-- Up Migration\n${sql};\n`);
+    return migrations;
+  }
+
+  it('says that there is none yet', async () => {
+    const none = await cli('rollout get latest');
+    assert.equal(none.code, 3);
+    assert.match(none.stderr, /rollout_not_found/);
+  });
+
+  it('publishes, plans, starts, pauses, waits and shows', async () => {
+    await inFolder(async (folder) => {
+      releaseFolder(folder, 'one', 'create table one (id int)');
+      const published = await cli('release publish migrations --name r1', { cwd: folder });
+      assert.equal(published.code, 0, published.stderr);
+      assert.match(published.stderr, /fleet rollout start --release r1/);
+      assert.match((await cli('release get r1')).stdout, /9000000000000_one/);
+
+      writeFileSync(
+        join(folder, 'rollout.yaml'),
+        'release: r1\nwaves:\n  - name: canary\n    match: { tenants: [acme] }\n  - name: rest\n',
+      );
+      const planned = await cli('rollout plan rollout.yaml --detailed-exitcode', { cwd: folder });
+      assert.equal(planned.code, 6, planned.stderr);
+      assert.match(planned.stdout, /canary +1 .*acme/);
+      const id = /fleet rollout start (\S+)/.exec(planned.stderr)?.[1] ?? '';
+
+      const started = await cli(`rollout start ${id} --wait`);
+      assert.equal(started.code, 0, started.stderr);
+      assert.match(started.stdout, /✔ succeeded/);
+      assert.match((await cli('rollout get latest')).stdout, /canary +█{24} +1\/1/);
+      assert.equal((await cli(`rollout status ${id} --timeout 5s`)).code, 0);
+      const watched = await cli('rollout get latest -w', { tty: true });
+      assert.equal(watched.code, 0, watched.stderr);
+      assert.match(watched.stdout, /succeeded/);
+      const again = await cli('rollout plan --release r1 --detailed-exitcode');
+      assert.equal(again.code, 0, again.stderr);
+    });
+  });
+
+  it('refuses an edited release and a broken file with the right codes', async () => {
+    await inFolder(async (folder) => {
+      releaseFolder(folder, 'one', 'create table one (id bigint)');
+      const edited = await cli('release publish migrations', { cwd: folder });
+      assert.equal(edited.code, 3, edited.stderr);
+      assert.match(edited.stderr, /9000000000000_one/);
+      writeFileSync(join(folder, 'bad.yaml'), 'release: r1\nwaves: [');
+      const broken = await cli('rollout start bad.yaml', { cwd: folder });
+      assert.equal(broken.code, 2);
+      assert.match(broken.stderr, /bad\.yaml:\d/);
+      writeFileSync(join(folder, 'odd.yaml'), 'release: r1\nwave: []\n');
+      assert.equal((await cli('rollout start odd.yaml', { cwd: folder })).code, 2);
+      assert.equal((await cli('release publish nowhere', { cwd: folder })).code, 2);
+    });
+  });
+
+  it('ends with 5 when it halts, groups what fails, and waits no longer than it may', async () => {
+    await inFolder(async (folder) => {
+      releaseFolder(folder, 'one', 'create table one (id int)');
+      const broken = join(folder, 'migrations', `${LATER}two.sql`);
+      writeFileSync(broken, '-- Up Migration\ncreate table two as select 1 / 0 as id;\n');
+      assert.equal((await cli('release publish migrations --name r2', { cwd: folder })).code, 0);
+      const started = await cli('rollout start --release r2 --wait');
+      assert.equal(started.code, 5, started.stderr);
+      assert.match(started.stdout, /✖ halted/);
+      assert.match(started.stdout, /migration_failed × \d/);
+      assert.match(started.stderr, /error rollout_halted/);
+      const status = await cli('rollout status latest -o json');
+      assert.equal(status.code, 5);
+      const rollout = JSON.parse(status.stdout) as Rollout;
+      assert.equal(
+        rollout.targets.filter((target) => target.error?.code === 'migration_failed').length > 0,
+        true,
+      );
+      assert.equal((JSON.parse(status.stderr) as { code: string }).code, 'rollout_halted');
+      assert.equal((await cli('rollout pause latest')).code, 3);
+      assert.equal((await cli('rollout abort latest --reason enough')).code, 0);
+    });
+  });
+
+  it('says that work goes on when waiting ends early', async () => {
+    const planned = await cli('rollout plan --release r2 -o name');
+    const id = planned.stdout.trim();
+    const late = await cli(`rollout status ${id} --timeout 300ms`);
+    assert.equal(late.code, 1);
+    assert.match(late.stderr, /error timeout: .*goes on/);
+    const interrupt = new AbortController();
+    const waiting = cli(`rollout status ${id}`, { signal: interrupt.signal });
+    setTimeout(() => interrupt.abort(), 100);
+    const stopped = await waiting;
+    assert.equal(stopped.code, 130);
+    assert.match(stopped.stderr, /goes on/);
+  });
+});
