@@ -68,8 +68,13 @@ export async function startWorld(): Promise<World> {
     servers: createServerAccess({ registry, secrets, logger: quietLogger }),
   };
   await addRegions(deps);
-  const definitions = [createTenant, suspendTenant, resumeTenant, deleteTenant];
-  const operations = new Map(definitions.map((one) => [one.kind, bindOperation(one, deps)]));
+  const bound = [
+    bindOperation(createTenant, deps),
+    bindOperation(suspendTenant, deps),
+    bindOperation(resumeTenant, deps),
+    bindOperation(deleteTenant, deps),
+  ];
+  const operations = new Map(bound.map((one) => [one.kind, one]));
   const driver = createOperationDriver({ registry, operations, logger: quietLogger });
 
   const world: World = {
