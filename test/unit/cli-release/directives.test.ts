@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict';
+import { readDirectives } from '../../../fleet-cli/release/directives.ts';
+import { FleetError } from '../../../platform/errors.ts';
+
+const DEFAULTS = { phase: 'expand', transactional: true, lockTimeoutMs: null, statementTimeoutMs: null };
+
+describe('directives of a migration', () => {
+  it('are read from the head comment, one or several a line, before and behind markers', () => {
+    const text = [
+      '-- Adds the index.',
+      '-- fleet: phase=contract',
+      '',
+      '-- Up Migration',
+      '--fleet: transaction=off, lock-timeout=500ms  statement-timeout=2h\r',
+      'SELECT 1;',
+    ].join('\n');
+    assert.deepEqual(readDirectives('f.sql', text), {
+      phase: 'contract',
+      transactional: false,
+      lockTimeoutMs: 500,
+      statementTimeoutMs: 7_200_000,
+    });
+    assert.deepEqual(readDirectives('f.sql', 'SELECT 1'), DEFAULTS);
+    assert.deepEqual(readDirectives('f.ts', '// fleet: phase=migrate\nexport const up = 1;'), {
+      ...DEFAULTS,
+      phase: 'migrate',
+    });
+  });
+
+  for (const [wrong, place] of [
+    ['-- fleet: phase=late', 'f.sql:1'],
+    ['-- note\n-- fleet: transaction=maybe', 'f.sql:2'],
+    ['-- fleet: lock-timeout=2', 'f.sql:1'],
+    ['-- fleet: lock-timeout=0s', 'f.sql:1'],
+    ['-- fleet: lock-timeout=11m', 'f.sql:1'],
+    ['-- fleet: statement-timeout=25h', 'f.sql:1'],
+    ['-- fleet: transactions=off', 'f.sql:1'],
+    ['-- fleet: allow=drop-column reason="x"', 'f.sql:1'],
+    ['-- fleet:', 'f.sql:1'],
+    ['SELECT 1;\n-- fleet: transaction=off', 'f.sql:2'],
+    ['-- a\nSELECT 1;\n-- Down Migration\n  -- fleet: phase=expand', 'f.sql:4'],
+  ] as const) {
+    it(`refuse ${JSON.stringify(wrong)}`, () => {
+      assert.throws(
+        () => readDirectives('f.sql', wrong),
+        (error: unknown) => {
+          assert(error instanceof FleetError, String(error));
+          assert.equal(error.code, 'migration_invalid');
+          assert.equal(error.errors?.[0]?.path, place);
+          return true;
+        },
+      );
+    });
+  }
+});
