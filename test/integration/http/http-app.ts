@@ -78,7 +78,7 @@ export async function startSecondApp(
   };
 }
 
-async function listen(app: RequestListener): Promise<{ url: string; close(): Promise<void> }> {
+export async function listen(app: RequestListener): Promise<{ url: string; close(): Promise<void> }> {
   const server = createServer(app);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return {
