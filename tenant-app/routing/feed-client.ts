@@ -8,11 +8,11 @@ import type { RouteTable } from './route-table.ts';
 /** Keeps a route table up to date for as long as the process lives. */
 export interface FeedClient {
   /** Whether the table has been loaded once: from then on it serves, control plane or not. */
-  loaded(): boolean;
+  loaded: () => boolean;
   /** Settles at the first load. */
   whenLoaded: Promise<void>;
   /** Whether the stream is open now. */
-  connected(): boolean;
+  connected: () => boolean;
   stop(): Promise<void>;
 }
 

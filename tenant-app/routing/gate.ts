@@ -18,7 +18,7 @@ export interface Breaker {
   /** Runs `work` unless the breaker is open. @throws RoutingError 503 `breaker_open` */
   run<T>(work: () => Promise<T>): Promise<T>;
   /** Counts a failure that showed itself elsewhere: a connection that was lost under a query. */
-  fail(error: unknown): void;
+  fail(error: Error): void;
   isOpen(): boolean;
   close(): void;
 }

@@ -1,10 +1,19 @@
 import { LRUCache } from 'lru-cache';
 import type { LocalRoute, RouteCredential } from '../../contract/route.ts';
 import type { Logger } from '../../platform/logging.ts';
-import type { PgPool, PgPoolClient } from '../../platform/pg.ts';
 import { acquireError, isRefusedLogin, isTooManyConnections } from './acquire-error.ts';
-import { createBudget, type Budget } from './budget.ts';
+import { createBudget } from './budget.ts';
 import type { Credentials } from './credentials.ts';
+import { endPool, enqueue, freed, release, retire, serve, settle } from './pool-queue.ts';
+import {
+  checkOut,
+  hasIdle,
+  type Entry,
+  type Lease,
+  type PoolLimits,
+  type PoolStats,
+  type State,
+} from './pool-state.ts';
 import { RoutingError } from './problem.ts';
 import { createTenantPool, poolKey } from './tenant-pool.ts';
 
@@ -25,70 +34,8 @@ export interface Pools {
   close(): Promise<void>;
 }
 
-export interface Lease {
-  client: PgPoolClient;
-  entry: Entry;
-}
-
-export interface PoolStats {
-  pools: number;
-  /** Connections that are open or being opened. */
-  connections: number;
-  busy: number;
-  waiting: number;
-}
-
-export interface PoolLimits {
-  /** Connections of the process, in all and to one server. */
-  connections: number;
-  connectionsPerServer: number;
-  /** Connections of one tenant. */
-  connectionsPerTenant: number;
-  /** Milliseconds that a request waits for a connection. */
-  waitMs: number;
-  statementTimeoutMs: number;
-}
-
-interface Waiter {
-  since: number;
-  timer: NodeJS.Timeout;
-  resolve: (lease: Lease) => void;
-  reject: (error: unknown) => void;
-}
-
-/** A tenant's pool with those who wait for it. */
-export interface Entry {
-  key: string;
-  route: LocalRoute;
-  max: number;
-  serverLimit: number;
-  /** Absent until the credential has come. */
-  pool: PgPool | undefined;
-  credential: RouteCredential | undefined;
-  /** Connections handed out or being opened. */
-  busy: number;
-  queue: Waiter[];
-  isRetired: boolean;
-}
-
-interface State {
-  logger: Logger;
-  credentials: Credentials;
-  limits: PoolLimits;
-  budget: Budget;
-  lru: LRUCache<string, Entry>;
-  /** Entries whose waiters could open a connection if the budget had room. */
-  starved: Set<Entry>;
-  /** Idle connections that are being closed to make room. */
-  evicting: number;
-  /** Pools that are being ended, for close(). */
-  ending: Set<Promise<void>>;
-}
-
 /** 10,000 empty pools take a few MB; connections are bounded by the budget, not by this. */
 const MAX_POOLS = 10_000;
-/** Others who wait for the budget get a busy tenant's connection when they have waited this much longer. */
-const FAIR_WAIT_MS = 100;
 /** Time between attempts when the server has no connection free: sessions of others are just ending. */
 const TOO_MANY_RETRY_MS = 50;
 
@@ -172,22 +119,6 @@ function usePool(state: State, entry: Entry, credential: RouteCredential): void 
   if (previous !== undefined) endPool(state, previous);
 }
 
-/** An idle connection that no earlier caller of this tick has already been promised. */
-function hasIdle(pool: PgPool): boolean {
-  return pool.idleCount > pool.waitingCount;
-}
-
-function checkOut(entry: Entry, pool: PgPool): Promise<Lease> {
-  entry.busy += 1;
-  return new Promise((resolve, reject) => {
-    pool.connect((error, client) => {
-      if (client !== undefined) return resolve({ client, entry });
-      entry.busy -= 1;
-      reject(error ?? new Error('the pool returned no connection'));
-    });
-  });
-}
-
 async function acquireSlowly(state: State, route: LocalRoute, deadline: number): Promise<Lease> {
   let isFirst = true;
   for (;;) {
@@ -221,155 +152,6 @@ async function pauseBefore(deadline: number): Promise<boolean> {
   if (performance.now() + TOO_MANY_RETRY_MS > deadline) return false;
   await new Promise((resolve) => setTimeout(resolve, TOO_MANY_RETRY_MS));
   return true;
-}
-
-function enqueue(state: State, entry: Entry, deadline: number): Promise<Lease> {
-  return new Promise((resolve, reject) => {
-    const since = performance.now();
-    const timer = setTimeout(() => giveUp(state, entry, waiter), Math.max(0, deadline - since));
-    const waiter: Waiter = { since, timer, resolve, reject };
-    entry.queue.push(waiter);
-    serve(state, entry);
-  });
-}
-
-function giveUp(state: State, entry: Entry, waiter: Waiter): void {
-  entry.queue.splice(entry.queue.indexOf(waiter), 1);
-  afterQueue(state, entry);
-  waiter.reject(
-    new RoutingError({
-      code: 'pool_exhausted',
-      status: 503,
-      message: 'all connections are busy',
-      retryAfterS: 1,
-    }),
-  );
-}
-
-function settle(waiter: Waiter): Waiter {
-  clearTimeout(waiter.timer);
-  return waiter;
-}
-
-/** Gives connections to those who wait for this entry, as far as there are any. */
-function serve(state: State, entry: Entry): void {
-  while (entry.pool !== undefined && entry.queue.length > 0) {
-    const { pool } = entry;
-    const reusesIdle = hasIdle(pool);
-    if (!reusesIdle) {
-      if (pool.totalCount >= entry.max) break;
-      if (!state.budget.reserve(entry.route.serverId, entry.serverLimit)) {
-        state.starved.add(entry);
-        makeRoom(state, entry);
-        return;
-      }
-    }
-    const waiter = entry.queue.shift();
-    if (waiter === undefined) break;
-    settle(waiter);
-    const lease = checkOut(entry, pool);
-    lease.then(waiter.resolve, (error: unknown) => {
-      // A connection that never came to be tells its end by this rejection alone.
-      if (!reusesIdle) freed(state, entry);
-      waiter.reject(error);
-    });
-  }
-  afterQueue(state, entry);
-}
-
-function afterQueue(state: State, entry: Entry): void {
-  if (entry.queue.length > 0) return;
-  state.starved.delete(entry);
-  if (entry.isRetired) finish(state, entry);
-}
-
-function release(state: State, { client, entry }: Lease, broken: boolean): void {
-  entry.busy -= 1;
-  client.release(broken || yields(state, entry));
-  if (entry.queue.length > 0) serve(state, entry);
-  else if (state.starved.size > 0) relieve(state);
-}
-
-/** Whether a starved tenant has waited so much longer that this connection must make room for it. */
-function yields(state: State, entry: Entry): boolean {
-  const [starved] = state.starved;
-  const theirs = starved?.queue[0];
-  const own = entry.queue[0];
-  if (theirs === undefined || own === undefined || starved === entry) return false;
-  return theirs.since + FAIR_WAIT_MS < Math.min(own.since, performance.now());
-}
-
-/** Closes the idle connection of the tenant that was used least recently, on the full server where one is. */
-function makeRoom(state: State, wanting: Entry): void {
-  if (state.evicting >= state.starved.size) return;
-  const { serverId } = wanting.route;
-  const onServer = state.budget.serverIsFull(serverId, wanting.serverLimit);
-  for (const entry of state.lru.rvalues()) {
-    if (entry === undefined || entry === wanting || entry.pool === undefined) continue;
-    if (entry.queue.length > 0) continue;
-    if (!hasIdle(entry.pool) || (onServer && entry.route.serverId !== serverId)) continue;
-    state.evicting += 1;
-    void closeOneIdle(state, entry, entry.pool);
-    return;
-  }
-}
-
-async function closeOneIdle(state: State, entry: Entry, pool: PgPool): Promise<void> {
-  try {
-    const lease = await checkOut(entry, pool);
-    entry.busy -= 1;
-    const closed = new Promise<void>((resolve) => lease.client.once('end', resolve));
-    lease.client.release(true);
-    await closed;
-  } catch (error) {
-    state.logger.debug('an idle connection was gone before it was closed', { error });
-  } finally {
-    state.evicting -= 1;
-    relieve(state);
-  }
-}
-
-/** A connection is closed: its place is free. */
-function freed(state: State, entry: Entry): void {
-  state.budget.free(entry.route.serverId);
-  // After the pool's own bookkeeping of the same event.
-  setImmediate(() => {
-    if (entry.queue.length > 0) serve(state, entry);
-    else if (entry.pool?.totalCount === 0 && entry.busy === 0) forget(state, entry);
-    relieve(state);
-  });
-}
-
-/** An entry without connections is only a credential's user: the next request makes it anew. */
-function forget(state: State, entry: Entry): void {
-  if (state.lru.peek(entry.key) === entry) state.lru.delete(entry.key);
-}
-
-function relieve(state: State): void {
-  for (const entry of [...state.starved]) serve(state, entry);
-}
-
-/** Out of the table: nobody finds it any more. Those who wait already are still served. */
-function retire(state: State, entry: Entry): void {
-  entry.isRetired = true;
-  if (entry.queue.length === 0) finish(state, entry);
-}
-
-function finish(state: State, entry: Entry): void {
-  const { pool } = entry;
-  entry.pool = undefined;
-  if (pool !== undefined) endPool(state, pool);
-}
-
-/** Ends as pg-pool ends: idle connections now, busy ones when they are released. */
-function endPool(state: State, pool: PgPool): void {
-  const ended: Promise<void> = pool
-    .end()
-    .catch((error: unknown) => {
-      state.logger.warn('a pool did not end cleanly', { error });
-    })
-    .finally(() => state.ending.delete(ended));
-  state.ending.add(ended);
 }
 
 function statsOf(state: State): PoolStats {

@@ -3,7 +3,8 @@ import type { LocalRoute } from '../../contract/route.ts';
 import { ConnectionLostError, FleetError, sqlState } from '../../platform/errors.ts';
 import type { Queryable } from '../../platform/pg.ts';
 import type { Breaker } from './gate.ts';
-import type { Lease, Pools } from './pools.ts';
+import type { Lease } from './pool-state.ts';
+import type { Pools } from './pools.ts';
 
 /** A request's tenant: all that a handler needs of the routing. */
 export interface TenantHandle extends Queryable {
@@ -71,15 +72,21 @@ function end(state: State, reason: FleetError, isOverdue: boolean): void {
 }
 
 async function acquire(state: State): Promise<Lease> {
-  if (state.ended !== undefined) throw state.ended;
+  requireOpen(state);
   const lease = await state.breaker.run(() => state.pools.acquire(state.route));
-  if (state.ended !== undefined) {
+  try {
+    requireOpen(state);
+  } catch (error) {
     // Nothing was sent on it: it is as clean as it came.
     state.pools.release(lease, false);
-    throw state.ended;
+    throw error;
   }
   state.running.add(lease);
   return lease;
+}
+
+function requireOpen(state: State): void {
+  if (state.ended !== undefined) throw state.ended;
 }
 
 /** Gives the connection back unless `end` has already destroyed it. */

@@ -6,7 +6,8 @@ import { startFeed } from './feed-client.ts';
 import { createGates, type Gate } from './gate.ts';
 import { trustProxies } from './identify.ts';
 import { routingMiddleware, type RequestRecord } from './middleware.ts';
-import { createPools, type PoolLimits, type PoolStats } from './pools.ts';
+import type { PoolLimits, PoolStats } from './pool-state.ts';
+import { createPools } from './pools.ts';
 import { createRouteTable, type RouteListener } from './route-table.ts';
 import { poolKey } from './tenant-pool.ts';
 
@@ -39,7 +40,7 @@ export interface TenantRouting {
   /** Whether routes are loaded: from then on it serves, with or without the control plane. */
   ready(): boolean;
   whenReady: Promise<void>;
-  stats(): RoutingStats;
+  stats: () => RoutingStats;
   /** Stops the feed, waits for queries in hand, closes all connections. */
   stop(): Promise<void>;
 }

@@ -153,7 +153,7 @@ describe('route feed', () => {
     const seen = new Set<string>();
     const body = await controlPlane.openStream(`${path}?since=0`, stop.signal);
     let text = '';
-    for await (const chunk of body.pipeThrough(new TextDecoderStream() as never) as AsyncIterable<string>) {
+    for await (const chunk of body.pipeThrough(new TextDecoderStream()) as AsyncIterable<string>) {
       text += chunk;
       const events = text.split('\n\n');
       text = events.pop() ?? '';
