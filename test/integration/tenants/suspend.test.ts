@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict';
+import { currentRelease, setCurrentRelease } from '../../../control-plane/releases/store.ts';
+import { startResumeTenant } from '../../../control-plane/tenants/resume.ts';
+import { findTenant } from '../../../control-plane/tenants/store.ts';
+import { startSuspendTenant } from '../../../control-plane/tenants/suspend.ts';
+import { withClient } from '../../../platform/pg.ts';
+import { startWorld, type World } from './world.ts';
+
+describe('suspending and resuming a tenant', () => {
+  let world: World;
+  before(async () => {
+    world = await startWorld();
+    await world.publish(2);
+  });
+  after(() => world.stop());
+
+  const suspend = async (id: string): Promise<void> => {
+    const operation = await world.request((request) => startSuspendTenant(request, id, undefined));
+    assert.equal(await world.drive(operation), 'succeeded');
+  };
+  const resume = async (id: string): Promise<string | undefined> =>
+    world.drive(await world.request((request) => startResumeTenant(request, id)));
+
+  it('ends the sessions that are open and keeps the data', async () => {
+    const tenant = await world.create('acme');
+    const address = await world.login(tenant.id);
+    await withClient(address, { applicationName: 'test' }, async (client) => {
+      await client.query("INSERT INTO notes (body) VALUES ('kept')");
+      await suspend(tenant.id);
+      await assert.rejects(client.query('SELECT 1'));
+    });
+    assert.equal(await resume(tenant.id), 'succeeded');
+    await withClient(address, { applicationName: 'test' }, async (client) => {
+      const { rows } = await client.query('SELECT body FROM notes');
+      assert.deepEqual(rows, [{ body: 'kept' }]);
+    });
+  });
+
+  it('brings the tenant to the release that the fleet reached meanwhile', async () => {
+    const tenant = await world.create('sleeper');
+    await suspend(tenant.id);
+    const release = await world.publish(3);
+    await world.registry.transaction((tx) => setCurrentRelease(tx, release));
+    assert.equal(await resume(tenant.id), 'succeeded');
+    const resumed = await findTenant(world.registry, tenant.id);
+    assert.deepEqual([resumed?.state, resumed?.schemaVersion], ['active', '0003_m']);
+    const { rows } = await withClient(await world.login(tenant.id), { applicationName: 'test' }, (client) =>
+      client.query('SELECT name FROM pgmigrations ORDER BY id'),
+    );
+    assert.deepEqual(
+      rows.map((row) => row.name),
+      ['0001_m', '0002_m', '0003_m'],
+    );
+  });
+
+  it('leaves a tenant alone that is ahead of the fleet', async () => {
+    const tenant = await world.create('ahead');
+    assert.equal(tenant.schemaVersion, '0003_m');
+    await suspend(tenant.id);
+    const first = await world.registry.query<{ name: string }>(
+      'SELECT name FROM releases ORDER BY head_ordinal',
+    );
+    await world.registry.transaction((tx) => setCurrentRelease(tx, first.rows[0]?.name ?? ''));
+    assert.equal((await currentRelease(world.registry))?.headOrdinal, 2);
+    assert.equal(await resume(tenant.id), 'succeeded');
+    assert.equal((await findTenant(world.registry, tenant.id))?.schemaVersion, '0003_m');
+  });
+
+  it('stays suspended when it cannot take what it has missed', async () => {
+    const tenant = await world.create('stuck');
+    await suspend(tenant.id);
+    const newest = await world.registry.query<{ name: string }>(
+      'SELECT name FROM releases ORDER BY head_ordinal DESC',
+    );
+    await world.registry.transaction((tx) => setCurrentRelease(tx, newest.rows[0]?.name ?? ''));
+    const { rows } = await world.registry.query<{ server_id: string }>(
+      "SELECT server_id FROM databases WHERE tenant_id = $1 AND state = 'ready'",
+      [tenant.id],
+    );
+    const address = await world.deps.servers.address(rows[0]?.server_id ?? '', tenant.database ?? '');
+    await withClient(address, { applicationName: 'test' }, (client) =>
+      client.query(`SET ROLE ${tenant.database}_owner; ALTER TABLE notes ADD COLUMN done text`),
+    );
+    assert.equal(await resume(tenant.id), 'failed');
+    const found = await findTenant(world.registry, tenant.id);
+    assert.deepEqual([found?.state, found?.schemaVersion], ['suspended', '0002_m']);
+    await assert.rejects(
+      withClient(await world.login(tenant.id), { applicationName: 'test' }, (client) =>
+        client.query('SELECT 1'),
+      ),
+      { code: '28000' },
+    );
+  });
+});
