@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { z } from 'zod';
 import { createClient, type Client } from './client.ts';
 import { resolveConnection, type Connection } from './connection.ts';
-import { CliError, usageError } from './errors.ts';
+import { CliError } from './errors.ts';
 import { EXIT } from './exit.ts';
 import type { Globals } from './globals.ts';
 import type { Io } from './io.ts';
@@ -50,10 +50,4 @@ export function checkInput<T>(schema: z.ZodType<T>, input: unknown, what: string
     errors: parsed.error.issues.map((issue) => ({ path: issue.path.join('.'), message: issue.message })),
     fix: 'correct what is named above; nothing was sent',
   });
-}
-
-/** A flag without which the command cannot go on, when commander cannot know it. */
-export function requireFlag<T>(value: T | undefined, flag: string): T {
-  if (value === undefined) throw usageError(`${flag} is missing`, `add ${flag}`);
-  return value;
 }

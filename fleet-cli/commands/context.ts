@@ -133,7 +133,7 @@ const contextView: View<ContextRow> = {
   name: (row) => row.name,
   columns: [
     { title: 'context', value: (row, paint) => (row.current ? paint('good', `${row.name} *`) : row.name) },
-    { title: 'url', value: (row) => row.url },
+    { title: 'url', value: (row) => row.url, whole: true },
     { title: 'from', value: (row) => row.source },
     { title: 'token', value: (row) => row.tokenFile, wide: true },
   ],

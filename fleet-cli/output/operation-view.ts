@@ -8,7 +8,7 @@ export const operationView: View<Operation> = {
   noun: 'operations',
   name: (operation) => operation.id,
   columns: [
-    { title: 'id', value: (operation) => operation.id },
+    { title: 'id', value: (operation) => operation.id, whole: true },
     { title: 'kind', value: (operation) => operation.kind },
     { title: 'subject', value: (operation) => operation.subjectName },
     { title: 'state', value: (operation, paint) => stateText(paint, operation.state) },

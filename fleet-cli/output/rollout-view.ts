@@ -30,7 +30,7 @@ export const rolloutView: View<RolloutSummary> = {
   noun: 'rollouts',
   name: (rollout) => rollout.id,
   columns: [
-    { title: 'id', value: (rollout) => rollout.id },
+    { title: 'id', value: (rollout) => rollout.id, whole: true },
     { title: 'release', value: (rollout) => rollout.release },
     { title: 'state', value: (rollout, paint) => stateText(paint, rollout.state) },
     { title: 'done', value: (rollout) => `${doneOf(rollout.counts)}/${rollout.total}`, right: true },

@@ -42,7 +42,15 @@ export function renderTable<T>(
     style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [] },
     head: head.map((title) => paint('dim', title)),
     colAligns: columns.map((column) => (column.right === true ? 'right' : 'left')),
-    ...(width === undefined ? {} : { colWidths: fitWidths(naturalWidths(head, rows), width) }),
+    ...(width === undefined
+      ? {}
+      : {
+          colWidths: fitWidths(
+            naturalWidths(head, rows),
+            width,
+            columns.map((column) => column.whole === true),
+          ),
+        }),
   });
   table.push(...rows);
   return trimLines(table.toString());
@@ -60,17 +68,22 @@ export function renderFields<T>(item: T, columns: Column<T>[], paint: Paint): st
     .join('\n');
 }
 
-/** Takes from the widest columns until the line fits. */
-export function fitWidths(natural: number[], width: number): number[] {
+/** Takes from the widest columns until the line fits; those that are `whole` are left alone. */
+export function fitWidths(natural: number[], width: number, whole: boolean[] = []): number[] {
   const widths = [...natural];
   let excess = widths.reduce((sum, each) => sum + each, 0) + GAP * (widths.length - 1) - width;
   while (excess > 0) {
-    const widest = widths.indexOf(Math.max(...widths));
-    if ((widths[widest] ?? 0) <= MIN_COLUMN_WIDTH) break;
+    const widest = widestOf(widths, whole);
+    if (whole[widest] === true || (widths[widest] ?? 0) <= MIN_COLUMN_WIDTH) break;
     widths[widest] = (widths[widest] ?? 0) - 1;
     excess -= 1;
   }
   return widths;
+}
+
+function widestOf(widths: number[], whole: boolean[]): number {
+  const cuttable = widths.map((width, at) => (whole[at] === true ? 0 : width));
+  return cuttable.indexOf(Math.max(...cuttable));
 }
 
 function naturalWidths(head: string[], rows: string[][]): number[] {

@@ -13,7 +13,7 @@ export const tenantView: View<Tenant> = {
     { title: 'state', value: (tenant, paint) => stateText(paint, tenant.state) },
     { title: 'schema', value: (tenant) => tenant.schemaVersion },
     { title: 'server', value: (tenant) => tenant.server },
-    { title: 'url', value: (tenant) => tenant.urls.join(' ') },
+    { title: 'url', value: (tenant) => tenant.urls.join(' '), whole: true },
     { title: 'age', value: (tenant) => age(tenant.createdAt), right: true },
     { title: 'name', value: (tenant) => tenant.name, wide: true },
     { title: 'labels', value: (tenant) => pairs(tenant.labels), wide: true },
@@ -36,7 +36,9 @@ function cause(tenant: Tenant): string | undefined {
 function placement(tenant: Tenant): string | undefined {
   const report = tenant.placement;
   if (report === null) return undefined;
-  const others = report.considered.map(({ server, verdict }) => `${server}: ${verdict}`);
+  const others = report.considered
+    .filter(({ server }) => server !== report.server)
+    .map(({ server, verdict }) => `${server}: ${verdict}`);
   return [`${report.server}: ${report.reason}`, ...others].join('\n');
 }
 

@@ -10,6 +10,8 @@ export interface Column<T> {
   /** Only for a single resource. */
   detail?: boolean;
   right?: boolean;
+  /** Never cut to the terminal's width: what a person copies (ids, URLs). */
+  whole?: boolean;
 }
 
 /** How a noun is shown to people; `json` and `yaml` show everything without it. */

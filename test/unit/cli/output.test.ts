@@ -87,6 +87,8 @@ describe('output', () => {
     assert.deepEqual(fitWidths([5, 40, 10], 40), [5, 21, 10]);
     assert.deepEqual(fitWidths([5, 10], 80), [5, 10]);
     assert.deepEqual(fitWidths([20, 20], 10), [8, 8]);
+    assert.deepEqual(fitWidths([36, 30], 50, [true, false]), [36, 12]);
+    assert.deepEqual(fitWidths([36], 10, [true]), [36]);
     const long = [{ name: 'a'.repeat(150), state: 'ready', weight: 1 }];
     const lines = print({}, (out) => out.list(long, fruitView), true).stdout.split('\n');
     assert.ok(lines.every((line) => stripVTControlCharacters(line).length <= 100));
