@@ -2,6 +2,7 @@ import { rm } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { AuditEntry, AuditVerification } from '../../contract/audit.ts';
 import type { Rollout } from '../../contract/rollout.ts';
+import type { Tenant } from '../../contract/tenant.ts';
 import { chapter, claim, expect } from './stage.ts';
 import {
   appliedTwice,
@@ -9,7 +10,6 @@ import {
   publish,
   rolloutFile,
   run,
-  tenant,
   TENANTS,
   tenants,
   visit,
@@ -26,6 +26,9 @@ const COMMANDS_AT_ONCE = 4;
 /** Ten tenants, each made by the CLI and each with a database of its own. */
 export async function provision(world: World): Promise<void> {
   chapter('2. Tenants, each with a database of its own');
+  await claim('each region has a PostgreSQL server', async () => {
+    await Promise.all(world.config.regions.map((region) => makeServer(world, region)));
+  });
   await claim('the schema of the tenants is published as the first release', async () => {
     expect((await publish(world, 0, 'base')).code === 0, 'fleet release publish failed');
   });
@@ -50,11 +53,16 @@ export async function provision(world: World): Promise<void> {
   });
 }
 
+async function makeServer(world: World, region: string): Promise<void> {
+  const made = await run(world, 'server', 'create', `${region}-1`, '--region', region, '--wait');
+  expect(made.code === 0, `making a server in ${region} ended with ${made.code}: ${made.stderr}`);
+}
+
 /** Every request reaches its own tenant's database, and no other region's app serves it. */
 export async function route(world: World): Promise<void> {
   chapter('3. Every request reaches its own database');
   await claim('each tenant writes a project and reads back its own, and only that', async () => {
-    await Promise.all(TENANTS.map(({ slug }) => writeAndRead(world, slug)));
+    await Promise.all((await tenants(world)).map((own) => writeAndRead(world, own)));
   });
   await claim('the app in the US refuses a tenant of the EU: 421, with the right address', async () => {
     const reply = await visit(world, 'acme', '/api/v1/whoami', undefined, 'us');
@@ -67,8 +75,8 @@ export async function route(world: World): Promise<void> {
   });
 }
 
-async function writeAndRead(world: World, slug: string): Promise<void> {
-  const own = await tenant(world, slug);
+async function writeAndRead(world: World, own: Tenant): Promise<void> {
+  const { slug } = own;
   const who = await visit(world, slug, '/api/v1/whoami');
   expect(who.status === 200 && who.body['tenant'] === slug, `whoami of ${slug} answered ${who.status}`);
   expect(who.body['database'] === own.database, `${slug} is served from another database`);

@@ -50,10 +50,6 @@ export function run(world: World, ...args: string[]): Promise<CliResult> {
   return fleet(world.folder, args);
 }
 
-export function tenant(world: World, slug: string): Promise<Tenant> {
-  return fleetJson<Tenant>(world.folder, ['tenant', 'get', slug]);
-}
-
 export async function tenants(world: World): Promise<Tenant[]> {
   return await fleetJson<Tenant[]>(world.folder, ['tenant', 'list']);
 }
