@@ -1,8 +1,13 @@
 import { applyMigrations, type ApplyRequest } from '../../../control-plane/releases/apply.ts';
 import type { PgAddress } from '../../../platform/pg.ts';
 
-/** A process of its own that applies migrations, to be killed. Its task comes by the environment. */
-const task = JSON.parse(process.env.APPLY_TASK ?? '') as { address: PgAddress; request: ApplyRequest };
+/** A process of its own that applies migrations, to be killed. Its task comes as JSON in `APPLY_TASK`. */
+export interface ApplyTask {
+  address: PgAddress;
+  request: ApplyRequest;
+}
+
+const task = JSON.parse(process.env.APPLY_TASK ?? '') as ApplyTask;
 process.stdout.write('applying\n');
 await applyMigrations(task.address, task.request);
 process.stdout.write('applied\n');

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as wait } from 'node:timers/promises';
 import { applyMigrations } from '../../../control-plane/releases/apply.ts';
 import { startChild } from '../../support/child.ts';
+import type { ApplyTask } from './apply-child.ts';
 import { makeTestServer, published, read, type TestServer } from './tenant-database.ts';
 
 /** Milliseconds after the start of applying at which the process is killed; spread over its whole run. */
@@ -33,8 +34,10 @@ describe('a process killed while it applies', () => {
       );
       const rollout = randomUUID();
       const request = { ownerRole, migrations, release: 'r', applicationName: `fleet:${rollout}:1` };
-      const task = JSON.stringify({ address, request });
-      const child = startChild('test/integration/releases/apply-child.ts', [], { APPLY_TASK: task });
+      const task: ApplyTask = { address, request };
+      const child = startChild('test/integration/releases/apply-child.ts', [], {
+        APPLY_TASK: JSON.stringify(task),
+      });
       await child.line((text) => text === 'applying');
       await wait(delay);
       await child.kill('SIGKILL');
