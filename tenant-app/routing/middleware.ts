@@ -67,7 +67,7 @@ export function routingMiddleware(deps: MiddlewareDeps): RequestHandler {
     }
     request.tenant = owned.tenant;
     const handle = owned;
-    const deadline = setTimeout(() => handle.end(overdue(), true), deps.limits.requestMs);
+    const deadline = setTimeout(() => handle.end(overdue, true), deps.limits.requestMs);
     response.once('close', () => clearTimeout(deadline));
     next();
   };
@@ -84,7 +84,7 @@ function over(deps: MiddlewareDeps, request: Request, response: Response, progre
   const aborted = !response.writableFinished;
   const { gate, owned } = progress;
   const status = response.statusCode;
-  owned?.end(requestIsOver(), false);
+  owned?.end(requestIsOver, false);
   if (gate !== undefined) {
     gate.inFlight -= 1;
     if (status >= 500) gate.answers.serverError += 1;

@@ -23,10 +23,11 @@ export interface TenantHandle extends Queryable {
 export interface OwnedHandle {
   tenant: TenantHandle;
   /**
-   * Ends the handle: connections that still run something are destroyed, later queries fail with `reason`.
-   * `isOverdue`: the request's time is over, which counts against the tenant's database.
+   * Ends the handle: connections that still run something are destroyed, queries fail with what `reason` makes
+   * (only then: an error with its stack costs as much as a route look-up). `isOverdue`: the request's time is
+   * over, which counts against the tenant's database.
    */
-  end(reason: FleetError, isOverdue: boolean): void;
+  end(reason: () => FleetError, isOverdue: boolean): void;
 }
 
 interface State {
@@ -35,7 +36,7 @@ interface State {
   route: LocalRoute;
   /** Connections in use by this request. */
   running: Set<Lease>;
-  ended: FleetError | undefined;
+  ended: (() => FleetError) | undefined;
 }
 
 /** Takes no connection before the first query, and holds none between two. */
@@ -62,11 +63,11 @@ export function createTenantHandle(
   };
 }
 
-function end(state: State, reason: FleetError, isOverdue: boolean): void {
+function end(state: State, reason: () => FleetError, isOverdue: boolean): void {
   if (state.ended !== undefined) return;
   state.ended = reason;
   if (state.running.size === 0) return;
-  if (isOverdue) state.breaker.fail(reason);
+  if (isOverdue) state.breaker.fail(reason());
   for (const lease of state.running) state.pools.release(lease, true);
   state.running.clear();
 }
@@ -86,7 +87,7 @@ async function acquire(state: State): Promise<Lease> {
 }
 
 function requireOpen(state: State): void {
-  if (state.ended !== undefined) throw state.ended;
+  if (state.ended !== undefined) throw state.ended();
 }
 
 /** Gives the connection back unless `end` has already destroyed it. */
@@ -115,7 +116,7 @@ async function runTransaction<T>(state: State, work: (tx: Queryable) => Promise<
   const lease = await acquire(state);
   const tx: Queryable = {
     query: async (text, values) => {
-      if (!state.running.has(lease)) throw state.ended ?? transactionIsOver();
+      if (!state.running.has(lease)) throw state.ended?.() ?? transactionIsOver();
       try {
         return await lease.client.query(text, values);
       } catch (error) {
@@ -156,7 +157,7 @@ async function isUsableAfter(lease: Lease, error: unknown): Promise<boolean> {
 
 /** The driver tells a lost connection by an Error without a code; what has one, or is a TypeError, stays. */
 function explain(state: State, error: unknown): unknown {
-  if (state.ended !== undefined) return state.ended;
+  if (state.ended !== undefined) return state.ended();
   if (sqlState(error) !== undefined || error instanceof TypeError || error instanceof RangeError)
     return error;
   const lost = error instanceof ConnectionLostError ? error : new ConnectionLostError(error);
