@@ -22,7 +22,7 @@ export interface TestApp {
   /** Every line that was logged, as text. */
   logged: string[];
   as(token: string): Api;
-  stop(): Promise<void>;
+  stop: () => Promise<void>;
 }
 
 export async function startTestApp(
@@ -65,7 +65,7 @@ export async function startTestApp(
 export async function startSecondApp(
   first: TestApp,
   slices: SliceRoutes[],
-): Promise<{ admin: Api; stop(): Promise<void> }> {
+): Promise<{ admin: Api; stop: () => Promise<void> }> {
   const registry = openRegistry(first.test.url, quietLogger);
   const app = createHttpApp({ registry, logger: quietLogger, slices, ready: async () => [] });
   const { url, close } = await listen(app);
@@ -78,7 +78,7 @@ export async function startSecondApp(
   };
 }
 
-export async function listen(app: RequestListener): Promise<{ url: string; close(): Promise<void> }> {
+export async function listen(app: RequestListener): Promise<{ url: string; close: () => Promise<void> }> {
   const server = createServer(app);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return {
