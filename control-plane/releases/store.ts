@@ -115,12 +115,18 @@ export async function nextReleaseName(tx: Queryable): Promise<string> {
   return rows[0]?.name ?? '';
 }
 
+export interface CurrentRelease {
+  name: string;
+  head: string;
+  headOrdinal: number;
+  /** Chain over all its migrations: equal checksums are equal schemas. */
+  checksum: string;
+}
+
 /** The release that new tenants are born at; undefined before the first. */
-export async function currentRelease(
-  db: Queryable,
-): Promise<{ name: string; head: string; headOrdinal: number } | undefined> {
-  const { rows } = await db.query<{ name: string; head: string; headOrdinal: number }>(
-    `SELECT r.name, r.head, r.head_ordinal AS "headOrdinal"
+export async function currentRelease(db: Queryable): Promise<CurrentRelease | undefined> {
+  const { rows } = await db.query<CurrentRelease>(
+    `SELECT r.name, r.head, r.head_ordinal AS "headOrdinal", r.checksum
        FROM settings s JOIN releases r ON r.name = s.value ->> 'name' WHERE s.key = 'current_release'`,
   );
   return rows[0];

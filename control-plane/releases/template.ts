@@ -6,7 +6,7 @@ import type { ServerAccess } from '../servers/access.ts';
 import { applyMigrations } from './apply.ts';
 import { createBookkeeping } from './bookkeeping.ts';
 import { withMigrationSession } from './session.ts';
-import { currentRelease, listMigrations } from './store.ts';
+import { currentRelease, listMigrations, type CurrentRelease } from './store.ts';
 
 export interface TemplateDeps {
   registry: Registry;
@@ -40,28 +40,34 @@ const building = new WeakMap<ServerAccess, Map<string, Promise<void>>>();
  */
 export async function ensureTemplate(deps: TemplateDeps, serverId: string): Promise<Template> {
   const release = await currentRelease(deps.registry);
-  const ordinal = release?.headOrdinal ?? 0;
-  const template = templateName(ordinal);
+  const template = templateName(release);
   const known = await deps.servers.admin(serverId, (client) => databaseExists(client, template));
-  if (!known) await buildOnce(deps, serverId, ordinal, release?.name ?? '');
+  if (!known) await buildOnce(deps, serverId, release);
   return { template, schemaVersion: release?.head ?? null };
 }
 
-/** The template of the release whose head has this ordinal; 0 = the empty schema. */
-export function templateName(ordinal: number): string {
-  return `${PREFIX}${ordinal}`;
+/**
+ * The release's template; `fleet_template_0` is the empty schema. The checksum is part of the name: another
+ * fleet, or a registry that was made anew, may use the same server with other migrations.
+ */
+export function templateName(release: Pick<CurrentRelease, 'headOrdinal' | 'checksum'> | undefined): string {
+  if (release === undefined) return `${PREFIX}0`;
+  return `${PREFIX}${release.headOrdinal}_${release.checksum.slice(0, CHECKSUM_LENGTH)}`;
 }
+
+/** 48 bits tell a server's few templates apart. */
+const CHECKSUM_LENGTH = 12;
 
 /** Drops the server's templates of releases other than the current one, and builds that were given up. */
 export async function dropStaleTemplates(deps: TemplateDeps, serverId: string): Promise<string[]> {
   return deps.servers.admin(serverId, (client) =>
     underTemplateLock(client, async () => {
       // Asked under the lock: another process may just have built the template of a newer release.
-      const ordinal = (await currentRelease(deps.registry))?.headOrdinal ?? 0;
+      const current = templateName(await currentRelease(deps.registry));
       const { rows } = await client.query<{ name: string }>(
         `SELECT datname AS name FROM pg_database
-          WHERE datname ~ ('^' || $1 || '(build_)?[0-9]+$') AND datname <> $2 ORDER BY datname`,
-        [PREFIX, templateName(ordinal)],
+          WHERE datname ~ ('^' || $1 || '(build_)?[0-9]+(_[0-9a-f]+)?$') AND datname <> $2 ORDER BY datname`,
+        [PREFIX, current],
       );
       for (const { name } of rows) await dropDatabase(client, name);
       return rows.map(({ name }) => name);
@@ -72,13 +78,12 @@ export async function dropStaleTemplates(deps: TemplateDeps, serverId: string): 
 async function buildOnce(
   deps: TemplateDeps,
   serverId: string,
-  ordinal: number,
-  release: string,
+  release: CurrentRelease | undefined,
 ): Promise<void> {
   const builds = building.get(deps.servers) ?? new Map<string, Promise<void>>();
   building.set(deps.servers, builds);
-  const key = `${serverId}/${ordinal}`;
-  const running = builds.get(key) ?? build(deps, serverId, ordinal, release);
+  const key = `${serverId}/${templateName(release)}`;
+  const running = builds.get(key) ?? build(deps, serverId, release);
   builds.set(key, running);
   try {
     await running;
@@ -91,12 +96,17 @@ async function buildOnce(
  * Builds under a temporary name and renames at the end, so that a build killed anywhere leaves nothing that
  * looks finished; the next one starts over.
  */
-async function build(deps: TemplateDeps, serverId: string, ordinal: number, release: string): Promise<void> {
+async function build(
+  deps: TemplateDeps,
+  serverId: string,
+  release: CurrentRelease | undefined,
+): Promise<void> {
   const started = performance.now();
-  const temporary = `${BUILD_PREFIX}${ordinal}`;
+  const template = templateName(release);
+  const temporary = template.replace(PREFIX, BUILD_PREFIX);
   const built = await deps.servers.admin(serverId, (client) =>
     underTemplateLock(client, async () => {
-      if (await databaseExists(client, templateName(ordinal))) return false;
+      if (await databaseExists(client, template)) return false;
       await dropDatabase(client, temporary);
       await createOwner(client);
       await client.query(`CREATE DATABASE ${quoteIdent(temporary)} TEMPLATE template0`);
@@ -104,17 +114,15 @@ async function build(deps: TemplateDeps, serverId: string, ordinal: number, rele
       await client.query(
         `GRANT CREATE ON DATABASE ${quoteIdent(temporary)} TO ${quoteIdent(TEMPLATE_OWNER)}`,
       );
-      await fill(deps, serverId, temporary, { ordinal, release });
+      await fill(deps, serverId, temporary, release);
       await client.query(`ALTER DATABASE ${quoteIdent(temporary)} WITH ALLOW_CONNECTIONS false`);
-      await client.query(
-        `ALTER DATABASE ${quoteIdent(temporary)} RENAME TO ${quoteIdent(templateName(ordinal))}`,
-      );
+      await client.query(`ALTER DATABASE ${quoteIdent(temporary)} RENAME TO ${quoteIdent(template)}`);
       return true;
     }),
   );
   if (!built) return;
   const durationMs = Math.round(performance.now() - started);
-  deps.logger.info('template built', { serverId, template: templateName(ordinal), durationMs });
+  deps.logger.info('template built', { serverId, template, durationMs });
   await dropStaleTemplates(deps, serverId).catch((error: unknown) => {
     deps.logger.warn('stale templates could not be dropped; the next build tries again', { serverId, error });
   });
@@ -125,10 +133,10 @@ async function fill(
   deps: TemplateDeps,
   serverId: string,
   database: string,
-  { ordinal, release }: { ordinal: number; release: string },
+  release: CurrentRelease | undefined,
 ): Promise<void> {
   const address = await deps.servers.address(serverId, database);
-  const applicationName = `fleet:template:${ordinal}`;
+  const applicationName = `fleet:template:${release?.headOrdinal ?? 0}`;
   await withMigrationSession(address, { applicationName }, async (client) => {
     await client.query(
       `ALTER SCHEMA public OWNER TO ${quoteIdent(TEMPLATE_OWNER)};
@@ -136,9 +144,14 @@ async function fill(
     );
     await createBookkeeping(client, TEMPLATE_OWNER);
   });
-  if (ordinal === 0) return;
-  const migrations = await listMigrations(deps.registry, ordinal);
-  await applyMigrations(address, { ownerRole: TEMPLATE_OWNER, migrations, release, applicationName });
+  if (release === undefined) return;
+  const migrations = await listMigrations(deps.registry, release.headOrdinal);
+  await applyMigrations(address, {
+    ownerRole: TEMPLATE_OWNER,
+    migrations,
+    release: release.name,
+    applicationName,
+  });
 }
 
 /**

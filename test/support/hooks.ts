@@ -1,3 +1,4 @@
+import { cells } from './laws.ts';
 import { startTestClusters, stopTestClusters } from './clusters.ts';
 
 /** Mocha root hooks: one set of PostgreSQL servers for the whole run. */
@@ -9,5 +10,8 @@ export const mochaHooks = {
   async afterAll(this: Mocha.Context): Promise<void> {
     this.timeout(120_000);
     await stopTestClusters();
+    const counted = [...cells].map(([kind, count]) => `${kind} ${count}`).join(', ');
+    const total = [...cells.values()].reduce((sum, count) => sum + count, 0);
+    if (total > 0) console.log(`  laws of operations: ${total} cells (${counted})`);
   },
 };

@@ -36,85 +36,111 @@ function injected(): FleetError {
   return new FleetError({ code: 'injected', status: 500, message: 'injected by the laws' });
 }
 
-/** Declares the suite for one operation. `steps` are the names in the definition's own table. */
-export function obeysTheLaws(
-  kind: string,
-  definition: { steps: { name: string }[]; cancellable: boolean },
-  subject: () => Subject,
-): void {
-  const steps = definition.steps.map((step) => step.name);
-  const count = (): void => {
-    cells.set(kind, (cells.get(kind) ?? 0) + 1);
-  };
+type Moment = ProbePoint['moment'];
+const MOMENTS: Moment[] = ['before-effect', 'after-effect'];
 
+/** What the suite is about: the definition's own table of steps decides which cells there are. */
+interface Declared {
+  steps: { name: string }[];
+  cancellable: boolean;
+}
+
+/** Declares the suite for one operation. */
+export function obeysTheLaws(kind: string, definition: Declared, subject: () => Subject): void {
   describe(`the laws of ${kind}`, () => {
-    it('does each step twice with the effect of once', async () => {
-      const twice = wrapped(subject(), kind, (step) => ({
-        ...step,
-        do: async (context) => {
-          await step.do(context);
-          return step.do(context);
-        },
-      }));
-      const id = await subject().begin();
-      await drive(subject(), id, twice);
-      await assertState(subject(), id, 'succeeded');
-      await subject().settle(id);
-      count();
-    });
-
-    for (const step of steps) {
-      for (const moment of ['before-effect', 'after-effect'] as const) {
-        it(`is taken over when its worker dies ${moment} of "${step}"`, async () => {
-          const before = await subject().inventory();
-          const id = await subject().begin();
-          await crashAt(
-            subject(),
-            id,
-            (point) => point.step === step && point.moment === moment && point.direction === 'forward',
+    cell(kind, 'does each step twice with the effect of once', () => eachStepTwice(kind, subject()));
+    for (const { name } of definition.steps) {
+      for (const moment of MOMENTS) {
+        cell(kind, `is taken over when its worker dies ${moment} of "${name}"`, () =>
+          diesForward(subject(), name, moment),
+        );
+        if (!definition.cancellable) {
+          cell(kind, `parks and goes on by retry when "${name}" fails ${moment}`, () =>
+            failsAndGoesOn(kind, subject(), name, moment),
           );
-          await drive(subject(), id);
-          await assertState(subject(), id, 'succeeded');
-          await subject().settle(id);
-          assert.deepEqual(await subject().inventory(), before);
-          count();
-        });
-
-        it(`${definition.cancellable ? 'unwinds to a clean slate' : 'parks and goes on by retry'} when "${step}" fails ${moment}`, async () => {
-          const before = await subject().inventory();
-          const id = await subject().begin();
-          await drive(subject(), id, failing(subject(), kind, step, moment));
-          await assertState(subject(), id, 'failed');
-          if (definition.cancellable) await subject().discard(id);
-          else await retryToSuccess(subject(), id);
-          assert.deepEqual(await subject().inventory(), before);
-          count();
-        });
-
-        if (!definition.cancellable) continue;
-        it(`is taken over when its worker dies ${moment} of undoing "${step}", each undo run twice`, async () => {
-          const before = await subject().inventory();
-          const id = await subject().begin();
-          const operations = undoneTwice(
-            subject(),
-            kind,
-            failing(subject(), kind, steps.at(-1) ?? '', 'after-effect'),
-          );
-          await crashAt(
-            subject(),
-            id,
-            (point) => point.step === step && point.moment === moment && point.direction === 'backward',
-            operations,
-          );
-          await drive(subject(), id, operations);
-          await assertState(subject(), id, 'failed');
-          await subject().discard(id);
-          assert.deepEqual(await subject().inventory(), before);
-          count();
-        });
+          continue;
+        }
+        cell(kind, `unwinds to a clean slate when "${name}" fails ${moment}`, () =>
+          failsAndUnwinds(kind, subject(), name, moment),
+        );
+        cell(
+          kind,
+          `is taken over when its worker dies ${moment} of undoing "${name}", each undo run twice`,
+          () =>
+            diesBackward(kind, subject(), { step: name, moment, last: definition.steps.at(-1)?.name ?? '' }),
+        );
       }
     }
   });
+}
+
+function cell(kind: string, title: string, law: () => Promise<void>): void {
+  it(title, async () => {
+    await law();
+    cells.set(kind, (cells.get(kind) ?? 0) + 1);
+  });
+}
+
+async function eachStepTwice(kind: string, subject: Subject): Promise<void> {
+  const twice = wrapped(subject, kind, (step) => ({
+    ...step,
+    do: async (context) => {
+      await step.do(context);
+      return step.do(context);
+    },
+  }));
+  const id = await subject.begin();
+  await drive(subject, id, twice);
+  await assertState(subject, id, 'succeeded');
+  await subject.settle(id);
+}
+
+async function diesForward(subject: Subject, step: string, moment: Moment): Promise<void> {
+  const before = await subject.inventory();
+  const id = await subject.begin();
+  await crashAt(subject, id, isAt({ step, moment, direction: 'forward' }));
+  await drive(subject, id);
+  await assertState(subject, id, 'succeeded');
+  await subject.settle(id);
+  assert.deepEqual(await subject.inventory(), before);
+}
+
+async function failsAndUnwinds(kind: string, subject: Subject, step: string, moment: Moment): Promise<void> {
+  const before = await subject.inventory();
+  const id = await subject.begin();
+  await drive(subject, id, failing(subject, kind, step, moment));
+  await assertState(subject, id, 'failed');
+  await subject.discard(id);
+  assert.deepEqual(await subject.inventory(), before);
+}
+
+async function failsAndGoesOn(kind: string, subject: Subject, step: string, moment: Moment): Promise<void> {
+  const before = await subject.inventory();
+  const id = await subject.begin();
+  await drive(subject, id, failing(subject, kind, step, moment));
+  await assertState(subject, id, 'failed');
+  await retryToSuccess(subject, id);
+  assert.deepEqual(await subject.inventory(), before);
+}
+
+async function diesBackward(
+  kind: string,
+  subject: Subject,
+  at: { step: string; moment: Moment; last: string },
+): Promise<void> {
+  const before = await subject.inventory();
+  const id = await subject.begin();
+  const operations = undoneTwice(subject, kind, failing(subject, kind, at.last, 'after-effect'));
+  await crashAt(subject, id, isAt({ step: at.step, moment: at.moment, direction: 'backward' }), operations);
+  await drive(subject, id, operations);
+  await assertState(subject, id, 'failed');
+  await subject.discard(id);
+  assert.deepEqual(await subject.inventory(), before);
+}
+
+function isAt(wanted: Pick<ProbePoint, 'step' | 'moment' | 'direction'>): (point: ProbePoint) => boolean {
+  return (point) =>
+    point.step === wanted.step && point.moment === wanted.moment && point.direction === wanted.direction;
 }
 
 type Operations = ReadonlyMap<string, BoundOperation>;
