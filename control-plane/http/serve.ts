@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Request, RequestHandler, Response } from 'express';
 import type { z } from 'zod';
 import type { Permission } from '../../contract/access.ts';
+import { FleetError } from '../../platform/errors.ts';
 import type { Authenticate } from '../access/authenticate.ts';
 import type { Caller } from '../access/caller.ts';
 import { requirePermission } from '../access/role.ts';
@@ -63,8 +64,25 @@ export function serveStream(route: StreamRoute, deps: ServeDeps, shared: boolean
       { name: 'query', schema: query, value: request.query },
     ]);
     const { requestId } = factsOf(response);
+    endWithKey(request, response, deps.authenticate);
     await route.stream({ params, query: parsedQuery, caller, requestId, request, response });
   };
+}
+
+/** With the 3 s for which a key is cached: a stream outlives its key by at most the 5 s that are promised. */
+const STREAM_KEY_CHECK_MS = 2_000;
+
+/** A stream may last for days: it ends when its key is revoked or expires. */
+function endWithKey(request: Request, response: Response, authenticate: Authenticate): void {
+  const timer = setInterval(() => {
+    authenticate(request.get('authorization')).catch((error: unknown) => {
+      // Only a verdict counts: while the registry is away nothing is known, and apps need their feed.
+      if (error instanceof FleetError && error.status === 401) response.destroy();
+    });
+  }, STREAM_KEY_CHECK_MS);
+  response.once('close', () => clearInterval(timer));
+  // A client that left while its key was checked has closed already.
+  if (response.destroyed) clearInterval(timer);
 }
 
 async function admit(

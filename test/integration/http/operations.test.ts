@@ -115,6 +115,22 @@ describe('operation routes', () => {
     await until('nobody listens', async () => (await listeners()) === 0);
   });
 
+  it('end within 5 seconds of the revocation of their key', async () => {
+    const viewer = { name: 'leaver', kind: 'user', role: 'viewer', regions: [] } as const;
+    const { id: keyId, token } = await createKey(app.registry, { ...viewer, regions: [] });
+    let revokedAt = 0;
+    const stream = follow(
+      await start('eu'),
+      () => {
+        revokedAt = Date.now();
+        void app.registry.query('UPDATE api_keys SET revoked_at = now() WHERE id = $1', [keyId]);
+      },
+      token,
+    );
+    await assert.rejects(stream);
+    assert.ok(revokedAt > 0 && Date.now() - revokedAt <= 5_500);
+  });
+
   it('answer a problem before the stream begins', async () => {
     const missing = await app.admin.call<Problem>('GET', `/api/v1/operations/${randomUUID()}/events`);
     assert.deepEqual([missing.status, missing.body.code], [404, 'operation_not_found']);
