@@ -9,14 +9,17 @@ import type { Registry } from '../../../control-plane/registry/registry.ts';
 import { publishRelease } from '../../../control-plane/releases/publish.ts';
 import { createSecrets } from '../../../control-plane/secrets/secret.ts';
 import { createServerAccess } from '../../../control-plane/servers/access.ts';
+import { databaseNames } from '../../../control-plane/servers/database.ts';
 import { hardenAsSuperuser } from '../../../control-plane/servers/admin.ts';
 import { FLEET_ADMIN } from '../../../control-plane/servers/inspect.ts';
 import { serverSubject } from '../../../control-plane/servers/server.ts';
 import { createTenant, startCreateTenant } from '../../../control-plane/tenants/create.ts';
 import { deleteTenant, startDeleteTenant } from '../../../control-plane/tenants/delete.ts';
 import type { TenantDeps } from '../../../control-plane/tenants/deps.ts';
+import { dropDatabase } from '../../../control-plane/tenants/physical-database.ts';
 import type { Request } from '../../../control-plane/tenants/request.ts';
 import { resumeTenant } from '../../../control-plane/tenants/resume.ts';
+import { dropRoles } from '../../../control-plane/tenants/roles.ts';
 import { findTenant } from '../../../control-plane/tenants/store.ts';
 import { suspendTenant } from '../../../control-plane/tenants/suspend.ts';
 import { randomPassword, scramVerifier } from '../../../platform/crypto.ts';
@@ -116,6 +119,7 @@ export async function startWorld(): Promise<World> {
     inventory: async () => [...(await serverInventory()), ...(await registryInventory(registry))],
     stop: async () => {
       await deps.servers.close();
+      await dropTenants(registry);
       await dropTemplates();
       await test.drop();
     },
@@ -156,6 +160,19 @@ async function addServer({ registry, secrets }: TenantDeps, region: 'eu' | 'us')
       password,
     );
   });
+}
+
+/** Other tests count what stands on the servers. */
+async function dropTenants(registry: Registry): Promise<void> {
+  const { rows } = await registry.query<{ id: string; region: 'eu' | 'us' }>(
+    `SELECT d.id, s.region FROM databases d JOIN servers s ON s.id = d.server_id WHERE d.state <> 'dropped'`,
+  );
+  for (const { id, region } of rows) {
+    await withClient(clusters()[region].superuser, { applicationName: 'test' }, async (client) => {
+      await dropDatabase(client, databaseNames(id).name);
+      await dropRoles(client, databaseNames(id));
+    });
+  }
 }
 
 async function dropTemplates(): Promise<void> {
