@@ -91,11 +91,18 @@ export async function fencedTransaction<T>(
   lease: Pick<Lease, 'resource' | 'holder' | 'epoch'>,
   work: (tx: Transaction) => Promise<T>,
 ): Promise<T> {
-  try {
-    return await registry.transaction(async (tx) => {
+  return fencedStatement(lease, () =>
+    registry.transaction(async (tx) => {
       await tx.query('SELECT fence($1, $2, $3)', [lease.resource, lease.holder, lease.epoch]);
       return work(tx);
-    });
+    }),
+  );
+}
+
+/** Runs a statement that calls `fence` itself: a whole fenced write in one round trip. @throws LeaseLostError */
+export async function fencedStatement<T>(lease: Pick<Lease, 'resource'>, run: () => Promise<T>): Promise<T> {
+  try {
+    return await run();
   } catch (error) {
     if (sqlState(error) === FENCED) throw new LeaseLostError(lease.resource, error);
     throw error;

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { setTimeout as wait } from 'node:timers/promises';
 import { migrateTarget, type TargetRun } from './target.ts';
 import type { ClaimedTarget, TargetResult } from './target-store.ts';
@@ -16,6 +17,8 @@ const STOP_MS = 10_000;
 export interface Slots {
   /** Started and not ended yet. */
   size(): number;
+  /** Whether something is in flight, or has ended and is not taken yet. */
+  isBusy(): boolean;
   onServer(serverId: string): number;
   start(target: ClaimedTarget): void;
   /** What has ended since the last call. */
@@ -33,6 +36,8 @@ export function openSlots(
 ): Slots {
   const cut = new AbortController();
   const signal = AbortSignal.any([signals.signal, cut.signal]);
+  // Every target in flight listens a few times: that is no leak.
+  setMaxListeners(0, signal);
   const enough = Math.max(1, Math.floor(parallel * GATHER_SHARE));
   const running = new Map<string, { serverId: string; ended: Promise<void> }>();
   let results: TargetResult[] = [];
@@ -53,6 +58,7 @@ export function openSlots(
     });
   return {
     size: () => running.size,
+    isBusy: () => running.size > 0 || results.length > 0,
     onServer: (serverId) => [...running.values()].filter((slot) => slot.serverId === serverId).length,
     start: (target) => {
       // A throw here is ours, not the target's (the registry is gone): its outcome is for the next owner to find.

@@ -1,6 +1,8 @@
 import { TARGET_STATES, type RolloutState, type TargetState } from '../../contract/rollout.ts';
 import type { ErrorSummary } from '../../platform/errors.ts';
 import type { Queryable } from '../../platform/pg.ts';
+import type { Lease } from '../operations/lease.ts';
+import { setSchemaVersionsSql } from '../servers/database-store.ts';
 import { targetSources } from './rollout.ts';
 import { ROLLOUT_CHANNEL } from './store.ts';
 
@@ -39,7 +41,7 @@ export interface TargetResult {
 
 export interface Batch {
   rolloutId: string;
-  epoch: number;
+  lease: Pick<Lease, 'resource' | 'holder' | 'epoch'>;
   results: readonly TargetResult[];
   /** Databases to claim. Those that are not waiting any more, or may not run now, are passed over. */
   claim: readonly string[];
@@ -47,18 +49,23 @@ export interface Batch {
   announce: boolean;
 }
 
-/** Writes what has ended and claims what comes next, in one statement. Nothing is claimed unless running. */
+/**
+ * Writes what has ended, with the schema versions that it led to, and claims what comes next: behind the fence, in
+ * one statement and round trip. Nothing is claimed unless the rollout is running.
+ */
 export async function writeBatch(
   db: Queryable,
   batch: Batch,
 ): Promise<{ state: RolloutState; claimed: ClaimedTarget[] }> {
   const { rows } = await db.query<{ state: RolloutState; claimed: ClaimedTarget[] }>(WRITE_BATCH, [
     batch.rolloutId,
-    batch.epoch,
+    batch.lease.epoch,
     JSON.stringify(batch.results),
     batch.claim,
     targetSources('claim'),
     batch.announce ? ROLLOUT_CHANNEL : null,
+    batch.lease.resource,
+    batch.lease.holder,
   ]);
   const row = rows[0];
   if (row === undefined) throw new Error(`rollout ${batch.rolloutId} has vanished`);
@@ -66,15 +73,21 @@ export async function writeBatch(
 }
 
 /**
+ * The fence reads the lease as it is now, not as of the statement's snapshot, and holds it until the commit: a
+ * takeover came before it, and nothing is written, or comes after.
  * The rollout's row is locked in share mode: a pause or abort that has committed is seen, one that comes later
  * waits for this batch. `was` makes the update compare the state that was read.
  */
 const WRITE_BATCH = `
-  WITH active AS MATERIALIZED (
-    SELECT id, state FROM rollouts WHERE id = $1 FOR SHARE
-  ), result AS (
-    SELECT * FROM jsonb_to_recordset($3::jsonb)
-      AS r("databaseId" uuid, state text, error jsonb, reason text, "durationMs" int)
+  WITH fenced AS MATERIALIZED (
+    SELECT fence($7, $8, $2) AS ours
+  ), active AS MATERIALIZED (
+    SELECT r.id, r.state FROM rollouts r WHERE r.id = $1 AND (SELECT ours FROM fenced) FOR SHARE
+  ), result AS MATERIALIZED (
+    SELECT r.* FROM fenced, jsonb_to_recordset($3::jsonb)
+      AS r("databaseId" uuid, state text, error jsonb, reason text, "durationMs" int, "schemaVersion" text)
+  ), at_head AS (
+    ${setSchemaVersionsSql(`(SELECT "databaseId", "schemaVersion" FROM result WHERE state = 'verified')`)}
   ), written AS (
     UPDATE rollout_targets t
        SET state = r.state, error = nullif(r.error, 'null'), reason = r.reason, duration_ms = r."durationMs",

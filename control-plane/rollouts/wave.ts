@@ -1,7 +1,6 @@
 import type { Logger } from '../../platform/logging.ts';
-import type { Lease } from '../operations/lease.ts';
+import { fencedStatement, type Lease } from '../operations/lease.ts';
 import type { Transaction } from '../registry/registry.ts';
-import { setSchemaVersions } from '../servers/database-store.ts';
 import { haltOverBudget } from './halt.ts';
 import { allowedFailures } from './plan.ts';
 import { openSlots, type Slots } from './slots.ts';
@@ -11,6 +10,7 @@ import {
   countTargets,
   waitingTargets,
   writeBatch,
+  type Batch,
   type Counts,
   type TargetResult,
   type WaitingTarget,
@@ -43,7 +43,7 @@ interface WaveRun {
 
 /**
  * Runs the wave's waiting targets: a loop of "write what has ended, claim what is free", in one fenced
- * transaction each, never more in flight than `parallel` and, on each server, `perServer`.
+ * statement each, never more in flight than `parallel` and, on each server, `perServer`.
  *
  * It returns when nothing is in flight and nothing may be claimed: the wave is through, the rollout was stopped,
  * its budget is broken, or the process has to stop. Afterwards the registry says where everything stands.
@@ -78,23 +78,21 @@ async function nextBatch(state: WaveRun): Promise<boolean> {
   const newFailures = noteResults(state, results);
   const overBudget = newFailures > 0 && state.failed > state.allowed;
   const claim = overBudget || run.lease.stopping.aborted ? [] : pick(state);
-  if (results.length === 0 && claim.length === 0) return slots.size() > 0;
+  if (results.length === 0 && claim.length === 0) return slots.isBusy();
 
-  const answer = await run.lease.transaction(async (tx) => {
-    if (overBudget) await halt(tx, state);
-    const done = results.filter((result) => result.state === 'verified');
-    if (done.length > 0) await setSchemaVersions(tx, done);
-    return writeBatch(tx, {
-      rolloutId: run.rolloutId,
-      epoch: run.lease.epoch,
-      results,
-      claim: claim.map((index) => state.queue[index]?.databaseId ?? ''),
-      announce: isTimeToAnnounce(state),
-    });
-  });
+  const batch: Batch = {
+    rolloutId: run.rolloutId,
+    lease: run.lease,
+    results,
+    claim: claim.map((index) => state.queue[index]?.databaseId ?? ''),
+    announce: isTimeToAnnounce(state),
+  };
+  const answer = overBudget
+    ? await run.lease.transaction((tx) => halt(tx, state).then(() => writeBatch(tx, batch)))
+    : await fencedStatement(run.lease, () => writeBatch(run.registry, batch));
   for (const target of answer.claimed) slots.start(target);
   // Where the rollout stands still, what was picked stays in the queue: it may be resumed while others are in flight.
-  if (answer.state !== 'running') return slots.size() > 0;
+  if (answer.state !== 'running') return slots.isBusy();
   for (const index of claim) state.queue[index] = null;
   return true;
 }

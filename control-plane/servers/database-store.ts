@@ -139,12 +139,17 @@ export interface SchemaVersion {
 /** Stores how far many databases are, in one statement; unchanged ones are not touched. */
 export async function setSchemaVersions(tx: Queryable, versions: SchemaVersion[]): Promise<void> {
   if (versions.length === 0) return;
-  await tx.query(
-    `UPDATE databases d SET schema_version = v.schema_version
-       FROM unnest($1::uuid[], $2::text[]) AS v (id, schema_version)
-      WHERE d.id = v.id AND d.state = 'ready' AND d.schema_version IS DISTINCT FROM v.schema_version`,
-    [versions.map((version) => version.databaseId), versions.map((version) => version.schemaVersion)],
-  );
+  await tx.query(setSchemaVersionsSql('unnest($1::uuid[], $2::text[])'), [
+    versions.map((version) => version.databaseId),
+    versions.map((version) => version.schemaVersion),
+  ]);
+}
+
+/** The same as part of a larger statement: `source` gives pairs of database id and schema version. */
+export function setSchemaVersionsSql(source: string): string {
+  return `UPDATE databases d SET schema_version = v.schema_version
+            FROM ${source} AS v (id, schema_version)
+           WHERE d.id = v.id AND d.state = 'ready' AND d.schema_version IS DISTINCT FROM v.schema_version`;
 }
 
 /** The database is gone from its server; the row stays as history. Idempotent. */
