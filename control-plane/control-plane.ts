@@ -62,6 +62,8 @@ export interface ControlPlaneOptions {
   logger: Logger;
   probe?: Probe;
   clusterSettings?: Record<string, string>;
+  /** Fails answers that differ from their schema; for tests. */
+  checkAnswers?: boolean;
 }
 
 /** All durable operations, by kind. */
@@ -103,7 +105,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   await bootstrapFleet(deps, config);
   const worker = role === 'api' ? undefined : await startFleetWorker(options, deps, operations);
   if (worker !== undefined) await ensureFirstServers(deps, config);
-  const api = role === 'worker' ? undefined : await listen(deps, operations, config.port);
+  const api = role === 'worker' ? undefined : await listen(deps, operations, options);
   logger.info('control plane ready', { role, url: api?.url });
   return {
     url: api?.url,
@@ -182,16 +184,17 @@ interface Listening {
 async function listen(
   deps: Deps,
   operations: ReadonlyMap<string, BoundOperation>,
-  port: number,
+  options: ControlPlaneOptions,
 ): Promise<Listening> {
   const app = createHttpApp({
     registry: deps.registry,
     logger: deps.logger,
     slices: allRoutes(deps, operations),
     ready: () => readiness(deps.registry),
+    checkAnswers: options.checkAnswers ?? false,
   });
   const server = createServer(app);
-  await bind(server, port);
+  await bind(server, options.config.port);
   const address = server.address() as AddressInfo;
   return {
     url: `http://127.0.0.1:${address.port}`,

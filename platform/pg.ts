@@ -112,8 +112,6 @@ export function createPool(config: pg.PoolConfig, onIdleError: (error: Error) =>
   // A client that is checked out has only its holder's queries to report an error to; between two of them
   // nobody listens, and Node would end the process.
   pool.on('connect', (client) => client.on('error', onIdleError));
-  // A client in use has no listener of the pool's: its lost connection would end the process. Its query fails.
-  pool.on('connect', (client) => client.on('error', () => undefined));
   return pool;
 }
 

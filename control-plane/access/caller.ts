@@ -34,6 +34,20 @@ export function requireRegion(caller: Caller, region: string): void {
   });
 }
 
+/**
+ * For what touches every region: releases. @throws FleetError 403 `region_forbidden` for a key that is bound
+ * to some.
+ */
+export function requireFleetWide(caller: Caller, what: string): void {
+  if (caller.regions.length === 0) return;
+  throw new FleetError({
+    code: 'region_forbidden',
+    status: 403,
+    message: `${what} concerns every region, and your key is bound to ${caller.regions.join(', ')}`,
+    fix: 'use a key that is not bound to regions',
+  });
+}
+
 /** The regions to filter lists by: null means all. */
 export function visibleRegions(caller: Caller): string[] | null {
   return caller.regions.length === 0 ? null : caller.regions;

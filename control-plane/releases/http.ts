@@ -3,7 +3,7 @@ import { PageQuery, pageOf } from '../../contract/page.ts';
 import { PublishRelease, Release, ReleaseDetail } from '../../contract/release.ts';
 import { FleetError } from '../../platform/errors.ts';
 import type { Queryable } from '../../platform/pg.ts';
-import { visibleRegions, type Caller } from '../access/caller.ts';
+import { requireFleetWide, visibleRegions, type Caller } from '../access/caller.ts';
 import { decodeCursor, encodeCursor } from '../http/cursor.ts';
 import { route, type SliceRoutes } from '../http/route.ts';
 import { publishRelease } from './publish.ts';
@@ -28,6 +28,7 @@ const publish = route({
   status: 201,
   response: Release,
   handle: async ({ body, caller, requestId, tx }) => {
+    requireFleetWide(caller, 'a release');
     const name = await publishRelease(tx, body, caller, requestId);
     return {
       body: toRelease(await requireStanding(tx, name, caller)),

@@ -37,10 +37,10 @@ describe('two control planes on one registry', function () {
 
   it('take a slug that is wanted from both sides at once exactly once', async () => {
     const apis = [fleet.admin, apiClient(second.url ?? '', fleet.adminToken)];
-    const answers = await Promise.all(
-      Array.from({ length: 10 }, (_, index) =>
-        apis[index % 2]?.call('POST', '/api/v1/tenants', { slug: 'wanted', region: 'eu' }),
-      ),
+    const answers = await eachAtOnce(
+      Array.from({ length: 10 }, (_, index) => index),
+      10,
+      async (index) => apis[index % 2]?.call('POST', '/api/v1/tenants', { slug: 'wanted', region: 'eu' }),
     );
     const statuses = answers.map((answer) => answer?.status).sort();
     assert.deepEqual(statuses, [202, ...Array.from({ length: 9 }, () => 409)]);

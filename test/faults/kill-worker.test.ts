@@ -8,6 +8,7 @@ import { clusters } from '../support/clusters.ts';
 import { addTestServer, startFleet, type Fleet } from '../support/fleet.ts';
 import { expectedInventory, serverInventory } from '../support/inventory.ts';
 import { seededRandom } from '../support/random.ts';
+import { say } from '../support/say.ts';
 import { until } from '../support/until.ts';
 
 const TENANTS = 20;
@@ -53,9 +54,7 @@ describe(`a worker killed at ${KILLS} random instants`, function () {
     await provisionUnderFire();
     await rolloutUnderFire();
     await assertNothingLostOrDoubled();
-    console.log(
-      `      seed ${SEED}: ${takeovers.length} kills, slowest takeover ${Math.max(...takeovers)} ms`,
-    );
+    say(`seed ${SEED}: ${takeovers.length} kills, slowest takeover ${Math.max(...takeovers)} ms`);
     assert.equal(takeovers.length, KILLS);
     assert.ok(Math.max(...takeovers) <= TAKEOVER_MS, `takeovers took ${takeovers.join(', ')} ms`);
   });

@@ -55,6 +55,7 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
     role: options.role ?? 'all',
     logger: options.logger ?? quietLogger,
     clusterSettings: { fsync: 'off' },
+    checkAnswers: true,
     ...(options.probe === undefined ? {} : { probe: options.probe }),
   });
   const url = controlPlane.url ?? '';

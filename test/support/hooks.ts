@@ -1,4 +1,5 @@
 import { cells } from './laws.ts';
+import { say } from './say.ts';
 import { startTestClusters, stopTestClusters } from './clusters.ts';
 
 /** Mocha root hooks: one set of PostgreSQL servers for the whole run. */
@@ -12,6 +13,6 @@ export const mochaHooks = {
     await stopTestClusters();
     const counted = [...cells].map(([kind, count]) => `${kind} ${count}`).join(', ');
     const total = [...cells.values()].reduce((sum, count) => sum + count, 0);
-    if (total > 0) console.log(`  laws of operations: ${total} cells (${counted})`);
+    if (total > 0) say(`laws of operations: ${total} cells (${counted})`);
   },
 };
