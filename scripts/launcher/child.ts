@@ -46,6 +46,7 @@ const BACKOFF_MS = { first: 250, most: 30_000 };
 const WELL_AFTER_MS = 60_000;
 const LOG_BYTES_MAX = 10_000_000;
 const LINES_SHOWN = 5;
+const STACK_FRAME = /^\s+at |^Node\.js v/;
 
 /** Starts the program and waits until it serves. Later deaths restart it. @throws FleetError `program_failed` */
 export async function startChild(program: Program, watcher: Watcher): Promise<Child> {
@@ -186,7 +187,8 @@ function openLog(file: string): number {
 }
 
 function programFailed(program: Program, what: string, logOffset: number): FleetError {
-  const lines = readFileSync(program.logFile).subarray(logOffset).toString('utf8').trim().split('\n');
+  const written = readFileSync(program.logFile).subarray(logOffset).toString('utf8').trim();
+  const lines = written.split('\n').filter((line) => line !== '' && !STACK_FRAME.test(line));
   return new FleetError({
     code: 'program_failed',
     status: 500,
