@@ -291,8 +291,7 @@ const NOTEWORTHY = new Set<string>(['error', 'warning']);
 /** graphile-worker's messages as our JSON lines; its routine chatter is debug. */
 function queueLogger(logger: Logger | undefined): QueueLogger {
   return new QueueLogger(() => (level, message) => {
-    if (level === LogLevel.ERROR || level === LogLevel.WARNING)
-      logger?.warn(message, { source: 'graphile-worker' });
+    if (NOTEWORTHY.has(level)) logger?.warn(message, { source: 'graphile-worker' });
     else logger?.debug(message, { source: 'graphile-worker' });
   });
 }
