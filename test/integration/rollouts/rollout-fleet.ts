@@ -91,12 +91,7 @@ export async function makeRolloutFleet(slugs: string[]): Promise<RolloutFleet> {
       const serverId = region === 'eu' ? serverIds.eu : serverIds.us;
       await insertTenant(registry, { slug, region, state, serverId, made });
     },
-    setTenantState: async (slug, state) => {
-      await registry.query(
-        `UPDATE tenants SET state = $2, deleted_at = CASE WHEN $2 = 'deleted' THEN now() END WHERE slug = $1`,
-        [slug, state],
-      );
-    },
+    setTenantState: (slug, state) => setTenantState(registry, slug, state),
     publish: (name) => publish(registry, name),
     start: (waves) =>
       registry.transaction(async (tx) => {
@@ -132,6 +127,13 @@ async function insertServer(registry: Registry, region: string, id: string, admi
                           max_databases, max_connections)
      VALUES ($1, $2 || '-1', $2, 'postgres', 'shared', 'ready', $3, $4, 'disable', $5, 'postgres', 1000, 1000)`,
     [id, region, admin.host, admin.port, admin.user],
+  );
+}
+
+async function setTenantState(registry: Registry, slug: string, state: string): Promise<void> {
+  await registry.query(
+    `UPDATE tenants SET state = $2, deleted_at = CASE WHEN $2 = 'deleted' THEN now() END WHERE slug = $1`,
+    [slug, state],
   );
 }
 
