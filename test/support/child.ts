@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { projectRoot } from '../../platform/project.ts';
 
-/** A program of the project in a process of its own, run from its sources. */
+/** A program of the project in a process of its own, as users run it: compiled (`npm run build`). */
 export interface Child {
   process: ChildProcess;
   /** Resolves with the first line of stdout for which `match` is true. Lines that came before count too. */
@@ -15,10 +15,14 @@ export interface Child {
 }
 
 export function startChild(file: string, args: string[], env: NodeJS.ProcessEnv = {}): Child {
-  const child = spawn(process.execPath, ['--import', 'tsx', join(projectRoot(), file), ...args], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, ...env },
-  });
+  const child = spawn(
+    process.execPath,
+    [join(projectRoot(), 'dist', file.replace(/\.ts$/, '.js')), ...args],
+    {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...env },
+    },
+  );
   const lines: string[] = [];
   const waiting = new Set<() => void>();
   let stderr = '';

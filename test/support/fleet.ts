@@ -106,14 +106,24 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
       rmSync(dataDir, { recursive: true, force: true });
     },
   };
+  try {
+    await furnish(fleet, options);
+    return fleet;
+  } catch (error) {
+    // What stays open would keep mocha from ending.
+    await fleet.stop();
+    throw error;
+  }
+}
+
+async function furnish(fleet: Fleet, options: FleetOptions): Promise<void> {
   if (options.publish !== false) {
     const migrations = await renderMigrations(join(projectRoot(), 'migrations', 'tenant'));
-    await admin.ok('POST', '/api/v1/releases', { migrations });
+    await fleet.admin.ok('POST', '/api/v1/releases', { migrations });
   }
   if (options.servers !== false && options.role !== 'api') {
     for (const region of ['eu', 'us'] as const) await addTestServer(fleet, region);
   }
-  return fleet;
 }
 
 /** The configuration of a fleet in a throw-away folder, on any free ports. */

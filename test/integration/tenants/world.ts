@@ -111,8 +111,9 @@ export async function startWorld(): Promise<World> {
       const { operationId } = await world.request((request) =>
         startDeleteTenant(request, tenantId, tenant.slug),
       );
-      const state = await world.drive(operationId);
-      if (state !== 'succeeded') throw new Error(`deleting ${tenant.slug} ${state}`);
+      if ((await world.drive(operationId)) === 'succeeded') return;
+      const error = (await getOperation(registry, operationId))?.error;
+      throw new Error(`deleting ${tenant.slug}: ${JSON.stringify(error)}`);
     },
     login: (tenantId) => loginOf(deps, tenantId),
     publish: (count) => publish(registry, count),
