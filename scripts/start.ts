@@ -14,17 +14,25 @@ function say(line: string): void {
   process.stderr.write(`flotilla: ${redactText(line)}\n`);
 }
 
+/** Ctrl-C arrives twice under npm: from the terminal, and passed on by npm. */
 function onSignal(): void {
-  if (stopping.signal.aborted) {
-    say('stopping already; databases are being closed');
-    return;
-  }
+  if (stopping.signal.aborted) return;
   say('stopping');
   stopping.abort();
 }
 
+/** Time between two looks whether npm still lives: `kill -9` of it tells us nothing else. */
+const PARENT_POLL_MS = 1_000;
+
+function stopWithNpm(): void {
+  if (process.env.npm_lifecycle_event === undefined) return;
+  const parent = process.ppid;
+  setInterval(() => (process.ppid === parent ? undefined : onSignal()), PARENT_POLL_MS).unref();
+}
+
 async function main(): Promise<void> {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
+  stopWithNpm();
   const started = performance.now();
   const config = loadConfig(process.env);
   const fleet = await launchFleet({ config, say, signal: stopping.signal });
