@@ -1,6 +1,6 @@
 import { sqlState } from '../../platform/errors.ts';
 import { databaseUnreachable, RoutingError } from './problem.ts';
-import { WrongDatabaseError } from './tenant-pool.ts';
+import { WrongDatabaseError } from './tenant-connection.ts';
 
 /** 28P01: wrong password; 28000: the login may not log in (any more). Both are what a rotation leaves behind. */
 export function isRefusedLogin(error: unknown): boolean {
@@ -12,9 +12,9 @@ export function isTooManyConnections(error: unknown): boolean {
   return sqlState(error) === '53300';
 }
 
-/** Failures to get a connection that say nothing about the tenant's server: they do not open its breaker. */
-export function isOwnLimit(error: unknown): boolean {
-  return error instanceof RoutingError && error.code === 'pool_exhausted';
+/** Failures to connect that show a server that answers: they do not open its breaker. */
+export function isAnswer(error: unknown): boolean {
+  return isRefusedLogin(error) || isTooManyConnections(error);
 }
 
 /** What a client is told when no connection to its tenant's database can be made. */

@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
 import CircuitBreaker from 'opossum';
-import { isOwnLimit } from './acquire-error.ts';
+import { isAnswer } from './acquire-error.ts';
 import { RoutingError } from './problem.ts';
 
 /** What holds for one tenant over all its requests in this process. */
@@ -15,11 +15,13 @@ export interface Gate {
 
 /** Stops asking a tenant's database while it does not answer, so that its requests fail at once. */
 export interface Breaker {
-  /** Runs `work` unless the breaker is open. @throws RoutingError 503 `breaker_open` */
+  /** Runs an attempt to reach the database unless the breaker is open. @throws RoutingError 503 `breaker_open` */
   run<T>(work: () => Promise<T>): Promise<T>;
   /** Counts a failure that showed itself elsewhere: a connection that was lost under a query. */
   fail(error: Error): void;
   isOpen(): boolean;
+  /** Not open, and not on trial after it was. */
+  isClosed(): boolean;
   close(): void;
 }
 
@@ -77,20 +79,21 @@ function createBreaker(clock: EventEmitter): Breaker {
     rollingPercentilesEnabled: false,
     enableSnapshots: false,
     rotateBucketController: clock,
-    errorFilter: isOwnLimit,
+    errorFilter: isAnswer,
   });
-  let isClosed = false;
+  let isOver = false;
   return {
     // A tenant that has just left the table may have requests in hand: they go on without a breaker.
     run: <T>(work: () => Promise<T>) =>
-      isClosed ? work() : (circuit.fire(work).catch(translate) as Promise<T>),
+      isOver ? work() : (circuit.fire(work).catch(translate) as Promise<T>),
     fail: (error) => {
       // The outcome is the counting itself; the error has been told to the one who met it.
-      if (!isClosed) circuit.fire(() => Promise.reject(error)).catch(() => undefined);
+      if (!isOver) circuit.fire(() => Promise.reject(error)).catch(() => undefined);
     },
     isOpen: () => circuit.opened,
+    isClosed: () => isOver || circuit.closed,
     close: () => {
-      isClosed = true;
+      isOver = true;
       circuit.shutdown();
     },
   };

@@ -6,8 +6,8 @@ export interface HostSource {
   /** Names and values in turn, as node:http keeps them: duplicates are still visible here. */
   rawHeaders: string[];
   /** The request target as sent. */
-  url: string;
-  remoteAddress: string | undefined;
+  originalUrl: string;
+  socket: { remoteAddress?: string | undefined };
 }
 
 /** Decides whether forwarding headers of a peer count. */
@@ -66,9 +66,9 @@ function addProxy(list: BlockList, proxy: string): void {
  */
 export function identifyHost(source: HostSource, trusted: ProxyTrust): string {
   // An absolute request target names a host of its own, which could differ from the header's.
-  if (!source.url.startsWith('/')) throw badHost('the request target must be a path');
+  if (!source.originalUrl.startsWith('/')) throw badHost('the request target must be a path');
   const host = onlyHeader(source.rawHeaders, 'host');
-  if (trusted(source.remoteAddress)) {
+  if (trusted !== trustNoProxy && trusted(source.socket.remoteAddress)) {
     const forwarded = onlyHeader(source.rawHeaders, 'x-forwarded-host');
     if (forwarded !== undefined) return normalizeHost(forwarded);
   }

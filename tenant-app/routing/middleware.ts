@@ -3,19 +3,23 @@ import type { Request, RequestHandler, Response } from 'express';
 import type { LocalRoute } from '../../contract/route.ts';
 import { FleetError } from '../../platform/errors.ts';
 import { admit } from './admit.ts';
+import { createDeadlines, type Deadlines } from './deadlines.ts';
 import type { Gate, Gates } from './gate.ts';
 import { identifyHost, type ProxyTrust } from './identify.ts';
 import type { Pools } from './pools.ts';
-import { RoutingError, sendProblem } from './problem.ts';
+import { REQUEST_ID_HEADER, RoutingError, sendProblem } from './problem.ts';
 import type { RouteTable } from './route-table.ts';
-import { createTenantHandle, type OwnedHandle, type TenantHandle } from './tenant-handle.ts';
+import {
+  createTenantRequest,
+  endTenantRequest,
+  type TenantHandle,
+  type TenantRequest,
+} from './tenant-handle.ts';
 
 declare module 'express-serve-static-core' {
   interface Request {
     /** Set by the routing middleware for every request that it lets through. */
     tenant: TenantHandle;
-    /** The client's X-Request-Id when it is well-formed, else a new one. */
-    requestId: string;
   }
 }
 
@@ -44,47 +48,68 @@ export interface MiddlewareDeps {
   onRequest?: (record: RequestRecord) => void;
 }
 
+/** A request from its arrival to its end. */
+interface Passage {
+  request: Request;
+  response: Response;
+  requestId: string;
+  startedAt: number;
+  gate: Gate | undefined;
+  inner: TenantRequest | undefined;
+}
+
 export function routingMiddleware(deps: MiddlewareDeps): RequestHandler {
+  const deadlines = createDeadlines<TenantRequest>(deps.limits.requestMs, (inner) =>
+    endTenantRequest(inner, overdue, true),
+  );
   return (request, response, next) => {
-    const startedAt = performance.now();
-    request.requestId = requestIdOf(request);
-    response.setHeader('X-Request-Id', request.requestId);
-    let gate: Gate | undefined;
-    let owned: OwnedHandle | undefined;
-    response.once('close', () => over(deps, request, response, { startedAt, gate, owned }));
+    const requestId = requestIdOf(request);
+    const passage: Passage = {
+      request,
+      response,
+      requestId,
+      startedAt: performance.now(),
+      gate: undefined,
+      inner: undefined,
+    };
+    response.setHeader(REQUEST_ID_HEADER, requestId);
+    response.on('close', () => over(deps, deadlines, passage));
     try {
-      const route = admit(deps.table, identifyHost(sourceOf(request), deps.trusted));
-      requireSameClaim(deps, request, route);
-      gate = deps.gates.of(route.key, route.slug);
-      // Counted before it may be refused, so that `over` undoes it in every case.
-      gate.inFlight += 1;
-      if (gate.inFlight > deps.limits.requestsPerTenant) throw overLimit();
-      owned = createTenantHandle({ pools: deps.pools, breaker: gate.breaker, region: deps.region }, route);
+      const inner = enter(deps, passage);
+      deadlines.add(inner);
+      request.tenant = inner.tenant;
     } catch (error) {
-      if (error instanceof FleetError) sendProblem(response, error, request.requestId);
+      if (error instanceof FleetError) sendProblem(response, error, requestId);
       else next(error);
       return;
     }
-    request.tenant = owned.tenant;
-    const handle = owned;
-    const deadline = setTimeout(() => handle.end(overdue, true), deps.limits.requestMs);
-    response.once('close', () => clearTimeout(deadline));
     next();
   };
 }
 
-interface Progress {
-  startedAt: number;
-  gate: Gate | undefined;
-  owned: OwnedHandle | undefined;
+/** @throws FleetError for every request that is not to be served here and now */
+function enter(deps: MiddlewareDeps, passage: Passage): TenantRequest {
+  const { request, requestId } = passage;
+  const route = admit(deps.table, identifyHost(request, deps.trusted));
+  requireSameClaim(deps, request, route);
+  const gate = deps.gates.of(route.key, route.slug);
+  // Counted before it may be refused, so that `over` undoes it in every case.
+  passage.gate = gate;
+  gate.inFlight += 1;
+  if (gate.inFlight > deps.limits.requestsPerTenant) throw overLimit();
+  const { pools, region } = deps;
+  passage.inner = createTenantRequest({ pools, breaker: gate.breaker, region, requestId }, route);
+  return passage.inner;
 }
 
 /** The answer is sent or the client has left: whatever the handler still runs is cut off. */
-function over(deps: MiddlewareDeps, request: Request, response: Response, progress: Progress): void {
-  const aborted = !response.writableFinished;
-  const { gate, owned } = progress;
+function over(deps: MiddlewareDeps, deadlines: Deadlines<TenantRequest>, passage: Passage): void {
+  const { request, response, gate, inner } = passage;
   const status = response.statusCode;
-  owned?.end(requestIsOver, false);
+  if (inner !== undefined) {
+    deadlines.delete(inner);
+    endTenantRequest(inner, requestIsOver, false);
+  }
   if (gate !== undefined) {
     gate.inFlight -= 1;
     if (status >= 500) gate.answers.serverError += 1;
@@ -92,27 +117,19 @@ function over(deps: MiddlewareDeps, request: Request, response: Response, progre
     else gate.answers.ok += 1;
   }
   deps.onRequest?.({
-    requestId: request.requestId,
+    requestId: passage.requestId,
     tenant: gate?.slug,
     method: request.method,
     path: pathOf(request.originalUrl),
     status,
-    durationMs: performance.now() - progress.startedAt,
-    aborted,
+    durationMs: performance.now() - passage.startedAt,
+    aborted: !response.writableFinished,
   });
 }
 
 function pathOf(url: string): string {
   const end = url.indexOf('?');
   return end < 0 ? url : url.slice(0, end);
-}
-
-function sourceOf(request: Request) {
-  return {
-    rawHeaders: request.rawHeaders,
-    url: request.originalUrl,
-    remoteAddress: request.socket.remoteAddress,
-  };
 }
 
 const REQUEST_ID = /^[A-Za-z0-9._-]{8,64}$/;

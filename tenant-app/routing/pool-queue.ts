@@ -1,22 +1,25 @@
+import type { Connection, Entry, PoolsState, Waiter } from './pool-state.ts';
 import { RoutingError } from './problem.ts';
-import { checkOut, hasIdle, type Entry, type Lease, type State, type Waiter } from './pool-state.ts';
-import type { PgPool } from '../../platform/pg.ts';
+import { connectTo, prepareClient } from './tenant-connection.ts';
 
 /** Others who wait for the budget get a busy tenant's connection when they have waited this much longer. */
 const FAIR_WAIT_MS = 100;
-export function enqueue(state: State, entry: Entry, deadline: number): Promise<Lease> {
+
+/** Waits for a connection of the entry. */
+export function enqueue(state: PoolsState, entry: Entry): Promise<Connection> {
   return new Promise((resolve, reject) => {
-    const since = performance.now();
-    const timer = setTimeout(() => giveUp(state, entry, waiter), Math.max(0, deadline - since));
-    const waiter: Waiter = { since, timer, resolve, reject };
+    const waiter: Waiter = { entry, since: performance.now(), resolve, reject };
     entry.queue.push(waiter);
+    state.waiting.add(waiter);
     serve(state, entry);
   });
 }
 
-function giveUp(state: State, entry: Entry, waiter: Waiter): void {
+/** A waiter's time is over. */
+export function giveUp(state: PoolsState, waiter: Waiter): void {
+  const { entry } = waiter;
   entry.queue.splice(entry.queue.indexOf(waiter), 1);
-  afterQueue(state, entry);
+  if (entry.queue.length === 0) state.starved.delete(entry);
   waiter.reject(
     new RoutingError({
       code: 'pool_exhausted',
@@ -27,128 +30,138 @@ function giveUp(state: State, entry: Entry, waiter: Waiter): void {
   );
 }
 
-export function settle(waiter: Waiter): Waiter {
-  clearTimeout(waiter.timer);
+/** The one who has waited longest; from now on no longer a waiter. */
+export function nextWaiter(state: PoolsState, entry: Entry): Waiter | undefined {
+  const waiter = entry.queue.shift();
+  if (waiter !== undefined) state.waiting.delete(waiter);
+  if (entry.queue.length === 0) state.starved.delete(entry);
   return waiter;
 }
 
-/** Gives connections to those who wait for this entry, as far as there are any. */
-export function serve(state: State, entry: Entry): void {
-  while (entry.pool !== undefined && entry.queue.length > 0) {
-    const { pool } = entry;
-    const reusesIdle = hasIdle(pool);
-    if (!reusesIdle) {
-      if (pool.totalCount >= entry.max) break;
-      if (!state.budget.reserve(entry.route.serverId, entry.serverLimit)) {
-        state.starved.add(entry);
-        makeRoom(state, entry);
-        return;
-      }
+/** Opens as many connections as are waited for, as far as the tenant's bound and the budget allow. */
+export function serve(state: PoolsState, entry: Entry): void {
+  while (entry.credential !== undefined && entry.queue.length > entry.opening && entry.total < entry.max) {
+    if (!state.budget.reserve(entry.route.serverId, entry.serverLimit)) {
+      state.starved.add(entry);
+      makeRoom(state, entry);
+      return;
     }
-    const waiter = entry.queue.shift();
-    if (waiter === undefined) break;
-    settle(waiter);
-    const lease = checkOut(entry, pool);
-    lease.then(waiter.resolve, (error: unknown) => {
-      // A connection that never came to be tells its end by this rejection alone.
-      if (!reusesIdle) freed(state, entry);
-      waiter.reject(error);
-    });
+    void open(state, entry);
   }
-  afterQueue(state, entry);
 }
 
-function afterQueue(state: State, entry: Entry): void {
-  if (entry.queue.length > 0) return;
-  state.starved.delete(entry);
-  if (entry.isRetired) finish(state, entry);
+/** Never rejects: a failure is told to the one who has waited longest. */
+async function open(state: PoolsState, entry: Entry): Promise<void> {
+  const { route, credential } = entry;
+  if (credential === undefined) return;
+  entry.total += 1;
+  entry.opening += 1;
+  const client = prepareClient(route, credential, state.limits.statementTimeoutMs);
+  const connection: Connection = {
+    client,
+    entry,
+    idleSince: 0,
+    isClosing: false,
+    isEvicted: false,
+    isGone: false,
+  };
+  // The one event that comes whatever way a connection ends.
+  client.once('end', () => freed(state, connection));
+  try {
+    await entry.breaker.run(() => connectTo(client, route, state.logger));
+    entry.opening -= 1;
+    offer(state, connection);
+  } catch (error) {
+    entry.opening -= 1;
+    const waiter = nextWaiter(state, entry);
+    close(connection);
+    freed(state, connection);
+    waiter?.reject(error);
+  }
 }
 
-export function release(state: State, { client, entry }: Lease, broken: boolean): void {
-  entry.busy -= 1;
-  client.release(broken || yields(state, entry));
-  if (entry.queue.length > 0) serve(state, entry);
-  else if (state.starved.size > 0) relieve(state);
+/** Hands a usable connection to the next waiter, or keeps it. */
+function offer(state: PoolsState, connection: Connection): void {
+  const { entry } = connection;
+  const waiter = nextWaiter(state, entry);
+  if (waiter !== undefined) {
+    // One that is gone meanwhile fails the first query, as it would have failed under it a moment later.
+    waiter.resolve(connection);
+  } else if (connection.isGone) {
+    return;
+  } else if (entry.isRetired) {
+    close(connection);
+  } else {
+    connection.idleSince = performance.now();
+    entry.idle.push(connection);
+    if (state.starved.size > 0) relieve(state);
+  }
+}
+
+/** Takes a connection back. `broken`: it is closed, and another one is opened for those who wait. */
+export function release(state: PoolsState, connection: Connection, broken: boolean): void {
+  if (broken || connection.isGone || yields(state, connection.entry)) close(connection);
+  else offer(state, connection);
 }
 
 /** Whether a starved tenant has waited so much longer that this connection must make room for it. */
-function yields(state: State, entry: Entry): boolean {
+function yields(state: PoolsState, entry: Entry): boolean {
+  if (state.starved.size === 0) return false;
   const [starved] = state.starved;
   const theirs = starved?.queue[0];
   const own = entry.queue[0];
   if (theirs === undefined || own === undefined || starved === entry) return false;
-  return theirs.since + FAIR_WAIT_MS < Math.min(own.since, performance.now());
+  return theirs.since + FAIR_WAIT_MS < own.since;
 }
 
 /** Closes the idle connection of the tenant that was used least recently, on the full server where one is. */
-function makeRoom(state: State, wanting: Entry): void {
+function makeRoom(state: PoolsState, wanting: Entry): void {
   if (state.evicting >= state.starved.size) return;
   const { serverId } = wanting.route;
   const onServer = state.budget.serverIsFull(serverId, wanting.serverLimit);
   for (const entry of state.lru.rvalues()) {
-    if (entry === undefined || entry === wanting || entry.pool === undefined) continue;
-    if (entry.queue.length > 0) continue;
-    if (!hasIdle(entry.pool) || (onServer && entry.route.serverId !== serverId)) continue;
+    if (entry === undefined || (onServer && entry.route.serverId !== serverId)) continue;
+    const victim = entry.idle.shift();
+    if (victim === undefined) continue;
+    victim.isEvicted = true;
     state.evicting += 1;
-    void closeOneIdle(state, entry, entry.pool);
+    close(victim);
     return;
   }
 }
 
-async function closeOneIdle(state: State, entry: Entry, pool: PgPool): Promise<void> {
-  try {
-    const lease = await checkOut(entry, pool);
-    entry.busy -= 1;
-    const closed = new Promise<void>((resolve) => lease.client.once('end', resolve));
-    lease.client.release(true);
-    await closed;
-  } catch (error) {
-    state.logger.debug('an idle connection was gone before it was closed', { error });
-  } finally {
-    state.evicting -= 1;
-    relieve(state);
-  }
+/** Closes a connection: at once where a statement runs on it, politely otherwise. */
+export function close(connection: Connection): void {
+  if (connection.isClosing || connection.isGone) return;
+  connection.isClosing = true;
+  // What goes wrong with it now ends in the same event: its socket is closed.
+  connection.client.end().catch(() => undefined);
 }
 
-/** A connection is closed: its place is free. */
-export function freed(state: State, entry: Entry): void {
+/** The socket of a connection is closed, or it never came to be: its place is free. */
+export function freed(state: PoolsState, connection: Connection): void {
+  const { entry } = connection;
+  if (connection.isGone) return;
+  connection.isGone = true;
+  const place = entry.idle.indexOf(connection);
+  if (place >= 0) entry.idle.splice(place, 1);
+  entry.total -= 1;
   state.budget.free(entry.route.serverId);
-  // After the pool's own bookkeeping of the same event.
-  setImmediate(() => {
-    if (entry.queue.length > 0) serve(state, entry);
-    else if (entry.pool?.totalCount === 0 && entry.busy === 0) forget(state, entry);
-    relieve(state);
-  });
+  if (connection.isEvicted) state.evicting -= 1;
+  // Who starves comes first: this may be the place that its own tenant was made to give up.
+  relieve(state);
+  if (entry.queue.length > 0) serve(state, entry);
+  // Without connections an entry is of no use; the next request makes it anew.
+  else if (entry.total === 0 && state.lru.peek(entry.key) === entry) state.lru.delete(entry.key);
+  if (state.isClosed && state.budget.used() === 0) state.onEmpty();
 }
 
-/** An entry without connections is only a credential's user: the next request makes it anew. */
-function forget(state: State, entry: Entry): void {
-  if (state.lru.peek(entry.key) === entry) state.lru.delete(entry.key);
-}
-
-function relieve(state: State): void {
+function relieve(state: PoolsState): void {
   for (const entry of [...state.starved]) serve(state, entry);
 }
 
 /** Out of the table: nobody finds it any more. Those who wait already are still served. */
-export function retire(state: State, entry: Entry): void {
+export function retire(entry: Entry): void {
   entry.isRetired = true;
-  if (entry.queue.length === 0) finish(state, entry);
-}
-
-function finish(state: State, entry: Entry): void {
-  const { pool } = entry;
-  entry.pool = undefined;
-  if (pool !== undefined) endPool(state, pool);
-}
-
-/** Ends as pg-pool ends: idle connections now, busy ones when they are released. */
-export function endPool(state: State, pool: PgPool): void {
-  const ended: Promise<void> = pool
-    .end()
-    .catch((error: unknown) => {
-      state.logger.warn('a pool did not end cleanly', { error });
-    })
-    .finally(() => state.ending.delete(ended));
-  state.ending.add(ended);
+  for (const connection of entry.idle.splice(0)) close(connection);
 }

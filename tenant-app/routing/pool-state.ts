@@ -1,22 +1,49 @@
 import type { LRUCache } from 'lru-cache';
 import type { LocalRoute, RouteCredential } from '../../contract/route.ts';
 import type { Logger } from '../../platform/logging.ts';
-import type { PgPool, PgPoolClient } from '../../platform/pg.ts';
+import type { PgClient } from '../../platform/pg.ts';
 import type { Budget } from './budget.ts';
 import type { Credentials } from './credentials.ts';
+import type { Deadlines } from './deadlines.ts';
+import type { Breaker } from './gate.ts';
 
-/** A connection that is handed out, and the entry that it belongs to. */
-export interface Lease {
-  client: PgPoolClient;
+/** An open connection that has proven to be of its tenant. */
+export interface Connection {
+  client: PgClient;
   entry: Entry;
+  /** When it was last given back, by `performance.now()`. */
+  idleSince: number;
+  isClosing: boolean;
+  /** Closed to make room for another tenant. */
+  isEvicted: boolean;
+  /** The socket is closed. */
+  isGone: boolean;
 }
 
-export interface PoolStats {
-  pools: number;
-  /** Connections that are open or being opened. */
-  connections: number;
-  busy: number;
-  waiting: number;
+/** A request that waits for a connection. */
+export interface Waiter {
+  entry: Entry;
+  since: number;
+  resolve: (connection: Connection) => void;
+  reject: (error: unknown) => void;
+}
+
+/** The pool of one tenant, database, credential version and endpoint. */
+export interface Entry {
+  key: string;
+  route: LocalRoute;
+  breaker: Breaker;
+  max: number;
+  serverLimit: number;
+  /** Absent until the control plane has told it. */
+  credential: RouteCredential | undefined;
+  /** Last used on top. */
+  idle: Connection[];
+  /** Connections that are open, being opened, or not yet closed. */
+  total: number;
+  opening: number;
+  queue: Waiter[];
+  isRetired: boolean;
 }
 
 export interface PoolLimits {
@@ -30,57 +57,27 @@ export interface PoolLimits {
   statementTimeoutMs: number;
 }
 
-/** A request that waits for a connection. */
-export interface Waiter {
-  since: number;
-  timer: NodeJS.Timeout;
-  resolve: (lease: Lease) => void;
-  reject: (error: unknown) => void;
-}
-
-/** A tenant's pool with those who wait for it. */
-export interface Entry {
-  key: string;
-  route: LocalRoute;
-  max: number;
-  serverLimit: number;
-  /** Absent until the credential has come. */
-  pool: PgPool | undefined;
-  credential: RouteCredential | undefined;
-  /** Connections handed out or being opened. */
+export interface PoolStats {
+  pools: number;
+  /** Connections that are open, being opened, or not yet closed. */
+  connections: number;
   busy: number;
-  queue: Waiter[];
-  isRetired: boolean;
+  waiting: number;
 }
 
 /** All that the pools of a process share. */
-export interface State {
+export interface PoolsState {
   logger: Logger;
   credentials: Credentials;
   limits: PoolLimits;
   budget: Budget;
   lru: LRUCache<string, Entry>;
+  waiting: Deadlines<Waiter>;
   /** Entries whose waiters could open a connection if the budget had room. */
   starved: Set<Entry>;
   /** Idle connections that are being closed to make room. */
   evicting: number;
-  /** Pools that are being ended, for close(). */
-  ending: Set<Promise<void>>;
-}
-
-/** An idle connection that no earlier caller of this tick has already been promised. */
-export function hasIdle(pool: PgPool): boolean {
-  return pool.idleCount > pool.waitingCount;
-}
-
-/** Takes a connection from the pool; opens one when none is idle. */
-export function checkOut(entry: Entry, pool: PgPool): Promise<Lease> {
-  entry.busy += 1;
-  return new Promise((resolve, reject) => {
-    pool.connect((error, client) => {
-      if (client !== undefined) return resolve({ client, entry });
-      entry.busy -= 1;
-      reject(error ?? new Error('the pool returned no connection'));
-    });
-  });
+  isClosed: boolean;
+  /** Told when the last connection is gone, after `isClosed`. */
+  onEmpty: () => void;
 }

@@ -1,32 +1,30 @@
 import { LRUCache } from 'lru-cache';
-import type { LocalRoute, RouteCredential } from '../../contract/route.ts';
+import type { LocalRoute } from '../../contract/route.ts';
 import type { Logger } from '../../platform/logging.ts';
 import { acquireError, isRefusedLogin, isTooManyConnections } from './acquire-error.ts';
 import { createBudget } from './budget.ts';
 import type { Credentials } from './credentials.ts';
-import { endPool, enqueue, freed, release, retire, serve, settle } from './pool-queue.ts';
-import {
-  checkOut,
-  hasIdle,
-  type Entry,
-  type Lease,
-  type PoolLimits,
-  type PoolStats,
-  type State,
-} from './pool-state.ts';
+import { createDeadlines } from './deadlines.ts';
+import type { Breaker } from './gate.ts';
+import { close, enqueue, giveUp, nextWaiter, release, retire, serve } from './pool-queue.ts';
+import type { Connection, Entry, PoolLimits, PoolsState, PoolStats, Waiter } from './pool-state.ts';
 import { RoutingError } from './problem.ts';
-import { createTenantPool, poolKey } from './tenant-pool.ts';
 
-/** Connections to the databases of all tenants of a process, made when needed, within one budget. */
+/**
+ * Connections to the databases of all tenants of a process, made when needed, within one budget. A pool of the
+ * driver per tenant would know neither the budget nor who else waits, and costs 10 µs more for each query.
+ */
 export interface Pools {
+  /** An idle connection, if there is one. `breaker` guards the opening of new ones. */
+  take(route: LocalRoute, breaker: Breaker): Connection | undefined;
   /**
    * A connection that has proven to be of the route's tenant. Give it back with `release`.
-   * @throws RoutingError 503: `pool_exhausted`, `database_unreachable`, `wrong_database`,
+   * @throws RoutingError 503: `pool_exhausted`, `database_unreachable`, `wrong_database`, `breaker_open`,
    *   `credential_refused`, `credential_unavailable`, `too_many_connections`
    */
-  acquire(route: LocalRoute): Promise<Lease>;
-  /** `broken` destroys the connection instead of keeping it. */
-  release(lease: Lease, broken: boolean): void;
+  acquire(route: LocalRoute, breaker: Breaker): Promise<Connection>;
+  /** `broken` closes the connection instead of keeping it. */
+  release(connection: Connection, broken: boolean): void;
   /** Takes the route's pool out of use: idle connections are closed, busy ones when they come back. */
   retire(route: LocalRoute): void;
   stats(): PoolStats;
@@ -36,66 +34,88 @@ export interface Pools {
 
 /** 10,000 empty pools take a few MB; connections are bounded by the budget, not by this. */
 const MAX_POOLS = 10_000;
+/** 60 s: bridges the pauses of a person at work; a tenant that is gone for longer pays 10 ms for its return. */
+const IDLE_MS = 60_000;
+/** Looking for idle connections every 10 s costs microseconds, where a timer for each costs one per query. */
+const SWEEP_MS = 10_000;
 /** Time between attempts when the server has no connection free: sessions of others are just ending. */
 const TOO_MANY_RETRY_MS = 50;
 
 export function createPools(deps: { credentials: Credentials; logger: Logger; limits: PoolLimits }): Pools {
-  const ending = new Set<Promise<void>>();
-  const state: State = {
+  let onEmpty: () => void = () => undefined;
+  const empty = new Promise<void>((resolve) => (onEmpty = resolve));
+  const state: PoolsState = {
     ...deps,
     budget: createBudget(deps.limits.connections),
-    lru: new LRUCache<string, Entry>({ max: MAX_POOLS, dispose: (entry) => retire(state, entry) }),
+    lru: new LRUCache<string, Entry>({ max: MAX_POOLS, dispose: retire }),
+    waiting: createDeadlines<Waiter>(deps.limits.waitMs, (waiter) => giveUp(state, waiter)),
     starved: new Set(),
     evicting: 0,
-    ending,
+    isClosed: false,
+    onEmpty,
   };
+  const sweep = setInterval(() => closeUnused(state), SWEEP_MS).unref();
   return {
-    acquire: (route) => acquire(state, route),
-    release: (lease, broken) => release(state, lease, broken),
+    take: (route, breaker) => {
+      const entry = entryOf(state, route, breaker);
+      // Those who wait come first; then none is idle either.
+      return entry.idle.pop();
+    },
+    acquire: (route, breaker) => acquire(state, route, breaker),
+    release: (connection, broken) => release(state, connection, broken),
     retire: (route) => void state.lru.delete(poolKey(route)),
     stats: () => statsOf(state),
-    close: async () => {
+    close: () => {
+      clearInterval(sweep);
+      state.isClosed = true;
       state.lru.clear();
-      await Promise.all(ending);
+      return state.budget.used() === 0 ? Promise.resolve() : empty;
     },
   };
 }
 
-function acquire(state: State, route: LocalRoute): Promise<Lease> {
-  const entry = entryOf(state, route);
-  if (entry.pool !== undefined && entry.queue.length === 0 && hasIdle(entry.pool)) {
-    return checkOut(entry, entry.pool);
-  }
-  return acquireSlowly(state, route, performance.now() + state.limits.waitMs);
+const keys = new WeakMap<LocalRoute, string>();
+
+/** The parts of a route that a connection depends on: two routes alike in them share a pool. */
+export function poolKey(route: LocalRoute): string {
+  const known = keys.get(route);
+  if (known !== undefined) return known;
+  const key = `${route.tenantId}/${route.databaseId}/${route.credentialVersion}/${route.endpointEpoch}`;
+  keys.set(route, key);
+  return key;
 }
 
-function entryOf(state: State, route: LocalRoute): Entry {
+function entryOf(state: PoolsState, route: LocalRoute, breaker: Breaker): Entry {
   const key = poolKey(route);
   const found = state.lru.get(key);
   if (found !== undefined) return found;
+  const { limits } = state;
   const entry: Entry = {
     key,
     route,
-    max: Math.max(1, Math.min(state.limits.connectionsPerTenant, route.connectionLimit)),
-    serverLimit: Math.max(1, Math.min(state.limits.connectionsPerServer, route.serverMaxConnections)),
-    pool: undefined,
+    breaker,
+    max: Math.max(1, Math.min(limits.connectionsPerTenant, route.connectionLimit)),
+    serverLimit: Math.max(1, Math.min(limits.connectionsPerServer, route.serverMaxConnections)),
     credential: undefined,
-    busy: 0,
+    idle: [],
+    total: 0,
+    opening: 0,
     queue: [],
     isRetired: false,
   };
   state.lru.set(key, entry);
-  void open(state, entry);
+  void loadCredential(state, entry);
   return entry;
 }
 
-/** Gets the credential and makes the pool; those who wait are told the outcome. Never rejects. */
-async function open(state: State, entry: Entry): Promise<void> {
+/** Those who wait are told the outcome. Never rejects. */
+async function loadCredential(state: PoolsState, entry: Entry): Promise<void> {
   const { databaseId, credentialVersion } = entry.route;
   try {
-    usePool(state, entry, await state.credentials.get(databaseId, credentialVersion));
+    entry.credential = await state.credentials.get(databaseId, credentialVersion);
     serve(state, entry);
   } catch (cause) {
+    state.lru.delete(entry.key);
     const error = new RoutingError({
       code: 'credential_unavailable',
       status: 503,
@@ -103,48 +123,48 @@ async function open(state: State, entry: Entry): Promise<void> {
       retryAfterS: 2,
       cause,
     });
-    for (const waiter of entry.queue.splice(0)) settle(waiter).reject(error);
-    state.lru.delete(entry.key);
+    for (let waiter = nextWaiter(state, entry); waiter !== undefined; waiter = nextWaiter(state, entry)) {
+      waiter.reject(error);
+    }
   }
 }
 
-function usePool(state: State, entry: Entry, credential: RouteCredential): void {
-  const { logger, limits } = state;
-  const previous = entry.pool;
-  entry.credential = credential;
-  const pool = createTenantPool(entry.route, credential, { ...limits, max: entry.max, logger });
-  entry.pool = pool;
-  // Whatever way a connection ends, this event comes, and once.
-  pool.on('connect', (client) => client.once('end', () => freed(state, entry)));
-  if (previous !== undefined) endPool(state, previous);
-}
-
-async function acquireSlowly(state: State, route: LocalRoute, deadline: number): Promise<Lease> {
-  let isFirst = true;
+async function acquire(state: PoolsState, route: LocalRoute, breaker: Breaker): Promise<Connection> {
+  const deadline = performance.now() + state.limits.waitMs;
+  let mayRenew = true;
   for (;;) {
-    const entry = entryOf(state, route);
+    const entry = entryOf(state, route, breaker);
+    const { credential } = entry;
     try {
-      return await enqueue(state, entry, deadline);
+      return entry.idle.pop() ?? (await enqueue(state, entry));
     } catch (error) {
       if (error instanceof RoutingError) throw error;
-      if (isRefusedLogin(error) && isFirst && (await renewCredential(state, entry))) isFirst = false;
-      else if (!isTooManyConnections(error) || !(await pauseBefore(deadline))) throw acquireError(error);
+      if (isRefusedLogin(error) && mayRenew) {
+        mayRenew = false;
+        if (await renewCredential(state, entry, credential)) continue;
+      } else if (isTooManyConnections(error) && (await pauseBefore(deadline))) {
+        continue;
+      }
+      throw acquireError(error);
     }
   }
 }
 
 /** Whether there is another credential to try. Sessions that are open go on with the old one. */
-async function renewCredential(state: State, entry: Entry): Promise<boolean> {
-  const { credential } = entry;
-  if (credential === undefined) return false;
-  const renewed = await state.credentials.renew(entry.route.databaseId, credential).catch(() => undefined);
+async function renewCredential(
+  state: PoolsState,
+  entry: Entry,
+  refused: Entry['credential'],
+): Promise<boolean> {
+  const used = refused ?? entry.credential;
+  if (used === undefined) return false;
+  const renewed = await state.credentials.renew(entry.route.databaseId, used).catch(() => undefined);
   state.logger.warn('a database refused its credential', {
     tenant: entry.route.slug,
     renewed: renewed !== undefined,
   });
   if (renewed === undefined) return false;
-  // Others who failed at the same moment may have renewed it already.
-  if (!entry.isRetired && entry.credential?.password !== renewed.password) usePool(state, entry, renewed);
+  entry.credential = renewed;
   return true;
 }
 
@@ -154,11 +174,21 @@ async function pauseBefore(deadline: number): Promise<boolean> {
   return true;
 }
 
-function statsOf(state: State): PoolStats {
+function closeUnused(state: PoolsState): void {
+  const oldest = performance.now() - IDLE_MS;
+  for (const entry of [...state.lru.values()]) {
+    while (entry.idle[0] !== undefined && entry.idle[0].idleSince < oldest) {
+      const connection = entry.idle.shift();
+      if (connection !== undefined) close(connection);
+    }
+  }
+}
+
+function statsOf(state: PoolsState): PoolStats {
   let busy = 0;
   let waiting = 0;
   for (const entry of state.lru.values()) {
-    busy += entry.busy;
+    busy += entry.total - entry.idle.length;
     waiting += entry.queue.length;
   }
   return { pools: state.lru.size, connections: state.budget.used(), busy, waiting };

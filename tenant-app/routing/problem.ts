@@ -2,6 +2,7 @@ import type { ErrorRequestHandler, Response } from 'express';
 import type { Problem } from '../../contract/problem.ts';
 import { FleetError, isUnreachable, sqlState, type FleetErrorFields } from '../../platform/errors.ts';
 import type { Logger } from '../../platform/logging.ts';
+import type { TenantHandle } from './tenant-handle.ts';
 
 /** A refusal that tells the client when to come again, or where to go. */
 export class RoutingError extends FleetError {
@@ -17,6 +18,9 @@ export class RoutingError extends FleetError {
     this.url = fields.url;
   }
 }
+
+/** The middleware sets it on every answer. */
+export const REQUEST_ID_HEADER = 'X-Request-Id';
 
 /** Answers with RFC 9457 problem+json. Does nothing when an answer has begun: the connection is cut then. */
 export function sendProblem(response: Response, error: FleetError, requestId: string): void {
@@ -50,9 +54,13 @@ export function sendProblem(response: Response, error: FleetError, requestId: st
 export function problemHandler(logger: Logger): ErrorRequestHandler {
   return (error: unknown, request, response, _next) => {
     const known = asFleetError(error);
-    const requestId = request.requestId ?? '';
+    const requestId = String(response.getHeader(REQUEST_ID_HEADER) ?? '');
     if (known.status >= 500 && !(error instanceof FleetError)) {
-      logger.error('a request failed', { requestId, tenant: request.tenant?.slug, error });
+      logger.error('a request failed', {
+        requestId,
+        tenant: (request.tenant as TenantHandle | undefined)?.slug,
+        error,
+      });
     }
     sendProblem(response, known, requestId);
   };

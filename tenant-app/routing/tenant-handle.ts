@@ -3,14 +3,20 @@ import type { LocalRoute } from '../../contract/route.ts';
 import { ConnectionLostError, FleetError, sqlState } from '../../platform/errors.ts';
 import type { Queryable } from '../../platform/pg.ts';
 import type { Breaker } from './gate.ts';
-import type { Lease } from './pool-state.ts';
+import { acquireError } from './acquire-error.ts';
+import type { Connection } from './pool-state.ts';
 import type { Pools } from './pools.ts';
+
+/** A server that needs longer than 2 s for this is not back yet. */
+const PROBE = { text: 'SELECT 1', query_timeout: 2_000 };
 
 /** A request's tenant: all that a handler needs of the routing. */
 export interface TenantHandle extends Queryable {
   id: string;
   slug: string;
   region: string;
+  /** The client's X-Request-Id when it is well-formed, else a new one. */
+  requestId: string;
   /** Runs one statement on a connection of the tenant's own database. */
   query<R extends pg.QueryResultRow = pg.QueryResultRow>(
     text: string,
@@ -20,107 +26,137 @@ export interface TenantHandle extends Queryable {
   transaction<T>(work: (tx: Queryable) => Promise<T>): Promise<T>;
 }
 
-export interface OwnedHandle {
+/** The handle's other side, for the middleware. Few and flat fields: there is one per request. */
+export interface TenantRequest {
   tenant: TenantHandle;
-  /**
-   * Ends the handle: connections that still run something are destroyed, queries fail with what `reason` makes
-   * (only then: an error with its stack costs as much as a route look-up). `isOverdue`: the request's time is
-   * over, which counts against the tenant's database.
-   */
-  end(reason: () => FleetError, isOverdue: boolean): void;
-}
-
-interface State {
   pools: Pools;
   breaker: Breaker;
   route: LocalRoute;
-  /** Connections in use by this request. */
-  running: Set<Lease>;
+  /** The connection in use, and those beside it when a handler runs several statements at once. */
+  running: Connection | undefined;
+  others: Set<Connection> | undefined;
+  /** Makes the error that queries fail with after the end. */
   ended: (() => FleetError) | undefined;
 }
 
 /** Takes no connection before the first query, and holds none between two. */
-export function createTenantHandle(
-  deps: { pools: Pools; breaker: Breaker; region: string },
+export function createTenantRequest(
+  deps: { pools: Pools; breaker: Breaker; region: string; requestId: string },
   route: LocalRoute,
-): OwnedHandle {
-  const state: State = {
-    pools: deps.pools,
-    breaker: deps.breaker,
-    route,
-    running: new Set(),
-    ended: undefined,
-  };
-  return {
+): TenantRequest {
+  const self: TenantRequest = {
     tenant: {
       id: route.tenantId,
       slug: route.slug,
       region: deps.region,
-      query: (text, values) => runQuery(state, text, values),
-      transaction: (work) => runTransaction(state, work),
+      requestId: deps.requestId,
+      query: (text, values) => runQuery(self, text, values),
+      transaction: (work) => runTransaction(self, work),
     },
-    end: (reason, isOverdue) => end(state, reason, isOverdue),
+    pools: deps.pools,
+    breaker: deps.breaker,
+    route,
+    running: undefined,
+    others: undefined,
+    ended: undefined,
   };
+  return self;
 }
 
-function end(state: State, reason: () => FleetError, isOverdue: boolean): void {
-  if (state.ended !== undefined) return;
-  state.ended = reason;
-  if (state.running.size === 0) return;
-  if (isOverdue) state.breaker.fail(reason());
-  for (const lease of state.running) state.pools.release(lease, true);
-  state.running.clear();
+/**
+ * Ends a request: connections that still run something are destroyed, queries fail with what `reason` makes
+ * (only then: an error with its stack costs as much as a look-up). `isOverdue`: the request's time is over,
+ * which counts against the tenant's database.
+ */
+export function endTenantRequest(self: TenantRequest, reason: () => FleetError, isOverdue: boolean): void {
+  if (self.ended !== undefined) return;
+  self.ended = reason;
+  const running = [...(self.running === undefined ? [] : [self.running]), ...(self.others ?? [])];
+  if (running.length === 0) return;
+  if (isOverdue) self.breaker.fail(reason());
+  self.running = undefined;
+  self.others = undefined;
+  for (const connection of running) self.pools.release(connection, true);
 }
 
-async function acquire(state: State): Promise<Lease> {
-  requireOpen(state);
-  const lease = await state.breaker.run(() => state.pools.acquire(state.route));
-  try {
-    requireOpen(state);
-  } catch (error) {
-    // Nothing was sent on it: it is as clean as it came.
-    state.pools.release(lease, false);
-    throw error;
+async function acquire(self: TenantRequest): Promise<Connection> {
+  requireOpen(self);
+  const { pools, route, breaker } = self;
+  const idle = pools.take(route, breaker);
+  const connection =
+    idle === undefined
+      ? await pools.acquire(route, breaker)
+      : breaker.isClosed()
+        ? idle
+        : await tryOut(self, idle);
+  if (self.ended !== undefined) {
+    // Nothing of ours was sent on it: it is as clean as it came.
+    pools.release(connection, false);
+    throw self.ended();
   }
-  state.running.add(lease);
-  return lease;
+  if (self.running === undefined) self.running = connection;
+  else (self.others ??= new Set()).add(connection);
+  return connection;
 }
 
-function requireOpen(state: State): void {
-  if (state.ended !== undefined) throw state.ended();
+/** After failures an idle connection may be as dead as the others were: one request tries it, the rest fail. */
+async function tryOut(self: TenantRequest, connection: Connection): Promise<Connection> {
+  let isAlive = false;
+  let wasTried = false;
+  try {
+    await self.breaker.run(async () => {
+      wasTried = true;
+      await connection.client.query(PROBE);
+    });
+    isAlive = true;
+    return connection;
+  } catch (error) {
+    throw error instanceof FleetError ? error : acquireError(error);
+  } finally {
+    if (!isAlive) self.pools.release(connection, wasTried);
+  }
 }
 
-/** Gives the connection back unless `end` has already destroyed it. */
-function giveBack(state: State, lease: Lease, isClean: boolean): void {
-  if (!state.running.delete(lease)) return;
-  state.pools.release(lease, !(isClean && lease.client.getTransactionStatus() === 'I'));
+function requireOpen(self: TenantRequest): void {
+  if (self.ended !== undefined) throw self.ended();
+}
+
+function isRunning(self: TenantRequest, connection: Connection): boolean {
+  return self.running === connection || self.others?.has(connection) === true;
+}
+
+/** Gives the connection back unless the end of the request has already destroyed it. */
+function giveBack(self: TenantRequest, connection: Connection, isClean: boolean): void {
+  if (self.running === connection) self.running = undefined;
+  else if (self.others?.delete(connection) !== true) return;
+  self.pools.release(connection, !(isClean && connection.client.getTransactionStatus() === 'I'));
 }
 
 async function runQuery<R extends pg.QueryResultRow>(
-  state: State,
+  self: TenantRequest,
   text: string,
   values: unknown[] | undefined,
 ): Promise<pg.QueryResult<R>> {
-  const lease = await acquire(state);
+  const connection = await acquire(self);
   try {
-    const result = await lease.client.query<R>(text, values);
-    giveBack(state, lease, true);
+    const result = await connection.client.query<R>(text, values);
+    giveBack(self, connection, true);
     return result;
   } catch (error) {
-    giveBack(state, lease, await isUsableAfter(lease, error));
-    throw explain(state, error);
+    giveBack(self, connection, await isUsableAfter(connection, error));
+    throw explain(self, error);
   }
 }
 
-async function runTransaction<T>(state: State, work: (tx: Queryable) => Promise<T>): Promise<T> {
-  const lease = await acquire(state);
+async function runTransaction<T>(self: TenantRequest, work: (tx: Queryable) => Promise<T>): Promise<T> {
+  const connection = await acquire(self);
   const tx: Queryable = {
     query: async (text, values) => {
-      if (!state.running.has(lease)) throw state.ended?.() ?? transactionIsOver();
+      if (!isRunning(self, connection)) throw self.ended?.() ?? transactionIsOver();
       try {
-        return await lease.client.query(text, values);
+        return await connection.client.query(text, values);
       } catch (error) {
-        throw explain(state, error);
+        throw explain(self, error);
       }
     },
   };
@@ -128,10 +164,10 @@ async function runTransaction<T>(state: State, work: (tx: Queryable) => Promise<
     await tx.query('BEGIN');
     const result = await work(tx);
     await tx.query('COMMIT');
-    giveBack(state, lease, true);
+    giveBack(self, connection, true);
     return result;
   } catch (error) {
-    giveBack(state, lease, await isUsableAfter(lease, error));
+    giveBack(self, connection, await isUsableAfter(connection, error));
     throw error;
   }
 }
@@ -143,12 +179,12 @@ const HARMLESS_CLASSES = new Set(['21', '22', '23', '25', '40', '42', '44', 'P0'
  * Brings a session whose statement failed back to its start, and says whether that worked. The driver reports
  * an error before it knows the transaction's state, so only the answer to ROLLBACK tells it.
  */
-async function isUsableAfter(lease: Lease, error: unknown): Promise<boolean> {
+async function isUsableAfter(connection: Connection, error: unknown): Promise<boolean> {
   const state = sqlState(error);
   const isDatabaseError = state !== undefined && !HARMLESS_CLASSES.has(state.slice(0, 2));
   if (isDatabaseError || error instanceof ConnectionLostError) return false;
   try {
-    await lease.client.query('ROLLBACK');
+    await connection.client.query('ROLLBACK');
     return true;
   } catch {
     return false;
@@ -156,12 +192,12 @@ async function isUsableAfter(lease: Lease, error: unknown): Promise<boolean> {
 }
 
 /** The driver tells a lost connection by an Error without a code; what has one, or is a TypeError, stays. */
-function explain(state: State, error: unknown): unknown {
-  if (state.ended !== undefined) return state.ended();
+function explain(self: TenantRequest, error: unknown): unknown {
+  if (self.ended !== undefined) return self.ended();
   if (sqlState(error) !== undefined || error instanceof TypeError || error instanceof RangeError)
     return error;
   const lost = error instanceof ConnectionLostError ? error : new ConnectionLostError(error);
-  state.breaker.fail(lost);
+  self.breaker.fail(lost);
   return lost;
 }
 

@@ -7,9 +7,8 @@ import { createGates, type Gate } from './gate.ts';
 import { trustProxies } from './identify.ts';
 import { routingMiddleware, type RequestRecord } from './middleware.ts';
 import type { PoolLimits, PoolStats } from './pool-state.ts';
-import { createPools } from './pools.ts';
+import { createPools, poolKey } from './pools.ts';
 import { createRouteTable, type RouteListener } from './route-table.ts';
-import { poolKey } from './tenant-pool.ts';
 
 export interface TenantRoutingOptions {
   /** The region that this process serves: tenants of others are answered with 421. */

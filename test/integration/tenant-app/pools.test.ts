@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import type { LocalRoute, RouteSnapshot } from '../../../contract/route.ts';
 import { createControlPlane } from '../../../tenant-app/routing/control-plane.ts';
 import { createCredentials } from '../../../tenant-app/routing/credentials.ts';
+import { createGates, type Gates } from '../../../tenant-app/routing/gate.ts';
 import { createPools, type Pools } from '../../../tenant-app/routing/pools.ts';
-import type { Lease, PoolLimits } from '../../../tenant-app/routing/pool-state.ts';
+import type { Connection, PoolLimits } from '../../../tenant-app/routing/pool-state.ts';
 import { RoutingError } from '../../../tenant-app/routing/problem.ts';
 import { DEFAULT_LIMITS } from '../../../tenant-app/routing/tenant-routing.ts';
 import { apiClient } from '../../support/api.ts';
@@ -20,6 +21,11 @@ describe('pools of tenants', () => {
   let tenants: TestTenant[];
   let impostor: TestTenant;
   const open: Pools[] = [];
+  let gates: Gates;
+
+  beforeEach(() => {
+    gates = createGates();
+  });
 
   before(async () => {
     fleet = await startMiniFleet();
@@ -28,11 +34,12 @@ describe('pools of tenants', () => {
     impostor = await fleet.addTenant('impostor', { identity: tenants[0]?.id ?? '' });
   });
   afterEach(async () => {
+    gates.close();
     await Promise.all(open.splice(0).map((pools) => pools.close()));
   });
   after(() => fleet.stop());
 
-  function makePools(limits: Partial<PoolLimits> = {}): { pools: Pools; asked: () => number } {
+  function makePools(limits: Partial<PoolLimits> = {}) {
     const controlPlane = createControlPlane({
       url: fleet.url,
       token: fleet.tokens['eu'] ?? '',
@@ -45,7 +52,9 @@ describe('pools of tenants', () => {
     });
     const pools = createPools({ credentials, logger: quietLogger, limits: { ...DEFAULT_LIMITS, ...limits } });
     open.push(pools);
-    return { pools, asked: () => asked };
+    const { breaker } = gates.of('tenant', 'tenant');
+    const acquire = (route: LocalRoute) => pools.acquire(route, breaker);
+    return { pools: { ...pools, acquire }, asked: () => asked };
   }
 
   async function routeOf(tenant: TestTenant | undefined): Promise<LocalRoute> {
@@ -56,7 +65,7 @@ describe('pools of tenants', () => {
     return route;
   }
 
-  const databaseOf = async (lease: Lease): Promise<string> => {
+  const databaseOf = async (lease: Connection): Promise<string> => {
     const { rows } = await lease.client.query<{ name: string }>('SELECT current_database() AS name');
     return rows[0]?.name ?? '';
   };

@@ -12,8 +12,8 @@ const RUNS = { numRuns: 1_000, seed: 20_261_121 };
 const isBadHost = (error: unknown): boolean => error instanceof FleetError && error.code === 'bad_host';
 const source = (rawHeaders: string[], url = '/', remoteAddress = '203.0.113.9') => ({
   rawHeaders,
-  url,
-  remoteAddress,
+  originalUrl: url,
+  socket: { remoteAddress },
 });
 
 describe('host of a request', () => {

@@ -1,7 +1,8 @@
+import pg from 'pg';
 import type { LocalRoute, RouteCredential } from '../../contract/route.ts';
 import { sqlState } from '../../platform/errors.ts';
 import type { Logger } from '../../platform/logging.ts';
-import { clientConfig, createPool, type PgPool, type PgPoolClient } from '../../platform/pg.ts';
+import { clientConfig, type PgClient } from '../../platform/pg.ts';
 
 /** The database at the end of a route is not the tenant's: nothing was sent to it but the question. */
 export class WrongDatabaseError extends Error {
@@ -13,20 +14,13 @@ export class WrongDatabaseError extends Error {
 
 /** 5 s: a server that lives answers in 15 ms; a request must not wait longer for one that does not. */
 const CONNECT_TIMEOUT_MS = 5_000;
-/** 60 s: bridges the pauses of a person at work; a tenant that is gone for longer pays 10 ms for its return. */
-const IDLE_TIMEOUT_MS = 60_000;
 
-/** The parts of a route that a connection depends on: two routes alike in them share a pool. */
-export function poolKey(route: LocalRoute): string {
-  return `${route.tenantId}/${route.databaseId}/${route.credentialVersion}/${route.endpointEpoch}`;
-}
-
-/** Opens no connection. Every connection proves to be of the right database before it is handed out. */
-export function createTenantPool(
+/** A client that is not connected yet. */
+export function prepareClient(
   route: LocalRoute,
   credential: RouteCredential,
-  options: { max: number; statementTimeoutMs: number; logger: Logger },
-): PgPool {
+  statementTimeoutMs: number,
+): PgClient {
   const address = {
     host: route.host,
     port: route.port,
@@ -35,23 +29,17 @@ export function createTenantPool(
     password: credential.password,
     tls: route.tls,
   };
-  const config = clientConfig(address, {
-    // PostgreSQL cuts the name at 63 bytes; a slug has at most 40.
-    applicationName: `fleet-app:${route.slug}`,
-    connectTimeoutMs: CONNECT_TIMEOUT_MS,
-    settings: sessionSettings(options.statementTimeoutMs),
-  });
-  const onConnect = (client: PgPoolClient): Promise<void> => verifyIdentity(client, route, options.logger);
-  return createPool(
-    {
-      ...config,
-      max: options.max,
-      idleTimeoutMillis: IDLE_TIMEOUT_MS,
-      // pg-pool awaits the hook; its types know it as a plain callback.
-      onConnect: onConnect as unknown as (client: unknown) => void,
-    },
-    (error) => options.logger.debug('an idle connection was lost', { tenant: route.slug, error }),
+  const client = new pg.Client(
+    clientConfig(address, {
+      // PostgreSQL cuts the name at 63 bytes; a slug has at most 40.
+      applicationName: `fleet-app:${route.slug}`,
+      connectTimeoutMs: CONNECT_TIMEOUT_MS,
+      settings: sessionSettings(statementTimeoutMs),
+    }),
   );
+  // Told by the query that it fails, or by the end of the connection; unheard it would end the process.
+  client.on('error', () => undefined);
+  return client;
 }
 
 function sessionSettings(statementTimeoutMs: number): Record<string, string> {
@@ -65,13 +53,9 @@ function sessionSettings(statementTimeoutMs: number): Record<string, string> {
   };
 }
 
-interface Identity {
-  tenant_id: string;
-  database_id: string;
-  database: string;
-}
-
-async function verifyIdentity(client: PgPoolClient, route: LocalRoute, logger: Logger): Promise<void> {
+/** Connects, and makes sure whose database it is before anything else is sent. @throws WrongDatabaseError */
+export async function connectTo(client: PgClient, route: LocalRoute, logger: Logger): Promise<void> {
+  await client.connect();
   const found = await readIdentity(client, route, logger);
   const isRight =
     found?.tenant_id === route.tenantId &&
@@ -86,8 +70,14 @@ async function verifyIdentity(client: PgPoolClient, route: LocalRoute, logger: L
   throw new WrongDatabaseError();
 }
 
+interface Identity {
+  tenant_id: string;
+  database_id: string;
+  database: string;
+}
+
 async function readIdentity(
-  client: PgPoolClient,
+  client: PgClient,
   route: LocalRoute,
   logger: Logger,
 ): Promise<Identity | undefined> {
