@@ -52,7 +52,7 @@ export async function applyMigrations(address: PgAddress, request: ApplyRequest)
     for (const migration of missing) {
       request.signal?.throwIfAborted();
       if (migration.transactional) await applyInTransaction(client, migration, request);
-      else await applyStepwise(client, migration, request, state.progress.get(migration.name) ?? 0);
+      else await applyStepwise(client, migration, request);
     }
     return {
       applied: missing.map(({ name }) => name),
@@ -101,7 +101,7 @@ async function tryLock(client: PgClient, ownerRole: string, before: string): Pro
     'SELECT count(*) > 0 AS locked FROM pg_locks WHERE locktype = $1 AND pid = pg_backend_pid()',
     ['advisory'],
   );
-  if (rows[0]?.locked !== true) return { locked: false, applied: [], progress: new Map() };
+  if (rows[0]?.locked !== true) return { locked: false, applied: [] };
   await createBookkeeping(client, ownerRole);
   return lockAndRead(client, ownerRole);
 }

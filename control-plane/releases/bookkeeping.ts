@@ -11,8 +11,6 @@ export interface DatabaseState {
   /** Whether this session holds the migration lock now. */
   locked: boolean;
   applied: Applied[];
-  /** Statements done of a non-transactional migration that was interrupted, by its name. */
-  progress: Map<string, number>;
 }
 
 /** node-pg-migrate's own advisory lock (per database): its runner and ours exclude each other. */
@@ -51,7 +49,7 @@ export async function lockAndRead(client: PgClient, ownerRole: string, before = 
     client,
     `${before}SELECT pg_try_advisory_lock(${MIGRATION_LOCK}) AS locked; ${readSql(ownerRole)}`,
   );
-  const [lock, ...rest] = results.slice(-4);
+  const [lock, ...rest] = results.slice(-3);
   return { locked: lock?.rows[0]?.locked === true, ...toState(rest) };
 }
 
@@ -66,8 +64,17 @@ function readSql(ownerRole: string): string {
     SELECT name FROM public.pgmigrations ORDER BY id;
     RESET ROLE;
     SELECT name, checksum FROM fleet.migrations;
-    SELECT migration, statements_done FROM fleet.progress;
     COMMIT`;
+}
+
+/** Statements done of the one non-transactional migration that was interrupted, if there is one. */
+export async function readProgress(
+  client: PgClient,
+): Promise<{ migration: string; statementsDone: number } | undefined> {
+  const { rows } = await client.query<{ migration: string; statementsDone: number }>(
+    'SELECT migration, statements_done AS "statementsDone" FROM fleet.progress',
+  );
+  return rows[0];
 }
 
 interface ScriptResult {
@@ -82,14 +89,13 @@ async function runScript(client: PgClient, sql: string): Promise<ScriptResult[]>
   return (results as ScriptResult[]).filter(({ command }) => command === 'SELECT');
 }
 
-function toState([names, checksums, progress]: ScriptResult[]): Omit<DatabaseState, 'locked'> {
+function toState([names, checksums]: ScriptResult[]): Omit<DatabaseState, 'locked'> {
   const checksumOf = new Map(checksums?.rows.map((row) => [row.name, String(row.checksum)]));
   return {
     applied: (names?.rows ?? []).map(({ name }) => ({
       name: String(name),
       checksum: checksumOf.get(name) ?? null,
     })),
-    progress: new Map(progress?.rows.map((row) => [String(row.migration), Number(row.statements_done)])),
   };
 }
 
@@ -115,7 +121,7 @@ VALUES (${name}, ${quoteLiteral(migration.checksum)}, ${quoteLiteral(release)}, 
         current_setting('application_name'))
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, release = excluded.release,
   applied_at = now(), duration_ms = excluded.duration_ms, application_name = excluded.application_name;
-DELETE FROM fleet.progress WHERE migration = ${name};`;
+${migration.transactional ? '' : `DELETE FROM fleet.progress WHERE migration = ${name};`}`;
 }
 
 /** SQL that notes how many statements of a non-transactional migration are done; ends as the admin. */

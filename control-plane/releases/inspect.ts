@@ -1,6 +1,6 @@
 import { sqlState } from '../../platform/errors.ts';
 import type { PgAddress } from '../../platform/pg.ts';
-import { readState } from './bookkeeping.ts';
+import { readProgress, readState } from './bookkeeping.ts';
 import type { Applied } from './release.ts';
 import { withMigrationSession } from './session.ts';
 
@@ -24,12 +24,11 @@ export async function inspectDatabase(
 ): Promise<Inspection> {
   return withMigrationSession(address, request, async (client) => {
     try {
-      const { applied, progress } = await readState(client, request.ownerRole);
-      const [half] = progress;
+      const { applied } = await readState(client, request.ownerRole);
       return {
         applied,
         schemaVersion: applied.at(-1)?.name ?? null,
-        interrupted: half === undefined ? null : { migration: half[0], statementsDone: half[1] },
+        interrupted: (await readProgress(client)) ?? null,
       };
     } catch (error) {
       if (sqlState(error) !== UNDEFINED_TABLE) throw error;

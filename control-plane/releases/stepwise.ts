@@ -1,5 +1,5 @@
 import { quoteIdent, type PgClient } from '../../platform/pg.ts';
-import { progressSql, recordSql } from './bookkeeping.ts';
+import { progressSql, readProgress, recordSql } from './bookkeeping.ts';
 import { isContention, migrationFailure } from './failure.ts';
 import { clearTheWay } from './indexes.ts';
 import type { Migration } from './release.ts';
@@ -23,10 +23,11 @@ export async function applyStepwise(
   client: PgClient,
   migration: Migration,
   request: StepwiseRequest,
-  alreadyDone: number,
 ): Promise<void> {
   const started = performance.now();
   try {
+    const half = await readProgress(client);
+    const alreadyDone = half?.migration === migration.name ? half.statementsDone : 0;
     for (const [index, text] of (migration.statements ?? []).entries()) {
       if (index < alreadyDone) continue;
       request.signal?.throwIfAborted();
