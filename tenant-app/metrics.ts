@@ -23,12 +23,13 @@ export function createMetrics(region: string, stats: () => RoutingStats): Metric
     buckets: DURATION_BUCKETS_S,
     registers: [registry],
   });
+  const duration = durations.labels();
   let refused = 0;
   collectRequests(registry, stats, () => refused);
   collectGauges(registry, stats);
   return {
     observe: (record) => {
-      durations.observe(record.durationMs / 1_000);
+      duration.observe(record.durationMs / 1_000);
       if (record.tenant === undefined) refused += 1;
     },
     contentType: registry.contentType,

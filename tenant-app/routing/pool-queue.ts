@@ -8,7 +8,15 @@ const FAIR_WAIT_MS = 100;
 /** Waits for a connection of the entry. */
 export function enqueue(state: PoolsState, entry: Entry): Promise<Connection> {
   return new Promise((resolve, reject) => {
-    const waiter: Waiter = { entry, since: performance.now(), resolve, reject };
+    const waiter: Waiter = {
+      entry,
+      since: performance.now(),
+      resolve,
+      reject,
+      end: 0,
+      older: undefined,
+      newer: undefined,
+    };
     entry.queue.push(waiter);
     state.waiting.add(waiter);
     serve(state, entry);

@@ -4,7 +4,7 @@ import type { Logger } from '../../platform/logging.ts';
 import type { PgClient } from '../../platform/pg.ts';
 import type { Budget } from './budget.ts';
 import type { Credentials } from './credentials.ts';
-import type { Deadlines } from './deadlines.ts';
+import type { Deadlines, Timed } from './deadlines.ts';
 import type { Breaker } from './gate.ts';
 
 /** An open connection that has proven to be of its tenant. */
@@ -21,7 +21,7 @@ export interface Connection {
 }
 
 /** A request that waits for a connection. */
-export interface Waiter {
+export interface Waiter extends Timed {
   entry: Entry;
   since: number;
   resolve: (connection: Connection) => void;

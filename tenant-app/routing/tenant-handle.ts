@@ -2,6 +2,7 @@ import type pg from 'pg';
 import type { LocalRoute } from '../../contract/route.ts';
 import { ConnectionLostError, FleetError, sqlState } from '../../platform/errors.ts';
 import type { Queryable } from '../../platform/pg.ts';
+import type { Timed } from './deadlines.ts';
 import type { Breaker } from './gate.ts';
 import { acquireError } from './acquire-error.ts';
 import type { Connection } from './pool-state.ts';
@@ -27,7 +28,7 @@ export interface TenantHandle extends Queryable {
 }
 
 /** The handle's other side, for the middleware. Few and flat fields: there is one per request. */
-export interface TenantRequest {
+export interface TenantRequest extends Timed {
   tenant: TenantHandle;
   pools: Pools;
   breaker: Breaker;
@@ -59,6 +60,9 @@ export function createTenantRequest(
     running: undefined,
     others: undefined,
     ended: undefined,
+    end: 0,
+    older: undefined,
+    newer: undefined,
   };
   return self;
 }

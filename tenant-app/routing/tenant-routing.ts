@@ -52,14 +52,14 @@ export interface RoutingStats extends PoolStats {
 }
 
 /**
- * 240 connections leave room on a server with 400 for other processes, migrations and people. 4 per tenant
- * keep two cores busy; what a tenant wants beyond that waits its turn, at most 3 s. A statement may take 10 s
+ * 240 connections leave room on a server with 400 for other processes, migrations and people. 8 per tenant
+ * keep four cores busy; what a tenant wants beyond that waits its turn, at most 3 s. A statement may take 10 s
  * and a request 15 s: longer work does not belong in a request.
  */
 export const DEFAULT_LIMITS: RoutingLimits = {
   connections: 240,
   connectionsPerServer: 240,
-  connectionsPerTenant: 4,
+  connectionsPerTenant: 8,
   waitMs: 3_000,
   statementTimeoutMs: 10_000,
   requestsPerTenant: 128,
