@@ -1,5 +1,4 @@
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { CreateServer } from '../contract/server.ts';
 import type { Config } from '../platform/config.ts';
 import { dataFiles } from '../platform/config.ts';
 import { FleetError } from '../platform/errors.ts';
@@ -10,9 +9,7 @@ import { audit } from './audit/audit.ts';
 import type { Deps } from './control-plane.ts';
 import type { Transaction } from './registry/registry.ts';
 import { ensureEmbeddedServers } from './servers/embedded-servers.ts';
-import { startCreateServer } from './servers/create.ts';
 import { ensureRegion } from './servers/region.ts';
-import { findServer, listLiveServers } from './servers/store.ts';
 
 /** One boot at a time makes the first keys and regions; 7712 is the fleet's number for "bootstrap". */
 const BOOTSTRAP_LOCK = 7712;
@@ -41,23 +38,6 @@ export async function bootstrapFleet(deps: Deps, config: Config): Promise<void> 
     }
   });
   await ensureEmbeddedServers(deps);
-}
-
-/**
- * Gives each region that has no server an embedded one, as operations that this fleet's workers carry out.
- * Two boots at once: the second finds the name taken, which is what it wanted.
- */
-export async function ensureFirstServers(deps: Deps, config: Config): Promise<void> {
-  if (!config.embeddedServers) return;
-  for (const region of config.regions) {
-    if ((await listLiveServers(deps.registry, null)).some((server) => server.region === region)) continue;
-    const wanted = { name: `${region}-1`, region, provider: 'embedded', mode: 'shared' } as const;
-    await deps.registry.transaction(async (tx) => {
-      await tx.query('SELECT pg_advisory_xact_lock($1)', [BOOTSTRAP_LOCK]);
-      if ((await findServer(tx, wanted.name)) !== undefined) return;
-      await startCreateServer(tx, CreateServer.parse(wanted), { caller: SYSTEM_CALLER, requestId: 'first-start' });
-    });
-  }
 }
 
 interface KeySpec {

@@ -7,7 +7,7 @@ import { FleetError } from '../platform/errors.ts';
 import type { Logger } from '../platform/logging.ts';
 import { accessRoutes } from './access/http.ts';
 import { auditRoutes } from './audit/http.ts';
-import { bootstrapFleet, ensureFirstServers } from './bootstrap.ts';
+import { bootstrapFleet } from './bootstrap.ts';
 import { createHttpApp } from './http/app.ts';
 import { forgetOldIdempotencyKeys } from './http/store.ts';
 import type { SliceRoutes } from './http/route.ts';
@@ -104,7 +104,6 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const operations = allOperations(deps);
   await bootstrapFleet(deps, config);
   const worker = role === 'api' ? undefined : await startFleetWorker(options, deps, operations);
-  if (worker !== undefined) await ensureFirstServers(deps, config);
   const api = role === 'worker' ? undefined : await listen(deps, operations, options);
   logger.info('control plane ready', { role, url: api?.url });
   return {

@@ -28,7 +28,6 @@ const Environment = z.object({
       }
     })
     .pipe(z.record(z.string(), z.url())),
-  FLEET_EMBEDDED_SERVERS: z.enum(['on', 'off']).default('off'),
   FLEET_DEMO: z.enum(['on', 'off']).default('on'),
   FLEET_LOG_LEVEL: z.enum(['error', 'warn', 'info', 'debug', 'silent']).default('info'),
 });
@@ -45,8 +44,6 @@ export interface Config {
   regions: string[];
   /** Where a person reaches each region's tenant app; told in 421 answers and in tenants' URLs. */
   appUrls: Record<string, string>;
-  /** Whether a region without servers gets an embedded one at boot (`npm start` says so). */
-  embeddedServers: boolean;
   demo: boolean;
   logLevel: string;
 }
@@ -71,7 +68,6 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
     appPort: values.FLEET_APP_PORT,
     regions: values.FLEET_REGIONS,
     appUrls: values.FLEET_APP_URLS,
-    embeddedServers: values.FLEET_EMBEDDED_SERVERS === 'on',
     demo: values.FLEET_DEMO === 'on',
     logLevel: values.FLEET_LOG_LEVEL,
   };

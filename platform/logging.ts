@@ -18,12 +18,6 @@ export function withLogContext<T>(fields: LogContext, work: () => T): T {
   return context.run({ ...context.getStore(), ...fields }, work);
 }
 
-/** Adds fields to the context that is already running (e.g. the tenant, once it is known). */
-export function addLogContext(fields: LogContext): void {
-  const store = context.getStore();
-  if (store !== undefined) Object.assign(store, fields);
-}
-
 const SECRET_KEY =
   /pass(word|wd)?|secret|token|authorization|cookie|verifier|credential|master.?key|data.?key/i;
 const SECRET_TEXT: [RegExp, string][] = [

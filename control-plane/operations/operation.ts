@@ -33,11 +33,6 @@ export function transitionOperation(
   return TRANSITIONS[state][event];
 }
 
-/** Name of the lease and of the resource of an operation. */
-export function operationResource(id: string): string {
-  return `operation:${id}`;
-}
-
 export interface StartOperation {
   id: string;
   kind: string;

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Operation } from '../../contract/operation.ts';
 import type { Rollout } from '../../contract/rollout.ts';
@@ -64,10 +63,4 @@ export async function rolloutToEnd(fleet: Fleet, release: string, parallel: numb
   if (rollout.state !== 'succeeded')
     throw new Error(`rollout ${release}: ${rollout.state} ${JSON.stringify(rollout.cause)}`);
   return rollout;
-}
-
-/** Resident set of this process in MiB, for the notes. */
-export function residentMiB(): number {
-  const pages = Number(readFileSync('/proc/self/statm', 'utf8').split(' ')[1]);
-  return Math.round((pages * 4096) / 1024 / 1024);
 }

@@ -243,12 +243,3 @@ export async function onServer<R extends object>(
   });
 }
 
-/** Runs a query in a tenant's database as superuser. */
-export async function inDatabase<R extends object>(tenant: TestTenant, sql: string): Promise<R[]> {
-  const address = { ...serverOf(tenant.region), database: tenant.database };
-  return withClient(
-    address,
-    { applicationName: 'test' },
-    async (client) => (await client.query<R>(sql)).rows,
-  );
-}
