@@ -242,4 +242,3 @@ export async function onServer<R extends object>(
     return rows;
   });
 }
-
