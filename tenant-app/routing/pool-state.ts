@@ -37,12 +37,16 @@ export interface Entry {
   serverLimit: number;
   /** Absent until the control plane has told it. */
   credential: RouteCredential | undefined;
+  /** The last one that the server did not accept. */
+  refused: RouteCredential | undefined;
   /** Last used on top. */
   idle: Connection[];
   /** Connections that are open, being opened, or not yet closed. */
   total: number;
   opening: number;
   queue: Waiter[];
+  /** Runs while those who wait have not yet waited long enough for another connection. */
+  growTimer: NodeJS.Timeout | undefined;
   isRetired: boolean;
 }
 

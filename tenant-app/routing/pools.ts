@@ -28,7 +28,7 @@ export interface Pools {
   /** Takes the route's pool out of use: idle connections are closed, busy ones when they come back. */
   retire(route: LocalRoute): void;
   stats(): PoolStats;
-  /** Drains everything. Settles when the last connection is closed. */
+  /** Drains everything. Settles when the last connection is closed, or after 5 s. */
   close(): Promise<void>;
 }
 
@@ -38,6 +38,8 @@ const MAX_POOLS = 10_000;
 const IDLE_MS = 60_000;
 /** Looking for idle connections every 10 s costs microseconds, where a timer for each costs one per query. */
 const SWEEP_MS = 10_000;
+/** 5 s: a server that does not answer a goodbye in that time must not keep a process from its end. */
+const CLOSE_MS = 5_000;
 /** Time between attempts when the server has no connection free: sessions of others are just ending. */
 const TOO_MANY_RETRY_MS = 50;
 
@@ -69,9 +71,15 @@ export function createPools(deps: { credentials: Credentials; logger: Logger; li
       clearInterval(sweep);
       state.isClosed = true;
       state.lru.clear();
-      return state.budget.used() === 0 ? Promise.resolve() : empty;
+      return state.budget.used() === 0 ? Promise.resolve() : within(CLOSE_MS, empty);
     },
   };
+}
+
+function within(ms: number, work: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)));
+  return Promise.race([work, late]).finally(() => clearTimeout(timer));
 }
 
 const keys = new WeakMap<LocalRoute, string>();
@@ -97,10 +105,12 @@ function entryOf(state: PoolsState, route: LocalRoute, breaker: Breaker): Entry 
     max: Math.max(1, Math.min(limits.connectionsPerTenant, route.connectionLimit)),
     serverLimit: Math.max(1, Math.min(limits.connectionsPerServer, route.serverMaxConnections)),
     credential: undefined,
+    refused: undefined,
     idle: [],
     total: 0,
     opening: 0,
     queue: [],
+    growTimer: undefined,
     isRetired: false,
   };
   state.lru.set(key, entry);
@@ -134,14 +144,13 @@ async function acquire(state: PoolsState, route: LocalRoute, breaker: Breaker): 
   let mayRenew = true;
   for (;;) {
     const entry = entryOf(state, route, breaker);
-    const { credential } = entry;
     try {
       return entry.idle.pop() ?? (await enqueue(state, entry));
     } catch (error) {
       if (error instanceof RoutingError) throw error;
       if (isRefusedLogin(error) && mayRenew) {
         mayRenew = false;
-        if (await renewCredential(state, entry, credential)) continue;
+        if (await renewCredential(state, entry)) continue;
       } else if (isTooManyConnections(error) && (await pauseBefore(deadline))) {
         continue;
       }
@@ -151,14 +160,12 @@ async function acquire(state: PoolsState, route: LocalRoute, breaker: Breaker): 
 }
 
 /** Whether there is another credential to try. Sessions that are open go on with the old one. */
-async function renewCredential(
-  state: PoolsState,
-  entry: Entry,
-  refused: Entry['credential'],
-): Promise<boolean> {
-  const used = refused ?? entry.credential;
-  if (used === undefined) return false;
-  const renewed = await state.credentials.renew(entry.route.databaseId, used).catch(() => undefined);
+async function renewCredential(state: PoolsState, entry: Entry): Promise<boolean> {
+  const { refused } = entry;
+  if (refused === undefined) return false;
+  // Another request that met the same has already asked.
+  if (entry.credential?.password !== refused.password) return true;
+  const renewed = await state.credentials.renew(entry.route.databaseId, refused).catch(() => undefined);
   state.logger.warn('a database refused its credential', {
     tenant: entry.route.slug,
     renewed: renewed !== undefined,
