@@ -143,7 +143,7 @@ export function serverInUse(name: string, databases: number): FleetError {
     code: 'server_in_use',
     status: 409,
     message: `server ${name} still holds ${databases} ${databases === 1 ? 'database' : 'databases'}`,
-    fix: `fleet tenant list --server ${name}, then delete or move them`,
+    fix: `fleet tenant list --server ${name} shows whose; a server can be removed when they are deleted`,
   });
 }
 

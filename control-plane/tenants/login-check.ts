@@ -35,7 +35,7 @@ export async function checkLogin(
     code: 'verification_failed',
     status: 500,
     message: `the new database is not as it must be: ${problems.join('; ')}`,
-    fix: "compare the server's roles and default privileges with docs, then retry the operation",
+    fix: "compare the database's roles and privileges with docs/decisions/0007-roles-per-tenant.md, then retry the operation",
   });
 }
 

@@ -50,7 +50,7 @@ async function letIn(context: Context, deps: TenantDeps): Promise<void> {
       code: 'secret_not_found',
       status: 409,
       message: `${context.input.slug} has no current credential`,
-      fix: `fleet secret list ${context.input.slug}`,
+      fix: `fleet secret get ${context.input.slug}`,
     });
   }
   context.signal.throwIfAborted();

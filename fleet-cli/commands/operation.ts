@@ -29,7 +29,9 @@ export function addOperationCommands(program: Command, open: OpenSession): void 
     .action(async (id: string) => await get(open(), id));
   operation
     .command('retry <id>')
-    .description('try a failed operation again, from the step that failed')
+    .description(
+      'try a failed operation again: from its first step where it was undone, else from where it stopped',
+    )
     .action(async (id: string) => await act(open(), id, 'retry'));
   operation
     .command('cancel <id>')
