@@ -58,18 +58,36 @@ export async function acquireLease(
   return rows[0] === undefined ? undefined : Number(rows[0].epoch);
 }
 
-/** Prolongs all leases of this worker that are still its own; answers which those are. */
-export async function renewLeases(registry: Registry, holder: string): Promise<Set<string>> {
-  const { rows } = await registry.query<{ resource: string; epoch: string }>(
-    `UPDATE leases SET expires_at = now() + $2 * interval '1 millisecond'
-      WHERE holder = $1 RETURNING resource, epoch`,
-    [holder, LEASE_LIFE_MS],
-  );
-  return new Set(rows.map((row) => leaseKey(row.resource, Number(row.epoch))));
+/** A lease that this process believes to hold. */
+export interface HeldLease {
+  resource: string;
+  epoch: number;
 }
 
-export function leaseKey(resource: string, epoch: number): string {
-  return `${resource}@${epoch}`;
+/**
+ * Prolongs the leases that `holder` knows it holds; answers the resources of those that are still its own.
+ * Others in its name are left to lapse: an answer or a release of theirs was lost.
+ */
+export async function renewLeases(
+  registry: Registry,
+  holder: string,
+  held: HeldLease[],
+): Promise<Set<string>> {
+  const { rows } = await registry.query<{ resource: string }>(
+    `UPDATE leases l SET expires_at = now() + $4 * interval '1 millisecond'
+       FROM unnest($2::text[], $3::bigint[]) AS held (resource, epoch)
+      WHERE l.holder = $1 AND l.resource = held.resource AND l.epoch = held.epoch RETURNING l.resource`,
+    [holder, held.map((lease) => lease.resource), held.map((lease) => lease.epoch), LEASE_LIFE_MS],
+  );
+  return new Set(rows.map((row) => row.resource));
+}
+
+/** Frees the leases in the worker's name that it knows nothing of, but for those it is just taking. */
+export async function releaseStrays(registry: Registry, holder: string, known: string[]): Promise<void> {
+  await registry.query(
+    'UPDATE leases SET holder = NULL, expires_at = NULL WHERE holder = $1 AND resource <> ALL ($2::text[])',
+    [holder, known],
+  );
 }
 
 /** Gives the lease back; the epoch stays, so that the next holder's is higher. */

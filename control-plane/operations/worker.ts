@@ -1,9 +1,8 @@
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { EventEmitter } from 'node:events';
-import { hostname } from 'node:os';
 import { setTimeout as wait } from 'node:timers/promises';
 import { Logger as QueueLogger, makeWorkerUtils, run, type Runner, type WorkerEvents } from 'graphile-worker';
-import pg from 'pg';
+import type pg from 'pg';
 import { z } from 'zod';
 import type { Logger } from '../../platform/logging.ts';
 import { clientConfig, createPool, parseAddress } from '../../platform/pg.ts';
@@ -12,19 +11,15 @@ import { DRIVE_TASK, wake, type Driver } from './driver.ts';
 import {
   acquireLease,
   fencedTransaction,
-  leaseKey,
   LEASE_LIFE_MS,
   LeaseLostError,
   releaseLease,
+  releaseStrays,
   renewLeases,
+  type Lease,
 } from './lease.ts';
-import {
-  forgetDeadWorkers,
-  insertWorker,
-  openWithoutOwner,
-  releaseJobs,
-  removeWorker,
-} from './worker-store.ts';
+import { startPulse } from './pulse.ts';
+import { forgetDeadWorkers, openWithoutOwner, releaseJobs } from './worker-store.ts';
 
 /**
  * One worker of the fleet. It takes jobs from the queue, gets the lease of the resource that the job names,
@@ -58,6 +53,8 @@ export interface WorkerOptions {
 const CONCURRENCY = 8;
 /** The sweeper's pace bounds takeover: a dead worker is noticed within one round. Its queries cost 1 ms. */
 const SWEEP_MS = 1_000;
+/** Three renewals in a lease's life: two may fail. */
+const RENEW_MS = LEASE_LIFE_MS / 3;
 /** Graceful stop: after this the signals turn hard and the leases are given up. */
 const STOP_MS = 10_000;
 
@@ -73,16 +70,14 @@ export async function migrateQueue(registry: Registry): Promise<void> {
   }
 }
 
-interface Held {
-  resource: string;
-  epoch: number;
-  abort: AbortController;
-}
+/** By resource: what this process holds, or (without an epoch) is just taking. */
+type Held = Map<string, { epoch: number | undefined; abort: AbortController }>;
 
 export async function startWorker(options: WorkerOptions): Promise<Worker> {
   const { registry, logger } = options;
   const id = randomUUID();
-  const held = new Map<string, Held>();
+  const held: Held = new Map();
+  const ended = new AbortController();
   const stopping = new AbortController();
   const queueIds: string[] = [];
 
@@ -99,8 +94,8 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   );
   await pulse.announce();
   const background = [
-    every(LEASE_LIFE_MS / 3, stopping.signal, heartbeat(registry, id, held, logger)),
-    every(SWEEP_MS, stopping.signal, () => sweep(options, id)),
+    every(RENEW_MS, ended.signal, heartbeat(registry, id, held, logger)),
+    every(SWEEP_MS, stopping.signal, () => sweep(options, id, held)),
   ];
   return {
     id,
@@ -109,6 +104,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
       const hard = setTimeout(() => held.forEach((lease) => lease.abort.abort()), STOP_MS);
       await runner.stop();
       clearTimeout(hard);
+      ended.abort();
       await Promise.all(background);
       await queuePool.end();
       await pulse.stop();
@@ -147,7 +143,7 @@ async function startQueue(
 
 interface CarryOptions extends WorkerOptions {
   id: string;
-  held: Map<string, Held>;
+  held: Held;
   stopping: AbortSignal;
 }
 
@@ -160,59 +156,80 @@ async function carry(options: CarryOptions, kind: string, resourceId: string): P
     return;
   }
   const resource = `${kind}:${resourceId}`;
+  // At most once in this process: the lease tells workers apart, not the jobs of one.
+  if (options.stopping.aborted || held.has(resource)) return;
+  const abort = new AbortController();
+  held.set(resource, { epoch: undefined, abort });
   try {
-    if (options.stopping.aborted) return;
     const epoch = await acquireLease(registry, resource, holder);
     // Somebody else is at it; should that one stop or die, a sweeper sees the resource without an owner.
     if (epoch === undefined) return;
-    const abort = new AbortController();
-    held.set(leaseKey(resource, epoch), { resource, epoch, abort });
-    const fence = { resource, holder, epoch };
-    try {
-      await driver.drive(resourceId, {
-        ...fence,
-        signal: abort.signal,
-        stopping: AbortSignal.any([options.stopping, abort.signal]),
-        transaction: (work) => fencedTransaction(registry, fence, work),
-      });
-    } finally {
-      held.delete(leaseKey(resource, epoch));
-      await releaseLease(registry, resource, holder, epoch);
-    }
+    held.set(resource, { epoch, abort });
+    await driveUnder(options, driver, { resource, holder, epoch }, abort.signal);
   } catch (error) {
     if (error instanceof LeaseLostError) logger.info('another worker took over', { resource });
     else logger.error('work was interrupted and will be taken up again', { resource, error });
+  } finally {
+    held.delete(resource);
   }
 }
 
-/** Renews the leases; those that are no longer ours are aborted. Without the registry for a life: all. */
-function heartbeat(
-  registry: Registry,
-  holder: string,
-  held: Map<string, Held>,
-  logger: Logger,
-): () => Promise<void> {
-  let lastSuccess = Date.now();
+/** A release that fails is made good by the next sweep, which finds the lease in our name and not in `held`. */
+async function driveUnder(
+  options: CarryOptions,
+  driver: Driver,
+  fence: Pick<Lease, 'resource' | 'holder' | 'epoch'>,
+  signal: AbortSignal,
+): Promise<void> {
+  const { registry } = options;
+  try {
+    await driver.drive(fence.resource.slice(driver.kind.length + 1), {
+      ...fence,
+      signal,
+      stopping: AbortSignal.any([options.stopping, signal]),
+      transaction: (work) => fencedTransaction(registry, fence, work),
+    });
+  } finally {
+    await releaseLease(registry, fence.resource, fence.holder, fence.epoch).catch((error: unknown) => {
+      options.logger.warn('a lease could not be given back yet', { resource: fence.resource, error });
+    });
+  }
+}
+
+/**
+ * Renews the leases; those that are no longer ours are aborted. After a lease's life without an answer all
+ * are: a registry that hangs must not leave an owner at work beside its successor.
+ */
+function heartbeat(registry: Registry, holder: string, held: Held, logger: Logger): () => Promise<void> {
+  let lastSuccess = performance.now();
   return async () => {
+    const before = [...held].flatMap(([resource, { epoch }]) =>
+      epoch === undefined ? [] : [{ resource, epoch }],
+    );
     try {
-      const before = new Set(held.keys());
-      const ours = await renewLeases(registry, holder);
-      lastSuccess = Date.now();
-      for (const key of before) if (!ours.has(key)) held.get(key)?.abort.abort();
+      const ours = await Promise.race([
+        renewLeases(registry, holder, before),
+        wait(RENEW_MS, undefined, { ref: false }),
+      ]);
+      if (ours === undefined) throw new Error(`no answer within ${RENEW_MS} ms`);
+      lastSuccess = performance.now();
+      for (const { resource } of before) if (!ours.has(resource)) held.get(resource)?.abort.abort();
     } catch (error) {
       logger.warn('leases could not be renewed', { error });
-      if (Date.now() - lastSuccess > LEASE_LIFE_MS) held.forEach((lease) => lease.abort.abort());
+      if (performance.now() - lastSuccess >= LEASE_LIFE_MS - RENEW_MS)
+        held.forEach((lease) => lease.abort.abort());
     }
   };
 }
 
 /** Wakes what is open and owned by nobody, and releases the queue's jobs of workers that died. */
-async function sweep(options: WorkerOptions, workerId: string): Promise<void> {
+async function sweep(options: WorkerOptions, workerId: string, held: Held): Promise<void> {
   const { registry, drivers, logger } = options;
   try {
     const dead = await forgetDeadWorkers(registry, workerId);
     if (dead.queueIds.length > 0) await releaseJobs(registry, dead.queueIds);
     if (dead.workers > 0) logger.warn('a worker died; its work is taken over', { workers: dead.workers });
+    await releaseStrays(registry, workerId, [...held.keys()]);
     for (const driver of drivers) {
       for (const id of await openWithoutOwner(registry, driver)) await wake(registry, driver.kind, id);
     }
@@ -227,62 +244,6 @@ async function every(intervalMs: number, signal: AbortSignal, work: () => Promis
     await work();
     await wait(intervalMs, undefined, { signal }).catch(() => undefined);
   }
-}
-
-interface Pulse {
-  announce(): Promise<void>;
-  stop(): Promise<void>;
-}
-
-/**
- * The sign of life: a session-level advisory lock. It is free the moment this process or its connection is
- * gone. When only the connection broke, it is taken again with the same key.
- */
-async function startPulse(
-  registry: Registry,
-  logger: Logger,
-  id: string,
-  queueIds: string[],
-): Promise<Pulse> {
-  const key = randomBytes(8).readBigInt64BE().toString();
-  let stopped = false;
-  let client: pg.Client | undefined;
-
-  const connect = async (): Promise<void> => {
-    const next = new pg.Client(clientConfig(parseAddress(registry.url), { applicationName: 'fleet-worker' }));
-    next.on('error', (error: Error) => logger.warn("the worker's sign of life was interrupted", { error }));
-    await next.connect();
-    await next.query('SELECT pg_advisory_lock($1::bigint)', [key]);
-    next.once('end', () => {
-      if (!stopped) void reconnect();
-    });
-    client = next;
-  };
-  const announce = (): Promise<void> =>
-    insertWorker(registry, { id, key, host: hostname(), pid: process.pid, queueIds });
-  const reconnect = async (): Promise<void> => {
-    while (!stopped) {
-      try {
-        await connect();
-        // Others may have taken us for dead and removed the row.
-        await announce();
-        return;
-      } catch (error) {
-        logger.warn('the sign of life cannot be renewed yet', { error });
-        await wait(SWEEP_MS);
-      }
-    }
-  };
-  await connect();
-  await announce();
-  return {
-    announce,
-    stop: async () => {
-      stopped = true;
-      await removeWorker(registry, id);
-      await client?.end();
-    },
-  };
 }
 
 /** Of graphile-worker's log levels. */

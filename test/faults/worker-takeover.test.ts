@@ -66,6 +66,16 @@ describe('worker takeover', () => {
     await until('the sweeper finds it', async () => (await state(id)) === 'succeeded', 5_000);
   });
 
+  it('frees a lease whose release was lost, though the worker in whose name it stands lives', async () => {
+    const id = await startToy(test.registry, 'toy.forward', 'stray lease');
+    await test.registry.query(
+      `INSERT INTO leases VALUES ($1, $2, 7, now() + interval '1 hour')
+       ON CONFLICT (resource) DO UPDATE SET holder = $2, epoch = leases.epoch + 7, expires_at = now() + interval '1 hour'`,
+      [`operation:${id}`, survivor.id],
+    );
+    await until('the sweeper frees it', async () => (await state(id)) === 'succeeded', 6_000);
+  });
+
   it('runs each operation once with two workers at work', async () => {
     const second = startChild('test/support/toy-worker.ts', [test.url]);
     children.push(second);
