@@ -2,7 +2,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import type { z } from 'zod';
 import type { Role } from '../../contract/access.ts';
 import { FleetError, isRetryable, sqlState, summarizeError } from '../../platform/errors.ts';
-import { withLogContext, type Logger } from '../../platform/logging.ts';
+import { withLogContext, type LogContext, type Logger } from '../../platform/logging.ts';
 import { audit } from '../audit/audit.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { BoundOperation, BoundStep, EndError, StepContext } from './definition.ts';
@@ -57,7 +57,12 @@ export function createOperationDriver(options: EngineOptions): Driver {
   return {
     kind: 'operation',
     openIdsSql: "SELECT id::text FROM operations WHERE state IN ('queued', 'running')",
-    drive: (id, lease) => withLogContext({ operationId: id }, () => driveOperation(options, id, lease)),
+    drive: (id, lease) =>
+      withLogContext({ operationId: id }, async () => {
+        const operation = await loadOperation(options.registry, id);
+        if (operation === undefined) return;
+        await withLogContext(logContextOf(operation), () => driveOperation(options, operation, lease));
+      }),
   };
 }
 
@@ -68,9 +73,20 @@ interface Run {
   definition: BoundOperation;
 }
 
-async function driveOperation(options: EngineOptions, id: string, lease: Lease): Promise<void> {
-  const operation = await loadOperation(options.registry, id);
-  if (operation === undefined || (operation.state !== 'queued' && operation.state !== 'running')) return;
+/** The request that asked for it, so that one id finds both programs' lines, and the tenant it is about. */
+function logContextOf({ requestId, subject, subjectName }: RunnableOperation): LogContext {
+  return {
+    ...(requestId === null ? {} : { requestId }),
+    ...(subject.startsWith('tenant:') ? { tenant: subjectName } : {}),
+  };
+}
+
+async function driveOperation(
+  options: EngineOptions,
+  operation: RunnableOperation,
+  lease: Lease,
+): Promise<void> {
+  if (operation.state !== 'queued' && operation.state !== 'running') return;
   const definition = options.operations.get(operation.kind);
   if (definition === undefined) {
     options.logger.error('this worker does not know the operation', { kind: operation.kind });

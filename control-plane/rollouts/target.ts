@@ -1,6 +1,7 @@
 import pRetry from 'p-retry';
 import { FleetError, isRetryable, isUnreachable, summarizeError, sqlState } from '../../platform/errors.ts';
 import type { ErrorSummary } from '../../platform/errors.ts';
+import { withLogContext } from '../../platform/logging.ts';
 import type { Registry } from '../registry/registry.ts';
 import { applyMigrations } from '../releases/apply.ts';
 import type { Migration } from '../releases/release.ts';
@@ -39,7 +40,15 @@ const DATABASE_MISSING = '3D000';
  * Brings one database to the release's head. Answers undefined when `signal` ended it: then nobody knows the
  * outcome, and the next owner asks the database. Never throws for what is wrong with the target.
  */
-export async function migrateTarget(
+export function migrateTarget(
+  run: TargetRun,
+  target: ClaimedTarget,
+  signal: AbortSignal,
+): Promise<TargetResult | undefined> {
+  return withLogContext({ tenant: target.slug }, () => migrate(run, target, signal));
+}
+
+async function migrate(
   run: TargetRun,
   target: ClaimedTarget,
   signal: AbortSignal,

@@ -64,7 +64,12 @@ export async function prepareToys(registry: Registry): Promise<void> {
   );
 }
 
-export async function startToy(registry: Registry, kind: string, subject: string): Promise<string> {
+export async function startToy(
+  registry: Registry,
+  kind: string,
+  subject: string,
+  requestId: string | null = null,
+): Promise<string> {
   const id = randomUUID();
   await registry.transaction((tx) =>
     startOperation(tx, {
@@ -76,7 +81,7 @@ export async function startToy(registry: Registry, kind: string, subject: string
       region: 'eu',
       input: { subject },
       caller: SYSTEM_CALLER,
-      requestId: null,
+      requestId,
     }),
   );
   return id;

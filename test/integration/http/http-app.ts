@@ -1,15 +1,13 @@
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { Writable } from 'node:stream';
-import winston from 'winston';
 import { z } from 'zod';
 import { ROLES, type Role } from '../../../contract/access.ts';
 import { createKey } from '../../../control-plane/access/keys.ts';
 import { createHttpApp } from '../../../control-plane/http/app.ts';
 import { route, type Route, type SliceRoutes } from '../../../control-plane/http/route.ts';
 import { openRegistry, type Registry } from '../../../control-plane/registry/registry.ts';
-import { createLogger, type Logger } from '../../../platform/logging.ts';
 import { apiClient, type Api } from '../../support/api.ts';
+import { recordingLogger } from '../../support/recording-logger.ts';
 import { freshRegistry, quietLogger, type TestRegistry } from '../../support/registry.ts';
 
 /** The API with given routes over a registry of its own, and a key of each role. */
@@ -89,19 +87,6 @@ export async function listen(app: RequestListener): Promise<{ url: string; close
       await closed;
     },
   };
-}
-
-/** The product's own format, so that its masking is tested too, into a list. */
-function recordingLogger(lines: string[]): Logger {
-  const logger = createLogger('test', 'debug');
-  const stream = new Writable({
-    write: (chunk: Buffer, _encoding, done) => {
-      lines.push(chunk.toString());
-      done();
-    },
-  });
-  logger.clear().add(new winston.transports.Stream({ stream }));
-  return logger;
 }
 
 export const Thing = z.object({ id: z.int(), name: z.string() });

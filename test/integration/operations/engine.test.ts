@@ -7,6 +7,7 @@ import { migrateQueue } from '../../../control-plane/operations/worker.ts';
 import { SYSTEM_CALLER } from '../../../control-plane/access/caller.ts';
 import { FleetError } from '../../../platform/errors.ts';
 import { driveOnce, takeLease } from '../../support/drive.ts';
+import { recordingLogger } from '../../support/recording-logger.ts';
 import { freshRegistry, quietLogger, type TestRegistry } from '../../support/registry.ts';
 import {
   prepareToys,
@@ -54,6 +55,26 @@ describe('operation engine', () => {
       STEPS.map((name) => [name, 'done', 1]),
     );
     assert.deepEqual((await toyRows(test.registry, 'plain')).length, 3);
+  });
+
+  it('logs under the request that asked for the operation, and under its tenant', async () => {
+    const lines: string[] = [];
+    const id = await startToy(test.registry, 'toy.forward', 'tenant:logged', 'request-7');
+    const operations = toyOperations(deps);
+    const logger = recordingLogger(lines);
+    await driveOnce(
+      test.registry,
+      createOperationDriver({ registry: test.registry, operations, logger }),
+      id,
+    );
+    assert.equal(lines.length, 2);
+    for (const line of lines) {
+      const { operationId, requestId, tenant, subject } = JSON.parse(line) as Record<string, unknown>;
+      assert.deepEqual(
+        { operationId, requestId, tenant },
+        { operationId: id, requestId: 'request-7', tenant: subject },
+      );
+    }
   });
 
   it('goes on where another worker died, at every step, before and after the effect', async () => {

@@ -1,0 +1,16 @@
+import { Writable } from 'node:stream';
+import winston from 'winston';
+import { createLogger, type Logger } from '../../platform/logging.ts';
+
+/** The product's own format, so that its masking is tested too, into a list. */
+export function recordingLogger(lines: string[]): Logger {
+  const logger = createLogger('test', 'debug');
+  const stream = new Writable({
+    write: (chunk: Buffer, _encoding, done) => {
+      lines.push(chunk.toString());
+      done();
+    },
+  });
+  logger.clear().add(new winston.transports.Stream({ stream }));
+  return logger;
+}
