@@ -7,12 +7,10 @@ import { SYSTEM_CALLER } from './access/caller.ts';
 import { createKey, ensureSystemPrincipal } from './access/keys.ts';
 import { audit } from './audit/audit.ts';
 import type { Deps } from './control-plane.ts';
+import { ADVISORY_LOCKS } from './registry/locks.ts';
 import type { Transaction } from './registry/registry.ts';
 import { ensureEmbeddedServers } from './servers/embedded-servers.ts';
 import { ensureRegion } from './servers/region.ts';
-
-/** One boot at a time makes the first keys and regions; 7712 is the fleet's number for "bootstrap". */
-const BOOTSTRAP_LOCK = 7712;
 
 /**
  * What a new fleet needs before anyone can use it: the admin's key, the configured regions, a key for each
@@ -21,7 +19,7 @@ const BOOTSTRAP_LOCK = 7712;
 export async function bootstrapFleet(deps: Deps, config: Config): Promise<void> {
   const files = dataFiles(config.dataDir);
   await deps.registry.transaction(async (tx) => {
-    await tx.query('SELECT pg_advisory_xact_lock($1)', [BOOTSTRAP_LOCK]);
+    await tx.query('SELECT pg_advisory_xact_lock($1)', [ADVISORY_LOCKS.bootstrap]);
     await ensureSystemPrincipal(tx);
     for (const region of config.regions) {
       await ensureRegion(tx, {

@@ -12,6 +12,7 @@ import {
   type Queryable,
 } from '../../platform/pg.ts';
 import { projectRoot } from '../../platform/project.ts';
+import { ADVISORY_LOCKS } from './locks.ts';
 
 /** The registry's database: the only truth about the fleet. */
 export interface Registry extends Queryable {
@@ -91,7 +92,9 @@ async function runTransaction<T>(pool: PgPool, work: (tx: Transaction) => Promis
     await tx.query('BEGIN');
     const result = await work(tx);
     for (const callback of last) await callback(tx);
-    await tx.query('COMMIT');
+    const { command } = await tx.query('COMMIT');
+    // Somebody caught the error of a statement: PostgreSQL answers such a COMMIT with a silent ROLLBACK.
+    if (command !== 'COMMIT') throw new Error('the transaction was rolled back because a statement failed');
     return result;
   } catch (error) {
     await client.query('ROLLBACK').catch(() => {
@@ -153,7 +156,7 @@ export async function migrateRegistry(registry: Registry): Promise<void> {
   const client = await registry.pool.connect();
   try {
     // Our own lock waits; the runner's only fails, and two control planes may start together.
-    await client.query('SELECT pg_advisory_lock(7710)');
+    await client.query('SELECT pg_advisory_lock($1)', [ADVISORY_LOCKS.registryMigration]);
     await migrateUp({
       dbClient: client,
       dir: join(projectRoot(), 'migrations', 'registry'),
@@ -162,7 +165,7 @@ export async function migrateRegistry(registry: Registry): Promise<void> {
       noLock: true,
       log: () => undefined,
     });
-    await client.query('SELECT pg_advisory_unlock(7710)');
+    await client.query('SELECT pg_advisory_unlock($1)', [ADVISORY_LOCKS.registryMigration]);
   } finally {
     // Destroyed, not returned: after an error the session may hold the lock or an open transaction.
     client.release(true);

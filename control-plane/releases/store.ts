@@ -1,4 +1,5 @@
 import type { Queryable } from '../../platform/pg.ts';
+import { ADVISORY_LOCKS } from '../registry/locks.ts';
 import type { Migration } from './release.ts';
 
 /** A point on the list of migrations. */
@@ -77,12 +78,9 @@ export async function insertRelease(
   );
 }
 
-/** Key of the advisory lock under which publishing reads the list and appends to it. */
-const PUBLISH_LOCK = 7720;
-
 /** Lets one publish at a time through, until the transaction ends. */
 export async function lockPublishing(tx: Queryable): Promise<void> {
-  await tx.query('SELECT pg_advisory_xact_lock($1)', [PUBLISH_LOCK]);
+  await tx.query('SELECT pg_advisory_xact_lock($1)', [ADVISORY_LOCKS.publish]);
 }
 
 const RELEASE_COLUMNS = `name, head, head_ordinal AS "headOrdinal", checksum, published_by AS "publishedBy",

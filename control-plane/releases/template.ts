@@ -1,6 +1,7 @@
 import { sqlState } from '../../platform/errors.ts';
 import type { Logger } from '../../platform/logging.ts';
 import { quoteIdent, type PgPoolClient } from '../../platform/pg.ts';
+import { ADVISORY_LOCKS } from '../registry/locks.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { ServerAccess } from '../servers/access.ts';
 import { applyMigrations } from './apply.ts';
@@ -26,9 +27,6 @@ export const TEMPLATE_OWNER = 'fleet_template_owner';
 
 const PREFIX = 'fleet_template_';
 const BUILD_PREFIX = 'fleet_template_build_';
-
-/** Advisory lock in the server's admin database: one template is built or dropped at a time. */
-const TEMPLATE_LOCK = 7721;
 
 /** Builds under way in this process: concurrent provisioning waits for one instead of queuing connections. */
 const building = new WeakMap<ServerAccess, Map<string, Promise<void>>>();
@@ -182,9 +180,9 @@ async function dropDatabase(client: PgPoolClient, name: string): Promise<void> {
 }
 
 async function underTemplateLock<T>(client: PgPoolClient, work: () => Promise<T>): Promise<T> {
-  await client.query('SELECT pg_advisory_lock($1)', [TEMPLATE_LOCK]);
+  await client.query('SELECT pg_advisory_lock($1)', [ADVISORY_LOCKS.template]);
   // After an error the connection is destroyed by its owner, and the lock goes with it.
   const result = await work();
-  await client.query('SELECT pg_advisory_unlock($1)', [TEMPLATE_LOCK]);
+  await client.query('SELECT pg_advisory_unlock($1)', [ADVISORY_LOCKS.template]);
   return result;
 }

@@ -1,5 +1,6 @@
 import type { RolloutSpec, RolloutState, WaveState } from '../../contract/rollout.ts';
 import type { Queryable } from '../../platform/pg.ts';
+import { ADVISORY_LOCKS } from '../registry/locks.ts';
 import type { PlannedTarget, PlannedWave, WaveBudget } from './plan.ts';
 import {
   ACTIVE_STATES,
@@ -126,7 +127,7 @@ export async function lockRollout(db: Queryable, id: string): Promise<RolloutRec
 
 /** The one rollout that is not over. Locks the line, so that two starts see each other. */
 export async function lockActiveRollout(db: Queryable): Promise<RolloutRecord | undefined> {
-  await db.query(`SELECT pg_advisory_xact_lock(hashtext('rollouts.active'))`);
+  await db.query('SELECT pg_advisory_xact_lock($1)', [ADVISORY_LOCKS.activeRollout]);
   const { rows } = await db.query<RolloutRecord>(
     `SELECT ${ROLLOUT_COLUMNS} FROM rollouts r WHERE r.state = ANY($1)`,
     [ACTIVE_STATES],

@@ -1,6 +1,7 @@
 import type { PlacementReport, Tier } from '../../contract/tenant.ts';
 import { FleetError } from '../../platform/errors.ts';
 import type { Queryable } from '../../platform/pg.ts';
+import { ADVISORY_LOCKS } from '../registry/locks.ts';
 import { CONNECTION_LIMITS, databaseNames, type DatabaseRecord } from './database.ts';
 import { planPlacement } from './plan.ts';
 import { findServer, listPlacementServers } from './store.ts';
@@ -9,15 +10,12 @@ const COLUMNS = `id, tenant_id AS "tenantId", server_id AS "serverId", name, own
   rw_role AS "rwRole", login_a AS "loginA", login_b AS "loginB", state, schema_version AS "schemaVersion",
   connection_limit AS "connectionLimit"`;
 
-/** First half of the advisory lock keys of placement; the second is the region's hash. The fleet's own number. */
-const PLACEMENT_LOCK = 7713;
-
 /**
  * Serializes everything that takes or offers room in the region until the transaction ends: reservations,
  * cordon, removal. Two regions whose names hash alike only wait for each other.
  */
 export async function lockPlacement(tx: Queryable, region: string): Promise<void> {
-  await tx.query('SELECT pg_advisory_xact_lock($1, hashtext($2))', [PLACEMENT_LOCK, region]);
+  await tx.query('SELECT pg_advisory_xact_lock($1, hashtext($2))', [ADVISORY_LOCKS.placement, region]);
 }
 
 export interface ReserveRequest {

@@ -1,6 +1,7 @@
 import type { PlacementReport, Tenant, TenantState, Tier } from '../../contract/tenant.ts';
 import type { ErrorSummary } from '../../platform/errors.ts';
 import type { Queryable } from '../../platform/pg.ts';
+import { ADVISORY_LOCKS } from '../registry/locks.ts';
 import { tenantView, type TenantRow } from './view.ts';
 
 /** All SQL of the tables `tenants` and `domains`, save the list that people see (list-store.ts). */
@@ -209,9 +210,6 @@ export async function fleetMembers(db: Queryable, filter: FleetMemberFilter = {}
   return rows;
 }
 
-/** Key of the lock between those who bring a tenant into the fleet and a rollout that declares all done. */
-const MEMBERSHIP_LOCK = 7713;
-
 /**
  * Held until the transaction ends. `shared` by everything that makes a tenant active: it then sees the release
  * that the fleet is at. `exclusive` by a rollout before its last look for tenants that are behind: none can
@@ -219,5 +217,5 @@ const MEMBERSHIP_LOCK = 7713;
  */
 export async function lockMembership(tx: Queryable, mode: 'shared' | 'exclusive'): Promise<void> {
   const shared = mode === 'shared' ? '_shared' : '';
-  await tx.query(`SELECT pg_advisory_xact_lock${shared}($1)`, [MEMBERSHIP_LOCK]);
+  await tx.query(`SELECT pg_advisory_xact_lock${shared}($1)`, [ADVISORY_LOCKS.membership]);
 }
