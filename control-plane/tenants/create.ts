@@ -27,7 +27,7 @@ import { checkLogin } from './login-check.ts';
 import { createDatabase, dropDatabase } from './physical-database.ts';
 import type { Request } from './request.ts';
 import { createRoles, dropRoles } from './roles.ts';
-import { insertTenant, lockState, savePlacement, saveState } from './store.ts';
+import { insertTenant, lockState, moveTenant, savePlacement } from './store.ts';
 import { databaseSubject, requireTransition, tenantSubject, transition } from './tenant.ts';
 
 const Input = z.object({
@@ -57,15 +57,15 @@ export const createTenant: OperationDefinition<Input, TenantDeps> = {
   ],
   unwound: async (tx, input, end) => {
     const state = await lockState(tx, input.tenantId);
-    const next = state === undefined ? undefined : transition(state, 'fail');
-    if (state !== undefined && next !== undefined)
-      await saveState(tx, input.tenantId, state, next, end.error);
+    // A tenant that is gone, or went on to be deleted, has no failure to tell of.
+    if (state === undefined || transition(state, 'fail') === undefined) return;
+    await moveTenant(tx, input.tenantId, state, 'fail', end.error);
   },
   retried: async (tx, input) => {
     const state = await lockState(tx, input.tenantId);
     if (state === undefined) throw new Error(`tenant ${input.tenantId} has no row`);
-    const next = requireTransition({ slug: input.slug, state }, 'retry');
-    await saveState(tx, input.tenantId, state, next);
+    requireTransition({ slug: input.slug, state }, 'retry');
+    await moveTenant(tx, input.tenantId, state, 'retry');
   },
 };
 
@@ -242,7 +242,7 @@ async function activate(context: Context, deps: TenantDeps): Promise<z.infer<typ
   const schemaVersion = await joinFleet(context, deps, place, born, async (tx, version) => {
     await deps.secrets.promote(tx, secretVersionId);
     await markDatabaseReady(tx, databaseId, version);
-    await saveState(tx, tenantId, 'provisioning', 'active');
+    await moveTenant(tx, tenantId, 'provisioning', 'activate');
   });
   return { schemaVersion };
 }
@@ -252,9 +252,9 @@ async function withdraw(context: Context): Promise<void> {
   const { tenantId, databaseId } = context.input;
   await context.transaction(async (tx) => {
     const state = await lockState(tx, tenantId);
-    const next = state === undefined ? undefined : transition(state, 'withdraw');
-    if (state === undefined || next === undefined) return;
-    await saveState(tx, tenantId, state, next);
+    // Not active: the step had no effect, and there is nothing to undo.
+    if (state === undefined || transition(state, 'withdraw') === undefined) return;
+    await moveTenant(tx, tenantId, state, 'withdraw');
     await markDatabaseDropped(tx, databaseId);
   });
 }

@@ -7,8 +7,8 @@ import { LifecycleInput, startLifecycle } from './lifecycle.ts';
 import { closeDatabase, dropDatabase } from './physical-database.ts';
 import { tenantToChange, type Request } from './request.ts';
 import { dropRoles } from './roles.ts';
-import { removeDomains, saveState } from './store.ts';
-import { requireTransition, tenantSubject } from './tenant.ts';
+import { moveTenant, removeDomains } from './store.ts';
+import { tenantSubject } from './tenant.ts';
 
 type Context = StepContext<LifecycleInput>;
 
@@ -44,8 +44,7 @@ export async function startDeleteTenant(
       fix: `fleet tenant delete ${tenant.slug} --confirm ${tenant.slug}`,
     });
   }
-  const state = requireTransition(tenant, 'offboard');
-  const operationId = await startLifecycle(request, tenant, { definition: deleteTenant, state });
+  const operationId = await startLifecycle(request, tenant, { definition: deleteTenant, event: 'offboard' });
   return { operationId, tenantId: tenant.id };
 }
 
@@ -81,6 +80,6 @@ async function finish({ input, transaction }: Context): Promise<void> {
   await transaction(async (tx) => {
     if (input.database !== null) await markDatabaseDropped(tx, input.database.id);
     await removeDomains(tx, input.tenantId);
-    await saveState(tx, input.tenantId, 'offboarding', 'deleted');
+    await moveTenant(tx, input.tenantId, 'offboarding', 'delete');
   });
 }

@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
-import type { Tenant, TenantState } from '../../contract/tenant.ts';
+import type { Tenant } from '../../contract/tenant.ts';
 import { audit } from '../audit/audit.ts';
 import { startOperation } from '../operations/operation.ts';
 import { findLiveDatabase } from '../servers/database-store.ts';
 import type { Request } from './request.ts';
-import { saveState } from './store.ts';
-import { tenantSubject } from './tenant.ts';
+import { moveTenant } from './store.ts';
+import { requireTransition, tenantSubject, type TenantEvent } from './tenant.ts';
 
 /** What suspend, resume and delete know of their tenant. */
 export const LifecycleInput = z.object({
@@ -19,21 +19,22 @@ export type LifecycleInput = z.infer<typeof LifecycleInput>;
 
 export interface LifecycleChange {
   definition: { kind: string; steps: { name: string }[] };
-  /** State to take at once, before the first step; absent when the last step takes it. */
-  state?: TenantState;
+  /** What happens to the tenant at once, before the first step; absent when the last step moves it. */
+  event?: TenantEvent;
   reason?: string | undefined;
 }
 
 /**
  * Starts an operation on a tenant and moves the tenant to the state that holds while it runs, with one audit
  * entry, in the request's transaction. Returns the operation's id.
- * @throws FleetError 409 `operation_in_progress`
+ * @throws FleetError 409 `wrong_state`, `operation_in_progress`
  */
 export async function startLifecycle(
   { tx, caller, requestId }: Request,
   tenant: Tenant,
   change: LifecycleChange,
 ): Promise<string> {
+  const state = change.event === undefined ? tenant.state : requireTransition(tenant, change.event);
   const id = randomUUID();
   const database = await findLiveDatabase(tx, tenant.id);
   const input: LifecycleInput = {
@@ -52,9 +53,9 @@ export async function startLifecycle(
     caller,
     requestId,
   });
-  if (change.state !== undefined) {
+  if (change.event !== undefined) {
     const cause = change.reason === undefined ? null : { code: 'asked', message: change.reason };
-    await saveState(tx, tenant.id, tenant.state, change.state, cause);
+    await moveTenant(tx, tenant.id, tenant.state, change.event, cause);
   }
   audit(tx, {
     actor: caller.name,
@@ -63,7 +64,7 @@ export async function startLifecycle(
     resource: `tenant:${tenant.slug}`,
     region: tenant.region,
     before: { id: tenant.id, state: tenant.state },
-    after: { id: tenant.id, state: change.state ?? tenant.state, operation: id },
+    after: { id: tenant.id, state, operation: id },
     reason: change.reason ?? null,
     requestId,
   });

@@ -8,7 +8,7 @@ import type { TenantDeps } from './deps.ts';
 import { LifecycleInput, startLifecycle } from './lifecycle.ts';
 import { tenantToChange, type Request } from './request.ts';
 import { closeLogins, openLogin } from './roles.ts';
-import { saveState } from './store.ts';
+import { moveTenant } from './store.ts';
 import { databaseSubject, requireTransition } from './tenant.ts';
 
 type Context = StepContext<LifecycleInput>;
@@ -67,13 +67,13 @@ async function activate(context: Context, deps: TenantDeps): Promise<void> {
   const { schemaVersion } = context.output('migrate', Migrated);
   await joinFleet(context, deps, database, schemaVersion, async (tx, version) => {
     await setSchemaVersions(tx, [{ databaseId: database.id, schemaVersion: version }]);
-    await saveState(tx, context.input.tenantId, 'suspended', 'active');
+    await moveTenant(tx, context.input.tenantId, 'suspended', 'resume');
   });
 }
 
 /** Only for a cancel that came when the tenant was active but the step not yet stored as done. */
 async function suspendAgain(context: Context): Promise<void> {
-  await context.transaction((tx) => saveState(tx, context.input.tenantId, 'active', 'suspended'));
+  await context.transaction((tx) => moveTenant(tx, context.input.tenantId, 'active', 'suspend'));
 }
 
 async function databaseOf(context: Context, deps: TenantDeps): Promise<DatabaseRecord> {

@@ -2,6 +2,7 @@ import type { PlacementReport, Tenant, TenantState, Tier } from '../../contract/
 import type { ErrorSummary } from '../../platform/errors.ts';
 import type { Queryable } from '../../platform/pg.ts';
 import { ADVISORY_LOCKS } from '../registry/locks.ts';
+import { requireTransition, tenantNotFound, wrongState, type TenantEvent } from './tenant.ts';
 import { tenantView, type TenantRow } from './view.ts';
 
 /** All SQL of the tables `tenants` and `domains`, save the list that people see (list-store.ts). */
@@ -91,24 +92,29 @@ export async function savePlacement(tx: Queryable, tenantId: string, report: Pla
 }
 
 /**
- * Moves the tenant from `from` to `to`; false when it is not in `from` any more, and then nothing is changed.
- * `cause` says why, where the new state needs words.
+ * Moves the tenant from `from` to where `event` leads. A repeated step finds it there already, and then nothing
+ * is changed. `cause` says why, where the new state needs words.
+ * @throws FleetError 409 `wrong_state` when it stands anywhere else, 404 `tenant_not_found`
  */
-export async function saveState(
+export async function moveTenant(
   tx: Queryable,
   tenantId: string,
   from: TenantState,
-  to: TenantState,
+  event: TenantEvent,
   cause: ErrorSummary | null = null,
-): Promise<boolean> {
+): Promise<void> {
+  const next = requireTransition({ slug: tenantId, state: from }, event);
   const { rowCount } = await tx.query(
     `UPDATE tenants
         SET state = $3, state_cause = $4, version = version + 1, updated_at = now(),
             deleted_at = CASE WHEN $3 = 'deleted' THEN now() END
       WHERE id = $1 AND state = $2`,
-    [tenantId, from, to, cause === null ? null : JSON.stringify(cause)],
+    [tenantId, from, next, cause === null ? null : JSON.stringify(cause)],
   );
-  return rowCount === 1;
+  if (rowCount === 1) return;
+  const tenant = await findTenant(tx, tenantId);
+  if (tenant === undefined) throw tenantNotFound(tenantId);
+  if (tenant.state !== next) throw wrongState(tenant, event);
 }
 
 /** The tenant's state, its row locked until the transaction ends; undefined when there is no such tenant. */

@@ -4,7 +4,6 @@ import type { TenantDeps } from './deps.ts';
 import { LifecycleInput, startLifecycle } from './lifecycle.ts';
 import { tenantToChange, type Request } from './request.ts';
 import { closeLogins } from './roles.ts';
-import { requireTransition } from './tenant.ts';
 
 /** The tenant is not served any more, from the request on; the step locks the database as well. */
 export const suspendTenant: OperationDefinition<LifecycleInput, TenantDeps> = {
@@ -21,8 +20,7 @@ export async function startSuspendTenant(
   reason: string | undefined,
 ): Promise<string> {
   const tenant = await tenantToChange(request, slugOrId);
-  const state = requireTransition(tenant, 'suspend');
-  return startLifecycle(request, tenant, { definition: suspendTenant, state, reason });
+  return startLifecycle(request, tenant, { definition: suspendTenant, event: 'suspend', reason });
 }
 
 async function lockOut({ input, signal }: StepContext<LifecycleInput>, deps: TenantDeps): Promise<void> {

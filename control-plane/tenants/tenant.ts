@@ -55,7 +55,11 @@ export function statesBefore(event: TenantEvent): TenantState[] {
 export function requireTransition(tenant: Pick<Tenant, 'slug' | 'state'>, event: TenantEvent): TenantState {
   const next = transition(tenant.state, event);
   if (next !== undefined) return next;
-  throw new FleetError({
+  throw wrongState(tenant, event);
+}
+
+export function wrongState(tenant: Pick<Tenant, 'slug' | 'state'>, event: TenantEvent): FleetError {
+  return new FleetError({
     code: 'wrong_state',
     status: 409,
     message: `${tenant.slug} is ${tenant.state}: ${event} needs it to be ${statesBefore(event).join(' or ')}`,
