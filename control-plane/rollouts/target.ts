@@ -4,6 +4,7 @@ import type { ErrorSummary } from '../../platform/errors.ts';
 import { withLogContext } from '../../platform/logging.ts';
 import type { Registry } from '../registry/registry.ts';
 import { applyMigrations } from '../releases/apply.ts';
+import { isContention } from '../releases/failure.ts';
 import type { Migration } from '../releases/release.ts';
 import type { ServerAccess } from '../servers/access.ts';
 import { isGone, type ClaimedTarget, type TargetResult } from './target-store.ts';
@@ -94,9 +95,17 @@ function applyWithRetry(run: TargetRun, target: ClaimedTarget, signal: AbortSign
       maxTimeout: run.retry.maxDelayMs,
       randomize: true,
       signal,
-      shouldRetry: ({ error }) => isRetryable(error) || isServerLost(error),
+      shouldRetry: ({ error }) => !wasLockWait(error) && (isRetryable(error) || isServerLost(error)),
     },
   );
+}
+
+/**
+ * A migration that waited for locks has tried ten times within half a minute already: repeating that here would let
+ * one blocked database hold its slot for minutes.
+ */
+function wasLockWait(error: unknown): boolean {
+  return error instanceof FleetError && error.code === 'migration_failed' && isContention(error.cause);
 }
 
 /** Whether the server, not the migration, is at fault: not reached, or lost with a migration under way. */
