@@ -9,6 +9,7 @@ import { finishRollout } from './finish.ts';
 import { haltOverBudget, haltRollout, haltUnreachable } from './halt.ts';
 import { allowedFailures } from './plan.ts';
 import { settleUnknown } from './settle.ts';
+import { InterruptedError } from './slots.ts';
 import {
   findRollout,
   listWaves,
@@ -62,7 +63,7 @@ async function drive(deps: RolloutDriverDeps, id: string, lease: Lease): Promise
       return;
     }
     // What may pass by itself is tried again by the next owner; anything else would fail for ever.
-    if (isRetryable(error)) throw error;
+    if (isRetryable(error) || error instanceof InterruptedError) throw error;
     deps.logger.error('the rollout cannot go on', { error });
     await haltBroken(lease, id, error);
   }
@@ -131,8 +132,11 @@ async function endWave(tx: Transaction, run: Run, rollout: RolloutRecord, wave: 
   const allowed = allowedFailures(wave.budget, budgetBase(counts));
   if (counts.failed > allowed) return haltOverBudget(tx, rollout, wave, { failed: counts.failed, allowed });
   if (counts.unreachable > 0) return haltUnreachable(tx, rollout, wave, counts);
+  // This owner carries nothing any more, so that only a new epoch can find out what became of these.
+  if (counts.running > 0)
+    throw new InterruptedError(`${counts.running} targets of wave ${wave.name} run in nobody's hands`);
   // Resumed or retried in the moment in between: the next round runs it.
-  if (counts.pending + counts.unknown + counts.running > 0) return;
+  if (counts.pending + counts.unknown > 0) return;
   const bakes = wave.bakeSeconds > 0 && wave.bakeUntil === null && budgetBase(counts) > 0;
   await moveWave(tx, run.rolloutId, wave, bakes ? 'bake' : 'pass');
 }

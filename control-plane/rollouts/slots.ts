@@ -1,6 +1,5 @@
 import { setMaxListeners } from 'node:events';
 import { setTimeout as wait } from 'node:timers/promises';
-import { migrateTarget, type TargetRun } from './target.ts';
 import type { ClaimedTarget, TargetResult } from './target-store.ts';
 
 /**
@@ -12,6 +11,20 @@ const GATHER_MS = 10;
 const GATHER_SHARE = 0.25;
 /** A process that stops waits this long for what is in flight; then it is left to the next owner. */
 const STOP_MS = 10_000;
+
+/**
+ * What was in flight is cut and its outcome unknown, though the lease still holds: this owner has to give it up, so
+ * that the next epoch finds the orphans and asks their databases.
+ */
+export class InterruptedError extends Error {
+  constructor(message: string, cause?: unknown) {
+    super(message, { cause });
+    this.name = 'InterruptedError';
+  }
+}
+
+/** Runs one target. Answers undefined when `signal` ended it; throws only for what is not the target's fault. */
+export type RunTarget = (target: ClaimedTarget, signal: AbortSignal) => Promise<TargetResult | undefined>;
 
 /** The targets that this process has in flight. */
 export interface Slots {
@@ -25,14 +38,17 @@ export interface Slots {
   takeResults(): TargetResult[];
   /** Waits until there is something to write, or nothing in flight. */
   changed(): Promise<void>;
+  /** @throws InterruptedError when targets were cut: free slots then do not mean that the targets have ended */
+  throwIfBroken(): void;
   /** Cuts what is still in flight and waits until it is gone. Its outcome stays unknown. */
   close(): Promise<void>;
 }
 
 export function openSlots(
-  run: TargetRun,
+  run: RunTarget,
   parallel: number,
   signals: { signal: AbortSignal; stopping: AbortSignal },
+  { stopMs }: { stopMs: number } = { stopMs: STOP_MS },
 ): Slots {
   const cut = new AbortController();
   const signal = AbortSignal.any([signals.signal, cut.signal]);
@@ -41,15 +57,24 @@ export function openSlots(
   const enough = Math.max(1, Math.floor(parallel * GATHER_SHARE));
   const running = new Map<string, { serverId: string; ended: Promise<void> }>();
   let results: TargetResult[] = [];
+  let broken: InterruptedError | undefined;
   let tell = (): void => undefined;
 
+  const breakOff = (why: string, cause?: unknown): void => {
+    broken ??= new InterruptedError(why, cause);
+    cut.abort();
+  };
+  const breakOffStopped = (): void => {
+    if (running.size > 0)
+      breakOff(`${running.size} targets were still in flight when the process had to stop`);
+  };
   const stopLater = (): void =>
-    void wait(STOP_MS, undefined, { signal, ref: false }).then(() => cut.abort(), ignore);
+    void wait(stopMs, undefined, { signal, ref: false }).then(breakOffStopped, ignore);
   if (signals.stopping.aborted) stopLater();
   else signals.stopping.addEventListener('abort', stopLater, { once: true });
 
   const carry = async (target: ClaimedTarget): Promise<void> => {
-    const result = await migrateTarget(run, target, signal);
+    const result = await run(target, signal);
     if (result !== undefined) results.push(result);
   };
   const event = (): Promise<void> =>
@@ -63,7 +88,7 @@ export function openSlots(
     start: (target) => {
       // A throw here is ours, not the target's (the registry is gone): its outcome is for the next owner to find.
       const ended = carry(target)
-        .catch(() => cut.abort())
+        .catch((error: unknown) => breakOff(`the run of ${target.slug} broke off`, error))
         .finally(() => {
           running.delete(target.databaseId);
           tell();
@@ -81,6 +106,9 @@ export function openSlots(
       while (running.size > 0 && results.length < enough && performance.now() < until) {
         await Promise.race([event(), wait(until - performance.now())]);
       }
+    },
+    throwIfBroken: () => {
+      if (broken !== undefined) throw broken;
     },
     close: async () => {
       signals.stopping.removeEventListener('abort', stopLater);

@@ -68,7 +68,8 @@ async function migrate(
     return result({ state: 'verified', schemaVersion, error: null, reason: null });
   } catch (error) {
     if (signal.aborted) return undefined;
-    if (await isGone(run.registry, target.databaseId)) {
+    // A registry that cannot say so has not seen it go: the target's own failure stands.
+    if (await isGone(run.registry, target.databaseId).catch(() => false)) {
       return result({ state: 'skipped', schemaVersion: null, error: null, reason: 'deleted' });
     }
     const state = isServerLost(error) ? 'unreachable' : 'failed';

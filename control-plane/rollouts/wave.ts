@@ -5,7 +5,7 @@ import { haltOverBudget } from './halt.ts';
 import { allowedFailures } from './plan.ts';
 import { openSlots, type Slots } from './slots.ts';
 import { lockRollout, type WaveRecord } from './store.ts';
-import type { TargetRun } from './target.ts';
+import { migrateTarget, type TargetRun } from './target.ts';
 import {
   countTargets,
   waitingTargets,
@@ -47,11 +47,12 @@ interface WaveRun {
  *
  * It returns when nothing is in flight and nothing may be claimed: the wave is through, the rollout was stopped,
  * its budget is broken, or the process has to stop. Afterwards the registry says where everything stands.
+ * @throws InterruptedError when what was in flight had to be cut
  */
 export async function runWave(run: Run, wave: WaveRecord): Promise<void> {
   const counts = await countTargets(run.registry, run.rolloutId, wave.ordinal);
   const queue = await waitingTargets(run.registry, run.rolloutId, wave.ordinal);
-  const slots = openSlots(run, wave.parallel, run.lease);
+  const slots = openSlots((target, signal) => migrateTarget(run, target, signal), wave.parallel, run.lease);
   const allowed = allowedFailures(wave.budget, budgetBase(counts));
   const state: WaveRun = {
     ...{ run, wave, slots, queue, allowed },
@@ -59,6 +60,7 @@ export async function runWave(run: Run, wave: WaveRecord): Promise<void> {
   };
   try {
     while (await nextBatch(state)) await slots.changed();
+    slots.throwIfBroken();
   } finally {
     await slots.close();
   }
@@ -77,6 +79,7 @@ async function nextBatch(state: WaveRun): Promise<boolean> {
   const results = slots.takeResults();
   const newFailures = noteResults(state, results);
   const overBudget = newFailures > 0 && state.failed > state.allowed;
+  slots.throwIfBroken();
   const claim = overBudget || run.lease.stopping.aborted ? [] : pick(state);
   if (results.length === 0 && claim.length === 0) return slots.isBusy();
 
