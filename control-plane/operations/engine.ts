@@ -1,13 +1,14 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { z } from 'zod';
 import type { Role } from '../../contract/access.ts';
-import { FleetError, isRetryable, sqlState, summarizeError } from '../../platform/errors.ts';
+import { FleetError, isRetryable, summarizeError } from '../../platform/errors.ts';
 import { withLogContext, type LogContext, type Logger } from '../../platform/logging.ts';
 import { audit } from '../audit/audit.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { BoundOperation, BoundStep, EndError, StepContext } from './definition.ts';
 import type { Driver } from './driver.ts';
-import { LeaseLostError, type Lease } from './lease.ts';
+import { fencedStatement, LeaseLostError, type Lease } from './lease.ts';
+import { endState, transitionOperation, type EndEvent } from './state.ts';
 import { advance, finishOperation, loadOperation, type Advance, type RunnableOperation } from './store.ts';
 
 /**
@@ -98,13 +99,8 @@ async function driveOperation(
     subject: operation.subjectName,
     epoch: lease.epoch,
   });
-  try {
-    if (operation.direction === 'forward') await goForward(run);
-    else await goBackward(run, operation.error ?? cancelledError());
-  } catch (error) {
-    if (sqlState(error) === 'FL001') throw new LeaseLostError(lease.resource, error);
-    throw error;
-  }
+  if (operation.direction === 'forward') await goForward(run);
+  else await goBackward(run, operation.error ?? cancelledError());
 }
 
 async function goForward(run: Run): Promise<void> {
@@ -131,14 +127,14 @@ async function goForward(run: Run): Promise<void> {
     finish = { ordinal: stored.ordinal, state: 'done', output: result.output ?? null };
   }
   if (finish !== undefined) await write(run, { finish });
-  if (operation.steps.every((step) => step.state === 'done')) await end(run, 'succeeded', null);
+  if (operation.steps.every((step) => step.state === 'done')) await end(run, 'succeed', null);
 }
 
 /** The step cannot be done: undo everything, or stay failed where the operation only goes forward. */
 async function failStep(run: Run, ordinal: number, error: EndError): Promise<void> {
   if (run.definition.cancellable) return turnRound(run, ordinal, error);
   await write(run, { finish: { ordinal, state: 'failed', error } });
-  await end(run, 'failed', error);
+  await end(run, 'fail', error);
 }
 
 async function turnRound(run: Run, ordinal: number, error: EndError): Promise<void> {
@@ -164,19 +160,22 @@ async function goBackward(run: Run, because: EndError): Promise<void> {
         message: `${because.message}; and undoing "${step.name}" failed: ${result.error.message}`,
       };
       await write(run, { finish: { ordinal: stored.ordinal, state: 'failed', error: result.error } });
-      return end(run, 'failed', error);
+      return end(run, 'fail', error);
     }
     stored.state = 'undone';
     finish = { ordinal: stored.ordinal, state: 'undone' };
   }
   if (finish !== undefined) await write(run, { finish });
   if (operation.steps.every((step) => step.state === 'undone' || step.state === 'pending')) {
-    await end(run, because.code === CANCELLED ? 'cancelled' : 'failed', because);
+    await end(run, because.code === CANCELLED ? 'cancel' : 'fail', because);
   }
 }
 
-function write(run: Run, change: Advance): Promise<{ cancelRequested: boolean }> {
-  return advance(run.options.registry, run.operation.id, run.lease, change);
+async function write(run: Run, change: Advance): Promise<{ cancelRequested: boolean }> {
+  const { options, operation, lease } = run;
+  const answer = await fencedStatement(lease, () => advance(options.registry, operation.id, lease, change));
+  operation.state = transitionOperation(operation.state, 'start') ?? operation.state;
+  return answer;
 }
 
 type Result = { output: unknown } | { error: EndError };
@@ -228,17 +227,14 @@ function stepContext(run: Run): StepContext<unknown> {
   };
 }
 
-async function end(
-  run: Run,
-  state: 'succeeded' | 'failed' | 'cancelled',
-  error: EndError | null,
-): Promise<void> {
+async function end(run: Run, event: EndEvent, error: EndError | null): Promise<void> {
   const { operation, definition, lease, options } = run;
+  const state = endState(operation.state, event);
   await lease.transaction(async (tx) => {
-    if (state !== 'succeeded' && error !== null && definition.cancellable) {
+    if ((state === 'failed' || state === 'cancelled') && error !== null && definition.cancellable) {
       await definition.unwound(tx, operation.input, { state, error });
     }
-    await finishOperation(tx, operation.id, state, error);
+    await finishOperation(tx, operation.id, operation.state, event, error);
     audit(tx, {
       actor: operation.actor,
       // The role was checked against the database's own list when the operation was stored.

@@ -1,10 +1,10 @@
-import type { OperationState } from '../../contract/operation.ts';
 import { FleetError, sqlState } from '../../platform/errors.ts';
 import type { Caller } from '../access/caller.ts';
 import { audit } from '../audit/audit.ts';
 import type { Transaction } from '../registry/registry.ts';
 import type { BoundOperation } from './definition.ts';
 import { wake } from './driver.ts';
+import { transitionOperation } from './state.ts';
 import {
   findOpenOperation,
   insertOperation,
@@ -14,24 +14,6 @@ import {
   requeueOperation,
   type RunnableOperation,
 } from './store.ts';
-
-export type OperationEvent = 'start' | 'succeed' | 'fail' | 'cancel' | 'retry';
-
-const TRANSITIONS: Record<OperationState, Partial<Record<OperationEvent, OperationState>>> = {
-  queued: { start: 'running', cancel: 'cancelled', fail: 'failed' },
-  running: { start: 'running', succeed: 'succeeded', fail: 'failed', cancel: 'cancelled' },
-  succeeded: {},
-  failed: { retry: 'queued' },
-  cancelled: { retry: 'queued' },
-};
-
-/** The state after `event`, or undefined when the event has no meaning in this state. Total and pure. */
-export function transitionOperation(
-  state: OperationState,
-  event: OperationEvent,
-): OperationState | undefined {
-  return TRANSITIONS[state][event];
-}
 
 export interface StartOperation {
   id: string;

@@ -2,6 +2,7 @@ import type { Operation, OperationFilter, OperationState, OperationStep } from '
 import type { Queryable } from '../../platform/pg.ts';
 import type { EndError } from './definition.ts';
 import type { Lease } from './lease.ts';
+import { endState, operationSources, transitionOperation, type EndEvent } from './state.ts';
 
 type Fence = Pick<Lease, 'resource' | 'holder' | 'epoch'>;
 
@@ -119,10 +120,10 @@ export async function advance(
               tries = tries + 1, started_at = now(), finished_at = NULL
          FROM owned WHERE operation_id = $4 AND ordinal = $9),
      operation AS (
-       UPDATE operations SET state = 'running', started_at = COALESCE(started_at, now()),
+       UPDATE operations SET state = $12, started_at = COALESCE(started_at, now()),
               direction = CASE WHEN $11::jsonb IS NULL THEN direction ELSE 'backward' END,
               error = COALESCE($11::jsonb, error)
-         FROM owned WHERE id = $4 AND state IN ('queued', 'running')
+         FROM owned WHERE id = $4 AND state = ANY($13)
        RETURNING cancel_requested)
      SELECT cancel_requested, pg_notify('fleet_operations', $4::text) FROM operation`,
     [
@@ -137,25 +138,32 @@ export async function advance(
       change.start?.ordinal ?? null,
       change.start?.direction ?? null,
       change.turn === undefined ? null : JSON.stringify(change.turn),
+      transitionOperation('queued', 'start'),
+      operationSources('start'),
     ],
   );
   return { cancelRequested: rows[0]?.cancel_requested ?? false };
 }
 
-/** Ends the operation; runs inside a fenced transaction. */
+/**
+ * Ends the operation; runs inside a fenced transaction. Nobody else ends what is fenced, so that an operation
+ * that is not in `from` is a fault and its end is not written.
+ */
 export async function finishOperation(
   tx: Queryable,
   id: string,
-  state: 'succeeded' | 'failed' | 'cancelled',
+  from: OperationState,
+  event: EndEvent,
   error: EndError | null,
 ): Promise<void> {
-  await tx.query(
+  const { rowCount } = await tx.query(
     `WITH ended AS (
-       UPDATE operations SET state = $2, error = $3::jsonb, finished_at = now()
-        WHERE id = $1 AND state IN ('queued', 'running'))
-     SELECT pg_notify('fleet_operations', $1::text)`,
-    [id, state, error === null ? null : JSON.stringify(error)],
+       UPDATE operations SET state = $3, error = $4::jsonb, finished_at = now()
+        WHERE id = $1 AND state = $2 RETURNING id)
+     SELECT pg_notify('fleet_operations', id::text) FROM ended`,
+    [id, from, endState(from, event), error === null ? null : JSON.stringify(error)],
   );
+  if (rowCount !== 1) throw new Error(`operation ${id} is not ${from}: it cannot ${event}`);
 }
 
 /** Queues a failed or cancelled operation again; forward from its first step, or on with its undoing. */
@@ -167,16 +175,16 @@ export async function requeueOperation(
 ) {
   await tx.query(
     `WITH operation AS (
-       UPDATE operations SET state = 'queued', direction = $2, attempt = attempt + 1, finished_at = NULL,
+       UPDATE operations SET state = $4, direction = $2, attempt = attempt + 1, finished_at = NULL,
               cancel_requested = false, error = CASE WHEN $2 = 'forward' THEN NULL ELSE error END
-        WHERE id = $1 RETURNING id),
+        WHERE id = $1 AND state = ANY($5) RETURNING id),
      steps AS (
        UPDATE operation_steps s SET tries = 0, error = NULL,
               state = CASE WHEN $3 THEN 'pending' WHEN s.state = 'failed' THEN 'running' ELSE s.state END,
               output = CASE WHEN $3 THEN NULL ELSE s.output END
          FROM operation WHERE s.operation_id = operation.id)
      SELECT pg_notify('fleet_operations', $1::text)`,
-    [id, direction, restart],
+    [id, direction, restart, transitionOperation('failed', 'retry'), operationSources('retry')],
   );
 }
 

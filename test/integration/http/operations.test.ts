@@ -50,6 +50,13 @@ describe('operation routes', () => {
     return id;
   }
 
+  /** As its worker would, in one step. */
+  const succeed = (id: string): Promise<void> =>
+    app.registry.transaction(async (tx) => {
+      await tx.query("UPDATE operations SET state = 'running' WHERE id = $1", [id]);
+      await finishOperation(tx, id, 'running', 'succeed', null);
+    });
+
   /** Reads a stream to its end; `onEvent` may act in between. */
   async function follow(id: string, onEvent: (event: string) => void, token = app.keys.viewer) {
     const response = await fetch(`${app.url}/api/v1/operations/${id}/events`, {
@@ -73,7 +80,7 @@ describe('operation routes', () => {
     const { seen, type } = await follow(id, () => {
       if (changed) return;
       changed = true;
-      void finishOperation(app.registry, id, 'succeeded', null);
+      void succeed(id);
     });
     assert.match(type ?? '', /^text\/event-stream/);
     assert.deepEqual(
@@ -88,7 +95,7 @@ describe('operation routes', () => {
 
   it('end at once for what is over', async () => {
     const id = await start('eu');
-    await finishOperation(app.registry, id, 'failed', { code: 'broken', message: 'it broke' });
+    await finishOperation(app.registry, id, 'queued', 'fail', { code: 'broken', message: 'it broke' });
     const { seen } = await follow(id, () => undefined);
     assert.deepEqual(
       seen.map(({ event }) => event),
@@ -109,7 +116,7 @@ describe('operation routes', () => {
     const streams = ids.map((id) => follow(id, () => opened.add(id)));
     await until('all streams are open', async () => opened.size === ids.length);
     assert.equal(await listeners(), 1);
-    for (const id of ids) await finishOperation(app.registry, id, 'succeeded', null);
+    for (const id of ids) await succeed(id);
     const ended = await Promise.all(streams);
     assert.ok(ended.every(({ seen }) => seen.at(-1)?.event === 'end'));
     await until('nobody listens', async () => (await listeners()) === 0);
@@ -173,10 +180,10 @@ describe('operation routes', () => {
     const cancel = await app.admin.call<Operation>('POST', `/api/v1/operations/${id}/cancel`);
     assert.deepEqual([cancel.status, cancel.headers.location], [202, `/api/v1/operations/${id}`]);
     assert.equal(cancel.body.cancelRequested, true);
-    await finishOperation(app.registry, id, 'cancelled', null);
+    await finishOperation(app.registry, id, 'queued', 'cancel', null);
     const retry = await app.admin.call<Operation>('POST', `/api/v1/operations/${id}/retry`);
     assert.deepEqual([retry.status, retry.body.state], [202, 'queued']);
-    await finishOperation(app.registry, id, 'succeeded', null);
+    await succeed(id);
     const late = await app.admin.call<Problem>('POST', `/api/v1/operations/${id}/retry`);
     assert.deepEqual([late.status, late.body.code], [409, 'operation_finished']);
   });

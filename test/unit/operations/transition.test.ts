@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { OPERATION_STATES } from '../../../contract/operation.ts';
-import { transitionOperation, type OperationEvent } from '../../../control-plane/operations/operation.ts';
+import {
+  operationSources,
+  transitionOperation,
+  type OperationEvent,
+} from '../../../control-plane/operations/state.ts';
 
 const EVENTS: OperationEvent[] = ['start', 'succeed', 'fail', 'cancel', 'retry'];
 const RUNS = { numRuns: 1_000, seed: 20261121 };
@@ -18,6 +22,23 @@ describe('operation states', () => {
       }),
       RUNS,
     );
+  });
+
+  it('lets an event start from exactly the states that its updates expect', () => {
+    fc.assert(
+      fc.property(anyState, anyEvent, (state, event) => {
+        const allowed = transitionOperation(state, event) !== undefined;
+        assert.equal(operationSources(event).includes(state), allowed);
+      }),
+      RUNS,
+    );
+  });
+
+  it('leads to one state from wherever an event that is written in batches may start', () => {
+    for (const event of ['start', 'retry'] as const) {
+      const next = new Set(operationSources(event).map((state) => transitionOperation(state, event)));
+      assert.equal(next.size, 1);
+    }
   });
 
   it('never leaves success, and leaves failure only by a retry', () => {
