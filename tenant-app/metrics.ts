@@ -5,8 +5,11 @@ import type { RoutingStats } from './routing/tenant-routing.ts';
 export interface Metrics {
   observe(record: RequestRecord): void;
   contentType: string;
-  /** The Prometheus text. */
-  render(): Promise<string>;
+  /**
+   * The Prometheus text. What names tenants is for the region's operators only: anyone who reaches a tenant's
+   * host reaches this path as well.
+   */
+  render(audience: 'anyone' | 'operator'): Promise<string>;
 }
 
 /** Seconds. A warm request takes 1 to 5 ms, a cold one 10 to 50 ms; 15 s is where requests are cut off. */
@@ -17,6 +20,8 @@ export function createMetrics(region: string, stats: () => RoutingStats): Metric
   const registry = new Registry();
   registry.setDefaultLabels({ region });
   collectDefaultMetrics({ register: registry });
+  const byTenant = new Registry();
+  byTenant.setDefaultLabels({ region });
   const durations = new Histogram({
     name: 'flotilla_app_request_duration_seconds',
     help: 'Time from the arrival of a request to the end of its answer',
@@ -25,7 +30,8 @@ export function createMetrics(region: string, stats: () => RoutingStats): Metric
   });
   const duration = durations.labels();
   let refused = 0;
-  collectRequests(registry, stats, () => refused);
+  collectRequests(byTenant, stats);
+  collectRefused(registry, () => refused);
   collectGauges(registry, stats);
   return {
     observe: (record) => {
@@ -33,11 +39,17 @@ export function createMetrics(region: string, stats: () => RoutingStats): Metric
       if (record.tenant === undefined) refused += 1;
     },
     contentType: registry.contentType,
-    render: () => registry.metrics(),
+    render: async (audience) => {
+      const own = await registry.metrics();
+      return audience === 'anyone'
+        ? own
+        : `${own}
+${await byTenant.metrics()}`;
+    },
   };
 }
 
-function collectRequests(registry: Registry, stats: () => RoutingStats, refused: () => number): void {
+function collectRequests(registry: Registry, stats: () => RoutingStats): void {
   new Counter({
     name: 'flotilla_app_requests_total',
     help: 'Requests by tenant and outcome: ok, client_error, server_error',
@@ -52,6 +64,9 @@ function collectRequests(registry: Registry, stats: () => RoutingStats, refused:
       }
     },
   });
+}
+
+function collectRefused(registry: Registry, refused: () => number): void {
   new Counter({
     name: 'flotilla_app_requests_refused_total',
     help: 'Requests that no tenant of this region was found for',

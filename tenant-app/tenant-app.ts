@@ -1,6 +1,7 @@
 import express from 'express';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { equalInConstantTime } from '../platform/crypto.ts';
 import { FleetError } from '../platform/errors.ts';
 import type { Logger } from '../platform/logging.ts';
 import { createAccessLog, type AccessLog } from './access-log.ts';
@@ -49,7 +50,7 @@ export async function startTenantApp(options: TenantAppOptions): Promise<TenantA
     },
   });
   const metrics = createMetrics(options.region, routing.stats);
-  const server = createServer(createApp(options.logger, routing, metrics));
+  const server = createServer(createApp(options, routing, metrics));
   try {
     const port = await listen(server, options.port, options.host ?? '127.0.0.1');
     const stop = (): Promise<void> => stopApp(server, routing, accessLog);
@@ -60,7 +61,8 @@ export async function startTenantApp(options: TenantAppOptions): Promise<TenantA
   }
 }
 
-function createApp(logger: Logger, routing: TenantRouting, metrics: Metrics): express.Express {
+function createApp(options: TenantAppOptions, routing: TenantRouting, metrics: Metrics): express.Express {
+  const { logger, token } = options;
   const app = express();
   app.disable('x-powered-by');
   // Our ETags are versions; hashing every body would only cost.
@@ -70,8 +72,9 @@ function createApp(logger: Logger, routing: TenantRouting, metrics: Metrics): ex
     const problems = routing.ready() ? [] : ['the route table is not loaded'];
     response.status(problems.length === 0 ? 200 : 503).json({ ready: problems.length === 0, problems });
   });
-  app.get('/metrics', async (_request, response) => {
-    response.type(metrics.contentType).send(await metrics.render());
+  app.get('/metrics', async (request, response) => {
+    const isOperator = equalInConstantTime(request.get('authorization') ?? '', `Bearer ${token}`);
+    response.type(metrics.contentType).send(await metrics.render(isOperator ? 'operator' : 'anyone'));
   });
   app.use(routing.middleware);
   app.get('/api/v1/whoami', whoami);

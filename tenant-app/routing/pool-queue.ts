@@ -12,6 +12,9 @@ const FAIR_WAIT_MS = 100;
  */
 const GROW_AFTER_MS = 5;
 
+/** A living server closes its side within milliseconds of the good-bye. */
+const CLOSE_MS = 1_000;
+
 /** Waits for a connection of the entry. */
 export function enqueue(state: PoolsState, entry: Entry): Promise<Connection> {
   return new Promise((resolve, reject) => {
@@ -88,9 +91,10 @@ async function open(state: PoolsState, entry: Entry): Promise<void> {
   if (credential === undefined) return;
   entry.total += 1;
   entry.opening += 1;
-  const client = prepareClient(route, credential, state.limits.statementTimeoutMs);
+  const { client, socket } = prepareClient(route, credential, state.limits.statementTimeoutMs);
   const connection: Connection = {
     client,
+    socket,
     entry,
     idleSince: 0,
     isClosing: false,
@@ -172,6 +176,9 @@ export function close(connection: Connection): void {
   connection.isClosing = true;
   // What goes wrong with it now ends in the same event: its socket is closed.
   connection.client.end().catch(() => undefined);
+  // A server that has gone silent never closes its side; the place would stay taken for ever.
+  const cut = setTimeout(() => connection.socket.destroy(), CLOSE_MS);
+  connection.client.once('end', () => clearTimeout(cut));
 }
 
 /** The socket of a connection is closed, or it never came to be: its place is free. */

@@ -1,4 +1,5 @@
 import type { LRUCache } from 'lru-cache';
+import type { Socket } from 'node:net';
 import type { LocalRoute, RouteCredential } from '../../contract/route.ts';
 import type { Logger } from '../../platform/logging.ts';
 import type { PgClient } from '../../platform/pg.ts';
@@ -10,6 +11,8 @@ import type { Breaker } from './gate.ts';
 /** An open connection that has proven to be of its tenant. */
 export interface Connection {
   client: PgClient;
+  /** Beneath the client, to cut a connection whose server has gone silent. */
+  socket: Socket;
   entry: Entry;
   /** When it was last given back, by `performance.now()`. */
   idleSince: number;

@@ -1,3 +1,4 @@
+import { Socket } from 'node:net';
 import pg from 'pg';
 import type { LocalRoute, RouteCredential } from '../../contract/route.ts';
 import { sqlState } from '../../platform/errors.ts';
@@ -15,12 +16,12 @@ export class WrongDatabaseError extends Error {
 /** 5 s: a server that lives answers in 15 ms; a request must not wait longer for one that does not. */
 const CONNECT_TIMEOUT_MS = 5_000;
 
-/** A client that is not connected yet. */
+/** A client that is not connected yet, and the socket that it will use. */
 export function prepareClient(
   route: LocalRoute,
   credential: RouteCredential,
   statementTimeoutMs: number,
-): PgClient {
+): { client: PgClient; socket: Socket } {
   const address = {
     host: route.host,
     port: route.port,
@@ -29,17 +30,19 @@ export function prepareClient(
     password: credential.password,
     tls: route.tls,
   };
-  const client = new pg.Client(
-    clientConfig(address, {
+  const socket = new Socket();
+  const client = new pg.Client({
+    ...clientConfig(address, {
       // PostgreSQL cuts the name at 63 bytes; a slug has at most 40.
       applicationName: `fleet-app:${route.slug}`,
       connectTimeoutMs: CONNECT_TIMEOUT_MS,
       settings: sessionSettings(statementTimeoutMs),
     }),
-  );
+    stream: () => socket,
+  });
   // Told by the query that it fails, or by the end of the connection; unheard it would end the process.
   client.on('error', () => undefined);
-  return client;
+  return { client, socket };
 }
 
 function sessionSettings(statementTimeoutMs: number): Record<string, string> {

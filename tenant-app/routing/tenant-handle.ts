@@ -144,7 +144,7 @@ async function runQuery<R extends pg.QueryResultRow>(
   const connection = await acquire(self);
   try {
     const result = await connection.client.query<R>(text, values);
-    giveBack(self, connection, true);
+    giveBack(self, connection, !SESSION_COMMANDS.has(result.command));
     return result;
   } catch (error) {
     giveBack(self, connection, await isUsableAfter(connection, error));
@@ -154,11 +154,14 @@ async function runQuery<R extends pg.QueryResultRow>(
 
 async function runTransaction<T>(self: TenantRequest, work: (tx: Queryable) => Promise<T>): Promise<T> {
   const connection = await acquire(self);
+  let isClean = true;
   const tx: Queryable = {
-    query: async (text, values) => {
+    query: async <R extends pg.QueryResultRow>(text: string, values?: unknown[]) => {
       if (!isRunning(self, connection)) throw self.ended?.() ?? transactionIsOver();
       try {
-        return await connection.client.query(text, values);
+        const result = await connection.client.query<R>(text, values);
+        isClean &&= !SESSION_COMMANDS.has(result.command);
+        return result;
       } catch (error) {
         throw explain(self, error);
       }
@@ -167,14 +170,30 @@ async function runTransaction<T>(self: TenantRequest, work: (tx: Queryable) => P
   try {
     await tx.query('BEGIN');
     const result = await work(tx);
-    await tx.query('COMMIT');
-    giveBack(self, connection, true);
+    const { command } = await tx.query('COMMIT');
+    // A handler that caught the error of a statement: PostgreSQL answers such a COMMIT with a silent ROLLBACK.
+    if (command !== 'COMMIT') throw rolledBack();
+    giveBack(self, connection, isClean);
     return result;
   } catch (error) {
-    giveBack(self, connection, await isUsableAfter(connection, error));
+    giveBack(self, connection, isClean && (await isUsableAfter(connection, error)));
     throw error;
   }
 }
+
+/**
+ * Commands that leave something in the session which the tenant's next request would find: such a connection
+ * is not used again. What functions leave (`set_config`, session advisory locks) cannot be seen from here.
+ */
+const SESSION_COMMANDS = new Set([
+  'SET',
+  'RESET',
+  'LISTEN',
+  'PREPARE',
+  'DECLARE CURSOR',
+  'LOAD',
+  'DISCARD ALL',
+]);
 
 /** Classes of SQLSTATE after which a session goes on as before: data, constraints, syntax, and our own. */
 const HARMLESS_CLASSES = new Set(['21', '22', '23', '25', '40', '42', '44', 'P0']);
@@ -203,6 +222,14 @@ function explain(self: TenantRequest, error: unknown): unknown {
   const lost = error instanceof ConnectionLostError ? error : new ConnectionLostError(error);
   self.breaker.fail(lost);
   return lost;
+}
+
+function rolledBack(): FleetError {
+  return new FleetError({
+    code: 'transaction_rolled_back',
+    status: 500,
+    message: 'a statement of the transaction failed, so nothing of it was stored',
+  });
 }
 
 function transactionIsOver(): FleetError {

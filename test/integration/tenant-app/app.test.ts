@@ -216,11 +216,15 @@ describe('tenant app', () => {
     assert.equal((await call('DELETE', `/api/v1/projects/${first}/tasks/${task.id}`)).status, 204);
   });
 
-  it('tells its health and its numbers to anyone', async () => {
+  it('tells its health and its own numbers to anyone, and those of tenants to operators only', async () => {
     for (const path of ['/healthz', '/readyz']) {
       assert.equal((await callTenant(app.url, '127.0.0.1', 'GET', path)).status, 200);
     }
-    const { body } = await callTenant<string>(app.url, '127.0.0.1', 'GET', '/metrics');
+    const open = await callTenant<string>(app.url, acme.host, 'GET', '/metrics');
+    assert.doesNotMatch(open.body, /acme/);
+    const { body } = await callTenant<string>(app.url, '127.0.0.1', 'GET', '/metrics', undefined, {
+      authorization: `Bearer ${fleet.tokens.eu ?? ''}`,
+    });
     assert.match(body, /flotilla_app_requests_total\{tenant="acme",outcome="ok",region="eu"\} \d+/);
     assert.match(body, /flotilla_app_connections\{region="eu"\} \d+/);
     assert.match(body, /flotilla_app_request_duration_seconds_count\{region="eu"\} \d+/);
