@@ -74,6 +74,20 @@ export function targetSources(event: TargetEvent): TargetState[] {
   return sources(TARGET, event);
 }
 
+/** The state that the event leads to; it is the same from wherever it may start. */
+export function targetAfter(event: TargetEvent): TargetState {
+  const [next] = Object.values(TARGET[event]);
+  if (next === undefined) throw new Error(`${event} leads nowhere`);
+  return next;
+}
+
+/** The state after an event that must be possible in `state`; otherwise it is a fault of the caller. */
+export function moveTarget(state: TargetState, event: TargetEvent): TargetState {
+  const next = transitionTarget(state, event);
+  if (next === undefined) throw new Error(`a target that is ${state} cannot ${event}`);
+  return next;
+}
+
 export function waveSources(event: WaveEvent): WaveState[] {
   return sources(WAVE, event);
 }

@@ -32,7 +32,7 @@ async function settle(run: Run, rollout: RolloutRecord, target: ClaimedTarget): 
 }
 
 interface Found {
-  state: 'verified' | 'pending' | 'skipped' | 'unreachable';
+  event: 'verify' | 'requeue' | 'skip' | 'lose';
   error: { code: string; message: string } | null;
   reason: string | null;
   /** Undefined when the database could not be asked. */
@@ -40,8 +40,7 @@ interface Found {
 }
 
 async function ask(run: Run, rollout: RolloutRecord, target: ClaimedTarget): Promise<Found> {
-  if (await isGone(run.registry, target.databaseId))
-    return { state: 'skipped', error: null, reason: 'deleted' };
+  if (await isGone(run.registry, target.databaseId)) return { event: 'skip', error: null, reason: 'deleted' };
   try {
     const address = await run.servers.address(target.serverId, target.database);
     // With an empty list nothing is missing: it ends the dead worker's session, takes the lock, and reads.
@@ -53,12 +52,12 @@ async function ask(run: Run, rollout: RolloutRecord, target: ClaimedTarget): Pro
       endOlderSessions: true,
       signal: run.lease.signal,
     });
-    if (isAtHead(run, schemaVersion)) return { state: 'verified', error: null, reason: null, schemaVersion };
-    const state = rollout.state === 'aborted' ? 'skipped' : 'pending';
-    return { state, error: null, reason: state === 'skipped' ? 'aborted' : null, schemaVersion };
+    if (isAtHead(run, schemaVersion)) return { event: 'verify', error: null, reason: null, schemaVersion };
+    if (rollout.state === 'aborted') return { event: 'skip', error: null, reason: 'aborted', schemaVersion };
+    return { event: 'requeue', error: null, reason: null, schemaVersion };
   } catch (error) {
     // Not a guess: it says that nobody could ask. A retry asks again before it does anything.
-    return { state: 'unreachable', error: summarizeError(error), reason: null };
+    return { event: 'lose', error: summarizeError(error), reason: null };
   }
 }
 

@@ -4,6 +4,7 @@ import { ADVISORY_LOCKS } from '../registry/locks.ts';
 import type { PlannedTarget, PlannedWave, WaveBudget } from './plan.ts';
 import {
   ACTIVE_STATES,
+  targetSources,
   TERMINAL_STATES,
   transitionRollout,
   transitionWave,
@@ -102,8 +103,8 @@ export async function insertTargets(
      ON CONFLICT (rollout_id, database_id) DO UPDATE
        SET wave = excluded.wave, ordinal = excluded.ordinal, server_id = excluded.server_id, state = excluded.state,
            missing = excluded.missing, reason = NULL, error = NULL, finished_at = NULL
-       WHERE t.state IN ('deferred', 'skipped', 'verified')`,
-    [rolloutId, JSON.stringify(targets)],
+       WHERE t.state = ANY($3)`,
+    [rolloutId, JSON.stringify(targets), targetSources('join')],
   );
   return rowCount ?? 0;
 }

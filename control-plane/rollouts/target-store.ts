@@ -3,7 +3,7 @@ import type { ErrorSummary } from '../../platform/errors.ts';
 import type { Queryable } from '../../platform/pg.ts';
 import type { Lease } from '../operations/lease.ts';
 import { setSchemaVersionsSql } from '../servers/database-store.ts';
-import { targetSources } from './rollout.ts';
+import { moveTarget, targetAfter, targetSources, type TargetEvent } from './rollout.ts';
 import { ROLLOUT_CHANNEL } from './store.ts';
 
 /**
@@ -32,12 +32,21 @@ export interface ClaimedTarget {
 export interface TargetResult {
   databaseId: string;
   serverId: string;
-  state: 'verified' | 'failed' | 'unreachable' | 'skipped';
+  state: keyof typeof RESULT_EVENTS;
   schemaVersion: string | null;
   error: ErrorSummary | null;
   reason: string | null;
   durationMs: number;
 }
+
+/** What a claim makes of a target, and what its result finds it in. */
+const IN_FLIGHT = targetAfter('claim');
+/** What becomes of a target whose owner was lost. */
+const ORPHANED = targetAfter('orphan');
+/** What happened to a target in flight that ended so. */
+const RESULT_EVENTS = { verified: 'verify', failed: 'fail', unreachable: 'lose', skipped: 'skip' } as const;
+/** What has not begun. */
+const WAITING = targetAfter('requeue');
 
 export interface Batch {
   rolloutId: string;
@@ -60,12 +69,23 @@ export async function writeBatch(
   const { rows } = await db.query<{ state: RolloutState; claimed: ClaimedTarget[] }>(WRITE_BATCH, [
     batch.rolloutId,
     batch.lease.epoch,
-    JSON.stringify(batch.results),
+    JSON.stringify(
+      batch.results.map((result) => ({
+        ...result,
+        state: moveTarget(IN_FLIGHT, RESULT_EVENTS[result.state]),
+      })),
+    ),
     batch.claim,
     targetSources('claim'),
     batch.announce ? ROLLOUT_CHANNEL : null,
     batch.lease.resource,
     batch.lease.holder,
+    IN_FLIGHT,
+    targetAfter('verify'),
+    targetAfter('skip'),
+    targetAfter('defer'),
+    targetSources('defer'),
+    ORPHANED,
   ]);
   const row = rows[0];
   if (row === undefined) throw new Error(`rollout ${batch.rolloutId} has vanished`);
@@ -87,18 +107,18 @@ const WRITE_BATCH = `
     SELECT r.* FROM fenced, jsonb_to_recordset($3::jsonb)
       AS r("databaseId" uuid, state text, error jsonb, reason text, "durationMs" int, "schemaVersion" text)
   ), at_head AS (
-    ${setSchemaVersionsSql(`(SELECT "databaseId", "schemaVersion" FROM result WHERE state = 'verified')`)}
+    ${setSchemaVersionsSql(`(SELECT "databaseId", "schemaVersion" FROM result WHERE state = $10)`)}
   ), written AS (
     UPDATE rollout_targets t
        SET state = r.state, error = nullif(r.error, 'null'), reason = r.reason, duration_ms = r."durationMs",
            finished_at = clock_timestamp()
       FROM result r
-     WHERE t.rollout_id = $1 AND t.database_id = r."databaseId" AND t.state = 'running' AND t.epoch = $2
+     WHERE t.rollout_id = $1 AND t.database_id = r."databaseId" AND t.state = $9 AND t.epoch = $2
   ), picked AS (
     SELECT t.database_id, t.state AS was, d.server_id, d.name, d.owner_role, n.slug, n.state AS tenant_state,
-           CASE WHEN d.state = 'dropped' OR n.state IN ('offboarding', 'deleted') THEN 'skipped'
-                WHEN n.state IN ('suspended', 'moving') AND t.state = 'pending' THEN 'deferred'
-                ELSE 'running' END AS next
+           CASE WHEN d.state = 'dropped' OR n.state IN ('offboarding', 'deleted') THEN $11
+                WHEN n.state IN ('suspended', 'moving') AND t.state = ANY($13) THEN $12
+                ELSE $9 END AS next
       FROM active a
       JOIN rollout_targets t ON t.rollout_id = a.id
       JOIN databases d ON d.id = t.database_id
@@ -107,10 +127,10 @@ const WRITE_BATCH = `
   ), claimed AS (
     UPDATE rollout_targets t
        SET state = p.next, epoch = $2, error = NULL, duration_ms = NULL, server_id = p.server_id,
-           reason = CASE p.next WHEN 'skipped' THEN 'deleted' WHEN 'deferred' THEN p.tenant_state END,
-           tries = t.tries + CASE WHEN p.next = 'running' THEN 1 ELSE 0 END,
+           reason = CASE p.next WHEN $11 THEN 'deleted' WHEN $12 THEN p.tenant_state END,
+           tries = t.tries + CASE WHEN p.next = $9 THEN 1 ELSE 0 END,
            started_at = clock_timestamp(),
-           finished_at = CASE WHEN p.next <> 'running' THEN clock_timestamp() END
+           finished_at = CASE WHEN p.next <> $9 THEN clock_timestamp() END
       FROM picked p
      WHERE t.rollout_id = $1 AND t.database_id = p.database_id AND t.state = p.was
      RETURNING p.*
@@ -118,17 +138,17 @@ const WRITE_BATCH = `
   SELECT a.state,
          coalesce((SELECT json_agg(json_build_object('databaseId', c.database_id, 'serverId', c.server_id,
                             'slug', c.slug, 'database', c.name, 'ownerRole', c.owner_role,
-                            'orphan', c.was = 'unknown'))
-                     FROM claimed c WHERE c.next = 'running'), '[]') AS claimed,
+                            'orphan', c.was = $14))
+                     FROM claimed c WHERE c.next = $9), '[]') AS claimed,
          CASE WHEN $6::text IS NOT NULL THEN pg_notify($6, $1::text)::text END
     FROM active a`;
 
 /** Targets in flight under an older epoch: what became of them only their databases know. */
 export async function orphanTargets(db: Queryable, rolloutId: string, epoch: number): Promise<number> {
   const { rowCount } = await db.query(
-    `UPDATE rollout_targets SET state = 'unknown'
+    `UPDATE rollout_targets SET state = $4
       WHERE rollout_id = $1 AND state = ANY($3) AND epoch < $2`,
-    [rolloutId, epoch, targetSources('orphan')],
+    [rolloutId, epoch, targetSources('orphan'), ORPHANED],
   );
   return rowCount ?? 0;
 }
@@ -143,8 +163,8 @@ export async function waitingTargets(
     `SELECT database_id AS "databaseId", server_id AS "serverId", tries
        FROM rollout_targets
       WHERE rollout_id = $1 AND wave = $2 AND state = ANY($3)
-      ORDER BY state = 'unknown' DESC, ordinal`,
-    [rolloutId, wave, targetSources('claim')],
+      ORDER BY state = $4 DESC, ordinal`,
+    [rolloutId, wave, targetSources('claim'), ORPHANED],
   );
   return rows;
 }
@@ -157,9 +177,9 @@ export async function unknownTargets(db: Queryable, rolloutId: string): Promise<
        FROM rollout_targets t
        JOIN databases d ON d.id = t.database_id
        JOIN tenants n ON n.id = t.tenant_id
-      WHERE t.rollout_id = $1 AND t.state = 'unknown'
+      WHERE t.rollout_id = $1 AND t.state = $2
       ORDER BY t.wave, t.ordinal`,
-    [rolloutId],
+    [rolloutId, ORPHANED],
   );
   return rows;
 }
@@ -169,17 +189,18 @@ export async function settleTarget(
   db: Queryable,
   rolloutId: string,
   databaseId: string,
-  outcome: { state: TargetState; error: ErrorSummary | null; reason: string | null },
+  outcome: { event: TargetEvent; error: ErrorSummary | null; reason: string | null },
 ): Promise<void> {
   await db.query(
     `UPDATE rollout_targets SET state = $3, error = $4, reason = $5, finished_at = now()
-      WHERE rollout_id = $1 AND database_id = $2 AND state = 'unknown'`,
+      WHERE rollout_id = $1 AND database_id = $2 AND state = $6`,
     [
       rolloutId,
       databaseId,
-      outcome.state,
+      moveTarget(ORPHANED, outcome.event),
       outcome.error === null ? null : JSON.stringify(outcome.error),
       outcome.reason,
+      ORPHANED,
     ],
   );
 }
@@ -197,11 +218,11 @@ export async function isGone(db: Queryable, databaseId: string): Promise<boolean
 /** Lets failed and unreachable targets run again: all of them, or the tenant's only. Answers how many. */
 export async function retryTargets(db: Queryable, rolloutId: string, tenant: string | null): Promise<number> {
   const { rowCount } = await db.query(
-    `UPDATE rollout_targets t SET state = 'pending', error = NULL, reason = NULL, finished_at = NULL
+    `UPDATE rollout_targets t SET state = $4, error = NULL, reason = NULL, finished_at = NULL
        FROM tenants n
       WHERE t.rollout_id = $1 AND n.id = t.tenant_id AND t.state = ANY($2)
         AND ($3::text IS NULL OR n.slug = $3 OR n.id::text = $3)`,
-    [rolloutId, targetSources('retry'), tenant],
+    [rolloutId, targetSources('retry'), tenant, targetAfter('retry')],
   );
   return rowCount ?? 0;
 }
@@ -209,9 +230,9 @@ export async function retryTargets(db: Queryable, rolloutId: string, tenant: str
 /** After an abort: what has not begun will not begin. */
 export async function skipPending(db: Queryable, rolloutId: string, reason: string): Promise<number> {
   const { rowCount } = await db.query(
-    `UPDATE rollout_targets SET state = 'skipped', reason = $2, finished_at = now()
-      WHERE rollout_id = $1 AND state = 'pending'`,
-    [rolloutId, reason],
+    `UPDATE rollout_targets SET state = $3, reason = $2, finished_at = now()
+      WHERE rollout_id = $1 AND state = $4`,
+    [rolloutId, reason, moveTarget(WAITING, 'skip'), WAITING],
   );
   return rowCount ?? 0;
 }

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { ROLLOUT_STATES, TARGET_STATES, WAVE_STATES } from '../../../contract/rollout.ts';
 import {
   ACTIVE_STATES,
+  targetAfter,
   targetSources,
   TERMINAL_STATES,
   transitionRollout,
@@ -121,6 +122,17 @@ describe('target states', () => {
     fc.assert(
       fc.property(fc.constantFrom(...TARGET_STATES), fc.constantFrom(...TARGET_EVENTS), (state, event) => {
         assert.equal(targetSources(event).includes(state), transitionTarget(state, event) !== undefined);
+      }),
+      RUNS,
+    );
+  });
+
+  it('leads to one state from wherever an event may start', () => {
+    fc.assert(
+      fc.property(fc.constantFrom(...TARGET_EVENTS), (event) => {
+        for (const state of targetSources(event)) {
+          assert.equal(transitionTarget(state, event), targetAfter(event));
+        }
       }),
       RUNS,
     );
