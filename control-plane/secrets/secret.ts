@@ -7,6 +7,7 @@ import {
   findStaged,
   findVersion,
   insertVersion,
+  lockVersion,
   lockVersions,
   moveStage,
   type VersionRow,
@@ -27,6 +28,19 @@ const STAGES: Record<SecretStage, Partial<Record<SecretEvent, SecretStage>>> = {
 /** The stage after `event`, or undefined when the event has no meaning in this stage. Total and pure. */
 export function transitionStage(stage: SecretStage, event: SecretEvent): SecretStage | undefined {
   return STAGES[stage][event];
+}
+
+/** The stages that the event may start from: updates carry them as the expected old stage. */
+export function stageSources(event: SecretEvent): SecretStage[] {
+  return (Object.keys(STAGES) as SecretStage[]).filter((stage) => STAGES[stage][event] !== undefined);
+}
+
+/** The stage that the event leads to; it is the same from wherever it may start. */
+export function stageAfter(event: SecretEvent): SecretStage {
+  const [stage] = stageSources(event);
+  const next = stage === undefined ? undefined : STAGES[stage][event];
+  if (next === undefined) throw new Error(`${event} leads nowhere`);
+  return next;
 }
 
 /** A credential to be stored. The id is made with the operation, so that a repeated step finds its version. */
@@ -87,7 +101,8 @@ export function createSecrets(masterKey: Buffer): Secrets {
     },
     promote,
     destroyVersion,
-    destroyOwner: destroyOwnerRows,
+    destroyOwner: (tx, owner) =>
+      destroyOwnerRows(tx, owner, { from: stageSources('retire'), to: stageAfter('retire') }),
   };
 }
 
@@ -99,7 +114,7 @@ async function createVersion(tx: Queryable, values: ValueStore, version: NewVers
 
 async function insertPending(tx: Queryable, version: NewVersion): Promise<VersionRow | undefined> {
   try {
-    return await insertVersion(tx, { ...version, stage: 'pending' });
+    return await insertVersion(tx, { ...version, stage: stageAfter('revive') }, stageSources('revive'));
   } catch (error) {
     if (sqlState(error) !== '23505') throw error;
     throw new FleetError({
@@ -164,15 +179,27 @@ async function promote(tx: Queryable, versionId: string): Promise<void> {
     await destroyVersion(tx, version.id);
   }
   for (const version of versions.filter((other) => other.stage === 'current')) {
-    await moveStage(tx, version.id, 'current', 'previous');
+    await move(tx, version, 'supersede');
   }
-  await moveStage(tx, versionId, 'pending', 'current');
+  await move(tx, wanted, 'promote');
+}
+
+/** Moves a version whose row is locked: finding it elsewhere than it was read is a fault, and nothing is written. */
+async function move(
+  tx: Queryable,
+  version: Pick<VersionRow, 'id' | 'stage'>,
+  event: SecretEvent,
+): Promise<void> {
+  const next = transitionStage(version.stage, event);
+  if (next === undefined || !(await moveStage(tx, version.id, version.stage, next))) {
+    throw new Error(`secret version ${version.id} is not ${version.stage}: it cannot ${event}`);
+  }
 }
 
 async function destroyVersion(tx: Queryable, versionId: string): Promise<void> {
-  const found = await findVersion(tx, versionId);
+  const found = await lockVersion(tx, versionId);
   if (found === undefined) return;
   await deleteSealed(tx, versionId);
-  const next = transitionStage(found.stage, 'retire');
-  if (next !== undefined) await moveStage(tx, versionId, found.stage, next);
+  // Retired already: destroyed by an earlier run of the step.
+  if (transitionStage(found.stage, 'retire') !== undefined) await move(tx, found, 'retire');
 }

@@ -65,22 +65,36 @@ export async function readSealed(db: Queryable, versionIds: string[]): Promise<S
 
 /**
  * Inserts the version, or brings back a retired one of the same id (an operation that was undone and is
- * tried again). Undefined when the id already stands in another stage: then nothing is changed.
+ * tried again), which `revivable` stages allow. Undefined when the id already stands in another stage: then
+ * nothing is changed.
  */
-export async function insertVersion(tx: Queryable, row: VersionRow): Promise<VersionRow | undefined> {
+export async function insertVersion(
+  tx: Queryable,
+  row: VersionRow,
+  revivable: SecretStage[],
+): Promise<VersionRow | undefined> {
   const { rows } = await tx.query<VersionRow>(
     `INSERT INTO secret_versions AS v (id, owner, subject, region, login, stage)
      VALUES ($1, $2, $3, $4, $5, $6)
      ON CONFLICT (id) DO UPDATE SET stage = excluded.stage, login = excluded.login, staged_at = now()
-       WHERE v.stage = 'retired' AND v.owner = excluded.owner AND v.subject = excluded.subject
+       WHERE v.stage = ANY ($7) AND v.owner = excluded.owner AND v.subject = excluded.subject
      RETURNING ${VERSION}`,
-    [row.id, row.owner, row.subject, row.region, row.login, row.stage],
+    [row.id, row.owner, row.subject, row.region, row.login, row.stage, revivable],
   );
   return rows[0];
 }
 
 export async function findVersion(db: Queryable, id: string): Promise<VersionRow | undefined> {
   const { rows } = await db.query<VersionRow>(`SELECT ${VERSION} FROM secret_versions WHERE id = $1`, [id]);
+  return rows[0];
+}
+
+/** Like findVersion, holding the row until the transaction ends. */
+export async function lockVersion(tx: Queryable, id: string): Promise<VersionRow | undefined> {
+  const { rows } = await tx.query<VersionRow>(
+    `SELECT ${VERSION} FROM secret_versions WHERE id = $1 FOR UPDATE`,
+    [id],
+  );
   return rows[0];
 }
 
@@ -125,14 +139,18 @@ export async function deleteSealed(tx: Queryable, versionId: string): Promise<vo
 }
 
 /** Retires all versions of the owner and deletes every value and the key that sealed them. */
-export async function destroyOwnerRows(tx: Queryable, owner: string): Promise<void> {
+export async function destroyOwnerRows(
+  tx: Queryable,
+  owner: string,
+  retire: { from: SecretStage[]; to: SecretStage },
+): Promise<void> {
   await tx.query(
     'DELETE FROM sealed_secrets WHERE version_id IN (SELECT id FROM secret_versions WHERE owner = $1)',
     [owner],
   );
   await tx.query(
-    "UPDATE secret_versions SET stage = 'retired', staged_at = now() WHERE owner = $1 AND stage <> 'retired'",
-    [owner],
+    'UPDATE secret_versions SET stage = $3, staged_at = now() WHERE owner = $1 AND stage = ANY ($2)',
+    [owner, retire.from, retire.to],
   );
   await tx.query('DELETE FROM data_keys WHERE owner = $1', [owner]);
 }
