@@ -50,7 +50,10 @@ describe("a tenant's login", function () {
     );
 
   it('opens its own database', async () => {
-    for (const { address } of own) await connect(address);
+    for (const { address } of own) {
+      const { rows } = await connect(address);
+      assert.deepEqual(rows, [{ count: '0' }]);
+    }
   });
 
   it("opens no other tenant's database, no template, and not the registry: 0 of N × N", async () => {

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import type { IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import type { Rollout } from '../../../contract/rollout.ts';
 import { projectRoot } from '../../../platform/project.ts';
@@ -120,10 +122,24 @@ describe('releases and rollouts on the command line', () => {
     assert.equal(late.code, 1);
     assert.match(late.stderr, /error timeout: .*goes on/);
     const interrupt = new AbortController();
+    const watched = requestTo(`/rollouts/${id}/events`);
     const waiting = cli(`rollout status ${id}`, { signal: interrupt.signal });
-    setTimeout(() => interrupt.abort(), 100);
+    await watched;
+    interrupt.abort();
     const stopped = await waiting;
     assert.equal(stopped.code, 130);
     assert.match(stopped.stderr, /goes on/);
   });
 });
+
+/** Settles when a server of this process is asked for a path that ends so. */
+function requestTo(path: string): Promise<void> {
+  return new Promise((resolve) => {
+    const look = (message: unknown): void => {
+      if ((message as { request: IncomingMessage }).request.url?.endsWith(path) !== true) return;
+      unsubscribe('http.server.request.start', look);
+      resolve();
+    };
+    subscribe('http.server.request.start', look);
+  });
+}

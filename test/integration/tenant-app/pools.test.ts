@@ -2,11 +2,12 @@ import assert from 'node:assert/strict';
 import type { LocalRoute, RouteSnapshot } from '../../../contract/route.ts';
 import { createControlPlane } from '../../../tenant-app/routing/control-plane.ts';
 import { createCredentials } from '../../../tenant-app/routing/credentials.ts';
-import { createGates, type Gates } from '../../../tenant-app/routing/gate.ts';
+import { createGates, type Breaker, type Gates } from '../../../tenant-app/routing/gate.ts';
 import { createPools, type Pools } from '../../../tenant-app/routing/pools.ts';
 import type { Connection, PoolLimits } from '../../../tenant-app/routing/pool-state.ts';
 import { RoutingError } from '../../../tenant-app/routing/problem.ts';
 import { DEFAULT_LIMITS } from '../../../tenant-app/routing/tenant-routing.ts';
+import { sqlState } from '../../../platform/errors.ts';
 import { apiClient } from '../../support/api.ts';
 import { quietLogger } from '../../support/registry.ts';
 import { seededRandom } from '../../support/random.ts';
@@ -52,9 +53,15 @@ describe('pools of tenants', () => {
     });
     const pools = createPools({ credentials, logger: quietLogger, limits: { ...DEFAULT_LIMITS, ...limits } });
     open.push(pools);
-    const { breaker } = gates.of('tenant', 'tenant');
+    const gate = gates.of('tenant', 'tenant').breaker;
+    const failures: (string | undefined)[] = [];
+    const note = (error: unknown): never => {
+      failures.push(sqlState(error));
+      throw error;
+    };
+    const breaker: Breaker = { ...gate, run: (work) => gate.run(work).catch(note) };
     const acquire = (route: LocalRoute) => pools.acquire(route, breaker);
-    return { pools: { ...pools, acquire }, asked: () => asked };
+    return { pools: { ...pools, acquire }, asked: () => asked, failures };
   }
 
   async function routeOf(tenant: TestTenant | undefined): Promise<LocalRoute> {
@@ -193,13 +200,18 @@ describe('pools of tenants', () => {
   });
 
   it('waits for a place when the server has none, instead of failing at once', async () => {
-    const { pools } = makePools();
+    const { pools, failures } = makePools();
     const tenant = tenants[3];
     const route = await routeOf(tenant);
     await onServer('eu', `ALTER ROLE "${tenant?.login}" CONNECTION LIMIT 1`);
     const first = await pools.acquire(route);
     const second = pools.acquire(route);
-    setTimeout(() => pools.release(first, true), 100);
+    let isServed = false;
+    void second.then(() => (isServed = true));
+    await until('the server has refused the second', async () => failures.length > 0);
+    assert.equal(failures[0], '53300');
+    assert.equal(isServed, false);
+    pools.release(first, true);
     pools.release(await second, false);
     await onServer('eu', `ALTER ROLE "${tenant?.login}" CONNECTION LIMIT 20`);
   });

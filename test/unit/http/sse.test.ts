@@ -56,6 +56,7 @@ describe('event stream', () => {
     response.destroy();
     await stream.closed;
     await told;
+    assert.equal(response.destroyed, true);
     stream.send('change', { n: 1 });
     await new Promise<void>((resolve) => stream.onClose(resolve));
   });
@@ -67,6 +68,11 @@ describe('event stream', () => {
     const megabyte = 'x'.repeat(1024 * 1024);
     for (let sent = 0; sent < 64; sent += 1) stream.send('bulk', megabyte);
     await stream.closed;
-    response.destroy();
+    let received = 0;
+    response.on('data', (chunk: Buffer) => (received += chunk.length));
+    response.resume();
+    await new Promise((resolve) => response.once('close', resolve));
+    assert.equal(response.complete, false);
+    assert.ok(received < 64 * megabyte.length, `${received} bytes came through`);
   });
 });
