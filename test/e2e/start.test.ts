@@ -14,7 +14,7 @@ import { callTenant } from '../support/api.ts';
 import { startChild, type Child } from '../support/child.ts';
 import { until } from '../support/until.ts';
 
-const START = join('dist', 'scripts', 'start.js');
+const START = join('scripts', 'start.ts');
 /** The promise of `npm start` after the installation. */
 const READY_MS = 60_000;
 const DEMO_TENANTS = 12;
