@@ -13,7 +13,7 @@ export interface WorkerRow {
 export async function insertWorker(db: Queryable, worker: WorkerRow): Promise<void> {
   await db.query(
     `INSERT INTO workers (id, lock_key, host, pid, queue_ids) VALUES ($1, $2, $3, $4, $5)
-     ON CONFLICT (id) DO UPDATE SET queue_ids = excluded.queue_ids, last_seen_at = now()`,
+     ON CONFLICT (id) DO UPDATE SET queue_ids = excluded.queue_ids`,
     [worker.id, worker.key, worker.host, worker.pid, worker.queueIds],
   );
 }

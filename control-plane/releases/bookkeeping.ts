@@ -103,7 +103,7 @@ function toState([names, checksums]: ScriptResult[]): Omit<DatabaseState, 'locke
  * SQL that records a migration as applied: the row that node-pg-migrate would write, as the owner, and ours
  * beside it. Runs inside the caller's transaction and ends as the admin, with only pg_catalog on the
  * search path: nothing that a migration has made is called with the admin's rights.
- * `startedMs` is SQL for the milliseconds that the migration took.
+ * `durationMs` is SQL for the milliseconds that the migration took.
  */
 export function recordSql(
   migration: Migration,

@@ -14,7 +14,7 @@ export interface Migration {
   phase: z.infer<typeof Phase>;
   /** False: its statements run one by one, outside a transaction (`-- fleet: transaction=off`). */
   transactional: boolean;
-  /** Milliseconds; null = the default of apply.ts. */
+  /** Milliseconds; null = the default of session.ts. */
   lockTimeoutMs: number | null;
   statementTimeoutMs: number | null;
   /** The single statements of a non-transactional migration; null for a transactional one. */

@@ -8,7 +8,7 @@ CREATE TABLE settings (
 );
 
 -- One row per live worker process. Its session-level advisory lock (lock_key) is free as soon as the
--- process is gone, which is the fast sign of death; last_seen_at is the slow one.
+-- process is gone, which is the fast sign of death; the end of its leases is the slow one.
 CREATE TABLE workers (
   id           uuid PRIMARY KEY,
   lock_key     bigint NOT NULL UNIQUE,
@@ -16,8 +16,7 @@ CREATE TABLE workers (
   pid          integer NOT NULL,
   -- The ids under which graphile-worker locks this process's jobs, to release them at its death.
   queue_ids    text[] NOT NULL DEFAULT '{}',
-  started_at   timestamptz NOT NULL DEFAULT now(),
-  last_seen_at timestamptz NOT NULL DEFAULT now()
+  started_at   timestamptz NOT NULL DEFAULT now()
 );
 
 -- The right to act on one operation or rollout (resource: 'operation:<id>', 'rollout:<id>').

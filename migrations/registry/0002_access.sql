@@ -25,7 +25,7 @@ CREATE TABLE api_keys (
 );
 CREATE INDEX api_keys_principal ON api_keys (principal_id);
 
--- Append-only and hash-chained: hash = sha256(previous hash || canonical entry).
+-- Append-only and hash-chained: hash = sha256 of the canonical entry, which holds prev_hash.
 CREATE TABLE audit_log (
   seq        bigint PRIMARY KEY,
   at         timestamptz NOT NULL,
