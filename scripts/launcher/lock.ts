@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { z } from 'zod';
@@ -17,18 +18,51 @@ const TRIES = 3;
 export function takeStartLock(file: string): () => void {
   const own = `${file}.${process.pid}`;
   const program = basename(process.argv[1] ?? 'node');
+  const content = JSON.stringify({ pid: process.pid, program, id: randomUUID() });
   // Linked into place, so that a lock always names its holder, whenever its writer is killed.
-  writeFileSync(own, JSON.stringify({ pid: process.pid, program }), { mode: 0o600 });
+  writeFileSync(own, content, { mode: 0o600 });
   try {
     for (let tries = 0; tries < TRIES; tries++) {
-      if (tryLink(own, file)) return () => rmSync(file, { force: true });
-      const holder = readHolder(file);
-      if (holder !== undefined && isRunning(holder)) throw alreadyRunning(file, holder.pid);
-      rmSync(file, { force: true });
+      if (tryLink(own, file)) return () => giveBack(file, content);
+      refuseIfHeld(file);
+      removeStale(file);
     }
     throw alreadyRunning(file, undefined);
   } finally {
     rmSync(own, { force: true });
+  }
+}
+
+/**
+ * Under a lock of its own, and after another look: whoever removed a lock for what it read a moment ago could
+ * remove the one that another process has put in its place since.
+ */
+function removeStale(file: string): void {
+  const done = takeStartLock(`${file}.takeover`);
+  try {
+    refuseIfHeld(file);
+    rmSync(file, { force: true });
+  } finally {
+    done();
+  }
+}
+
+/** @throws FleetError `already_running` */
+function refuseIfHeld(file: string): void {
+  const holder = readHolder(file);
+  if (holder !== undefined && isRunning(holder)) throw alreadyRunning(file, holder.pid);
+}
+
+/** Only what is ours: somebody may have removed the file by hand, and another fleet have started since. */
+function giveBack(file: string, content: string): void {
+  if (readText(file) === content) rmSync(file, { force: true });
+}
+
+function readText(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return undefined;
   }
 }
 
