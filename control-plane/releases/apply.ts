@@ -2,17 +2,17 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { FleetError, sqlState } from '../../platform/errors.ts';
 import type { PgAddress, PgClient } from '../../platform/pg.ts';
 import {
+  applySql,
   createBookkeeping,
   endOlderSessionsSql,
   lockAndRead,
-  recordSql,
   type DatabaseState,
 } from './bookkeeping.ts';
 import { migrationFailure } from './failure.ts';
 import { missingMigrations, type Migration } from './release.ts';
 import { withMigrationSession } from './session.ts';
 import { applyStepwise } from './stepwise.ts';
-import { openingSql, runAsOwner } from './transaction.ts';
+import { openingSql, runInTransaction } from './transaction.ts';
 
 export interface ApplyRequest {
   /** Role that owns the tenant's objects; the migrations run as it. */
@@ -112,12 +112,11 @@ async function applyInTransaction(
   migration: Migration,
   request: ApplyRequest,
 ): Promise<void> {
-  const opening = openingSql(migration, request.ownerRole);
-  const record = recordSql(migration, request.release, request.ownerRole, ELAPSED_MS);
+  const script = openingSql(migration) + applySql(migration, request, ELAPSED_MS, migration.upSql);
   try {
-    await runAsOwner(client, { opening, sql: migration.upSql, record }, request.signal);
+    await runInTransaction(client, script, request.signal);
   } catch (error) {
-    throw await migrationFailure(error, migration, client, opening.length);
+    throw await migrationFailure(error, migration, client);
   }
 }
 

@@ -1,5 +1,6 @@
 import type { PgClient, Queryable } from '../../platform/pg.ts';
 import { quoteIdent, quoteLiteral } from '../../platform/pg.ts';
+import { confinedSql } from './confine.ts';
 import type { Applied, Migration } from './release.ts';
 
 /**
@@ -100,33 +101,42 @@ function toState([names, checksums]: ScriptResult[]): Omit<DatabaseState, 'locke
 }
 
 /**
- * SQL that records a migration as applied: the row that node-pg-migrate would write, as the owner, and ours
- * beside it. Runs inside the caller's transaction and ends as the admin, with only pg_catalog on the
- * search path: nothing that a migration has made is called with the admin's rights.
- * `durationMs` is SQL for the milliseconds that the migration took.
+ * SQL that runs `sql` (none for a migration that is done in steps) as the owner and records the migration as
+ * applied: the row that node-pg-migrate would write, as the owner too, and ours beside it, as the admin.
+ * Runs inside the caller's transaction. `durationMs` is SQL for the milliseconds that the migration took.
  */
-export function recordSql(
+export function applySql(
   migration: Migration,
-  release: string,
-  ownerRole: string,
+  target: { release: string; ownerRole: string },
   durationMs: string,
+  sql: string,
 ): string {
   const name = quoteLiteral(migration.name);
-  return `SET LOCAL ROLE ${quoteIdent(ownerRole)};
-INSERT INTO public.pgmigrations (name, run_on) VALUES (${name}, NOW());
-RESET ROLE;
-SET LOCAL search_path TO pg_catalog;
+  const insert = `INSERT INTO public.pgmigrations (name, run_on) VALUES (${name}, pg_catalog.now())`;
+  return `${confinedSql(target.ownerRole, `${sql}\n;SET CONSTRAINTS ALL IMMEDIATE; ${insert}`)}
 INSERT INTO fleet.migrations (name, checksum, release, duration_ms, application_name)
-VALUES (${name}, ${quoteLiteral(migration.checksum)}, ${quoteLiteral(release)}, ${durationMs},
-        current_setting('application_name'))
+VALUES (${plainTableSql(name)}, ${quoteLiteral(migration.checksum)}, ${quoteLiteral(target.release)},
+        ${durationMs}, current_setting('application_name'))
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, release = excluded.release,
   applied_at = now(), duration_ms = excluded.duration_ms, application_name = excluded.application_name;
 ${migration.transactional ? '' : `DELETE FROM fleet.progress WHERE migration = ${name};`}`;
 }
 
-/** SQL that notes how many statements of a non-transactional migration are done; ends as the admin. */
+/**
+ * The name; null, which the column refuses, where pgmigrations is not a plain table any more: reading a view
+ * or a policy runs what the owner wrote, in the admin's session.
+ */
+function plainTableSql(name: string): string {
+  return `(SELECT ${name} FROM pg_class WHERE oid = to_regclass('public.pgmigrations')
+     AND relkind = 'r' AND NOT relhasrules AND NOT relrowsecurity)`;
+}
+
+/**
+ * SQL that notes how many statements of a non-transactional migration are done; for the inside of a transaction,
+ * as the admin. Only pg_catalog is searched: nothing that a migration has made is called with the admin's rights.
+ */
 export function progressSql(migration: Migration, statementsDone: number): string {
-  return `RESET ROLE;
+  return `SET LOCAL search_path TO pg_catalog;
 INSERT INTO fleet.progress (migration, statements_done) VALUES (${quoteLiteral(migration.name)}, ${statementsDone})
 ON CONFLICT (migration) DO UPDATE SET statements_done = excluded.statements_done, updated_at = now();`;
 }

@@ -1,3 +1,4 @@
+import { DatabaseError } from 'pg';
 import { FleetError, isRetryable, isUnreachable, sqlState } from '../../platform/errors.ts';
 import type { PgClient } from '../../platform/pg.ts';
 import type { Migration } from './release.ts';
@@ -13,19 +14,18 @@ export function isContention(error: unknown): boolean {
 const QUERY_CANCELED = '57014';
 
 /**
- * What to throw for an error while `migration` was in flight. `sentAt` is where its SQL begins in the text
- * that was sent, for the line number; absent where single statements were sent. Never the server's `detail`: it quotes rows of the tenant.
+ * What to throw for an error while `migration` was in flight. Never the server's `detail`: it quotes rows of
+ * the tenant.
  */
 export async function migrationFailure(
   error: unknown,
   migration: Migration,
   client: PgClient,
-  sentAt?: number,
 ): Promise<FleetError> {
   const state = sqlState(error);
   if (state === undefined || isUnreachable(error)) return unknownOutcome(error, migration);
   const message = error instanceof Error ? error.message : String(error);
-  const where = sentAt === undefined ? '' : failingLine(error, migration, sentAt);
+  const where = failingLine(error, migration);
   const blocker = isContention(error) ? await oldestTransaction(client) : '';
   return new FleetError({
     code: 'migration_failed',
@@ -52,11 +52,12 @@ function unknownOutcome(error: unknown, migration: Migration): FleetError {
   });
 }
 
-function failingLine(error: unknown, migration: Migration, sentAt: number): string {
-  if (typeof error !== 'object' || error === null || !('position' in error)) return '';
-  const offset = Number(error.position) - 1 - sentAt;
-  if (!(offset >= 0 && offset < migration.upSql.length)) return '';
-  return ` at line ${lineAt(migration.upSql, offset)} of its SQL`;
+/** Only for an error in the migration's own text: not in a function that it calls, nor in a single statement. */
+function failingLine(error: unknown, { upSql }: Migration): string {
+  if (!(error instanceof DatabaseError) || error.internalQuery?.startsWith(upSql) !== true) return '';
+  const offset = Number(error.internalPosition) - 1;
+  if (!(offset >= 0 && offset < upSql.length)) return '';
+  return ` at line ${lineAt(upSql, offset)} of its SQL`;
 }
 
 function fixFor(state: string): string {

@@ -5,7 +5,7 @@ import { withClient, type PgAddress, type PgClient } from '../../platform/pg.ts'
  * not only the migration.
  */
 export const LOCK_TIMEOUT_MS = 2_000;
-/** A statement in a transaction may hold an exclusive lock for all its time; longer ones must say so. */
+/** For all of a transaction's SQL: it may hold an exclusive lock for all that time; longer ones must say so. */
 export const STATEMENT_TIMEOUT_MS = 60_000;
 /**
  * Statements that run CONCURRENTLY wait for every older transaction without blocking anybody, so their lock

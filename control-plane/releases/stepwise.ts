@@ -1,11 +1,12 @@
 import { quoteIdent, type PgClient } from '../../platform/pg.ts';
-import { progressSql, readProgress, recordSql } from './bookkeeping.ts';
+import { applySql, progressSql, readProgress } from './bookkeeping.ts';
+import { confinedSql } from './confine.ts';
 import { isContention, migrationFailure } from './failure.ts';
 import { clearTheWay } from './indexes.ts';
 import type { Migration } from './release.ts';
 import { CONCURRENT_LOCK_TIMEOUT_MS, CONCURRENT_STATEMENT_TIMEOUT_MS, SEARCH_PATH } from './session.ts';
 import { parseStatements, type Statement } from './sql.ts';
-import { openingSql, retryContention, runAsOwner } from './transaction.ts';
+import { openingSql, retryContention, runInTransaction } from './transaction.ts';
 
 interface StepwiseRequest {
   ownerRole: string;
@@ -35,7 +36,7 @@ export async function applyStepwise(
       if (statement !== undefined) await runStatement(client, migration, request, statement, index + 1);
     }
     const elapsed = String(Math.round(performance.now() - started));
-    await client.query(`BEGIN; ${recordSql(migration, request.release, request.ownerRole, elapsed)} COMMIT`);
+    await client.query(`RESET ROLE; BEGIN; ${applySql(migration, request, elapsed, '')} COMMIT`);
   } catch (error) {
     throw await migrationFailure(error, migration, client);
   }
@@ -49,9 +50,10 @@ async function runStatement(
   doneAfter: number,
 ): Promise<void> {
   const mark = progressSql(migration, doneAfter);
-  if (statement.kind.run === 'transactional') {
-    const opening = openingSql(migration, ownerRole);
-    await runAsOwner(client, { opening, sql: statement.text, record: mark }, signal);
+  // Also what a release may not hold any more: nothing but index and vacuum work runs unconfined.
+  if (statement.kind.run === 'transactional' || statement.kind.run === 'forbidden') {
+    const script = `RESET ROLE; ${openingSql(migration)}${confinedSql(ownerRole, statement.text)}${mark}`;
+    await runInTransaction(client, script, signal);
     return;
   }
   await retryContention(async () => {
@@ -63,7 +65,7 @@ async function runStatement(
       throw error;
     }
   }, signal);
-  await client.query(mark);
+  await client.query(`RESET ROLE; BEGIN; ${mark} COMMIT`);
 }
 
 /** For the session, not a transaction: these statements refuse to run in one. Given anew for each. */

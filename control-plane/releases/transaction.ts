@@ -1,5 +1,5 @@
 import pRetry from 'p-retry';
-import { quoteIdent, type PgClient } from '../../platform/pg.ts';
+import type { PgClient } from '../../platform/pg.ts';
 import { isContention } from './failure.ts';
 import type { Migration } from './release.ts';
 import { LOCK_TIMEOUT_MS, SEARCH_PATH, STATEMENT_TIMEOUT_MS } from './session.ts';
@@ -16,15 +16,15 @@ export async function retryContention(
 }
 
 /**
- * Runs `sql` as the owner, then `record` as what it makes itself, in one transaction and one message. The
- * session is used again only after a lock wait (rolled back, so that it keeps nothing but the advisory lock).
+ * Runs `script` (settings, the migration, its record) in one transaction and one message. The session is
+ * used again only after a lock wait (rolled back, so that it keeps nothing but the advisory lock).
  */
-export async function runAsOwner(
+export async function runInTransaction(
   client: PgClient,
-  script: { opening: string; sql: string; record: string },
+  script: string,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const text = `${script.opening}${script.sql}\n;${SETTLE_SQL}${script.record}\nCOMMIT`;
+  const text = `${script}\nCOMMIT`;
   await retryContention(async () => {
     try {
       await client.query(text);
@@ -35,14 +35,11 @@ export async function runAsOwner(
   }, signal);
 }
 
-/** Deferred checks run before the role is given back; at COMMIT their triggers would run as the admin. */
-const SETTLE_SQL = '\nSET CONSTRAINTS ALL IMMEDIATE;\n';
-
 /** Settings are given anew each time: a SET in the migration before must not reach this one. */
-export function openingSql(migration: Migration, ownerRole: string): string {
+export function openingSql(migration: Migration): string {
   return (
     `BEGIN; SET LOCAL lock_timeout = ${migration.lockTimeoutMs ?? LOCK_TIMEOUT_MS}; ` +
     `SET LOCAL statement_timeout = ${migration.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS}; ` +
-    `SET LOCAL search_path TO ${SEARCH_PATH}; SET LOCAL ROLE ${quoteIdent(ownerRole)};\n`
+    `SET LOCAL search_path TO ${SEARCH_PATH};\n`
   );
 }
