@@ -20,8 +20,10 @@ export async function clearTheWay(client: PgClient, kind: StatementKind): Promis
   }
 }
 
-interface FoundIndex extends IndexFacts {
+interface FoundIndex {
   valid: boolean;
+  /** Everything behind the table's name, as the server writes it. */
+  definition: string;
 }
 
 /**
@@ -29,38 +31,44 @@ interface FoundIndex extends IndexFacts {
  * other namesake is left alone: CREATE INDEX then says itself that the name is taken.
  */
 async function prepareCreate(client: PgClient, wanted: IndexFacts): Promise<boolean> {
-  const found = await findIndex(client, wanted.schema, wanted.name);
-  if (found === undefined || found.table !== wanted.table) return true;
-  if (found.valid) return !sameIndex(found, wanted);
+  const found = await findIndex(client, wanted.schema, wanted.name, wanted.table);
+  if (found === undefined) return true;
+  if (found.valid) return found.definition !== (await probeDefinition(client, wanted));
   await dropIndex(client, wanted.schema, wanted.name);
   return true;
 }
 
-function sameIndex(found: IndexFacts, wanted: IndexFacts): boolean {
-  return (
-    found.unique === wanted.unique &&
-    found.method === wanted.method &&
-    found.partial === wanted.partial &&
-    found.columns.length === wanted.columns.length &&
-    found.columns.every((column, index) => column === wanted.columns[index])
-  );
+/** The definition that the server would give the wanted index: only it can tell how it writes an expression. */
+async function probeDefinition(client: PgClient, wanted: IndexFacts): Promise<string | undefined> {
+  await client.query(`BEGIN; CREATE TEMP TABLE fleet_probe (LIKE ${wanted.table})`);
+  try {
+    await client.query(wanted.probe);
+    const { rows } = await client.query<{ definition: string }>(
+      `SELECT ${DEFINITION_SQL} AS definition FROM pg_index i
+        WHERE i.indrelid = 'pg_temp.fleet_probe'::regclass`,
+    );
+    return rows[0]?.definition;
+  } finally {
+    await client.query('ROLLBACK');
+  }
 }
 
-async function findIndex(client: PgClient, schema: string, name: string): Promise<FoundIndex | undefined> {
+const DEFINITION_SQL =
+  "CASE WHEN i.indisunique THEN 'UNIQUE' ELSE '' END || substring(pg_get_indexdef(i.indexrelid) FROM ' USING .*')";
+
+async function findIndex(
+  client: PgClient,
+  schema: string,
+  name: string,
+  table?: string,
+): Promise<FoundIndex | undefined> {
   const { rows } = await client.query<FoundIndex>(
-    `SELECT n.nspname AS schema, c.relname AS name, t.relname AS "table", i.indisunique AS "unique",
-            am.amname AS method, i.indpred IS NOT NULL AS partial, i.indisvalid AS valid,
-            ARRAY(SELECT a.attname::text
-                    FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place)
-                    LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND k.attnum > 0
-                   WHERE k.place <= i.indnkeyatts ORDER BY k.place) AS columns
+    `SELECT i.indisvalid AS valid, ${DEFINITION_SQL} AS definition
        FROM pg_index i
        JOIN pg_class c ON c.oid = i.indexrelid
-       JOIN pg_class t ON t.oid = i.indrelid
-       JOIN pg_am am ON am.oid = c.relam
        JOIN pg_namespace n ON n.oid = c.relnamespace
-      WHERE n.nspname = $1 AND c.relname = $2`,
-    [schema, name],
+      WHERE n.nspname = $1 AND c.relname = $2 AND ($3::text IS NULL OR i.indrelid = to_regclass($3))`,
+    [schema, name, table ?? null],
   );
   return rows[0];
 }

@@ -20,16 +20,14 @@ export type StatementKind =
   | { run: 'repeatable'; rebuildsIndexes: boolean }
   | { run: 'forbidden'; reason: string };
 
-/** What tells an index that an earlier attempt has built from a namesake: not its whole definition. */
+/** What tells an index that an earlier attempt has built from a namesake. */
 export interface IndexFacts {
   schema: string;
   name: string;
+  /** The table as the statement names it, quoted where needed. */
   table: string;
-  unique: boolean;
-  method: string;
-  /** Key columns in order; null stands for an expression. */
-  columns: (string | null)[];
-  partial: boolean;
+  /** The statement with `pg_temp.fleet_probe` in place of its table, and without CONCURRENTLY. */
+  probe: string;
 }
 
 /** SQL that PostgreSQL's parser refuses. `line` counts from 1 in the given SQL. */
@@ -57,9 +55,14 @@ export async function parseStatements(sql: string): Promise<Statement[]> {
     throw asSyntaxError(error, sql);
   });
   return (stmts ?? []).map(({ stmt, stmt_location: start = 0, stmt_len: length = 0 }) => {
-    const text = bytes.subarray(start, length > 0 ? start + length : undefined).toString('utf8');
+    const part = bytes.subarray(start, length > 0 ? start + length : undefined);
+    const text = part.toString('utf8');
     const line = bytes.subarray(0, start).toString('utf8').split('\n').length;
-    return { text: text.trim(), line, kind: stmt === undefined ? TRANSACTIONAL : classify(stmt) };
+    return {
+      text: text.trim(),
+      line,
+      kind: stmt === undefined ? TRANSACTIONAL : classify(stmt, { part, start }),
+    };
   });
 }
 
@@ -75,8 +78,16 @@ export function lineAt(sql: string, offset: number): number {
 
 const TRANSACTIONAL: StatementKind = { run: 'transactional' };
 
+const TRANSACTION_CONTROL =
+  'BEGIN, COMMIT, ROLLBACK and SAVEPOINT break the transaction that holds the migration and its record; ' +
+  'leave them out, or use `-- fleet: transaction=off`';
+
 /** Statement nodes that reach beyond the tenant's own database, or cannot be repeated after a crash. */
 const FORBIDDEN: Record<string, string> = {
+  TransactionStmt: TRANSACTION_CONTROL,
+  DeclareCursorStmt: 'a cursor has no reader here',
+  AlterDatabaseSetStmt: 'ALTER DATABASE reaches beyond what a migration owns',
+  AlterRoleSetStmt: 'ALTER ROLE reaches beyond the database that is migrated',
   CreatedbStmt: 'CREATE DATABASE reaches beyond the database that is migrated',
   DropdbStmt: 'DROP DATABASE reaches beyond the database that is migrated',
   AlterDatabaseStmt: 'ALTER DATABASE reaches beyond what a migration owns',
@@ -88,10 +99,15 @@ const FORBIDDEN: Record<string, string> = {
   LoadStmt: 'LOAD changes the session for the migrations after it',
 };
 
-function classify(node: Node): StatementKind {
-  if ('TransactionStmt' in node) return classifyTransaction(node.TransactionStmt.kind);
+/** The bytes of a statement, and where they begin in the text whose positions the parser gives. */
+interface Source {
+  part: Buffer;
+  start: number;
+}
+
+function classify(node: Node, source: Source): StatementKind {
   if ('VariableSetStmt' in node) return classifySetting(node.VariableSetStmt.kind, node.VariableSetStmt.name);
-  if ('IndexStmt' in node && node.IndexStmt.concurrent === true) return createIndex(node.IndexStmt);
+  if ('IndexStmt' in node && node.IndexStmt.concurrent === true) return createIndex(node.IndexStmt, source);
   if ('DropStmt' in node && node.DropStmt.concurrent === true) return dropIndex(node.DropStmt);
   if ('ReindexStmt' in node) return classifyReindex(node.ReindexStmt);
   if ('VacuumStmt' in node && node.VacuumStmt.is_vacuumcmd === true) {
@@ -101,23 +117,45 @@ function classify(node: Node): StatementKind {
   if ('CopyStmt' in node && node.CopyStmt.filename === undefined) {
     return forbidden('COPY from or to the client has no client here; use INSERT');
   }
+  if ('SelectStmt' in node && node.SelectStmt.intoClause !== undefined) {
+    return forbidden('SELECT INTO: use CREATE TABLE … AS');
+  }
+  if (holdsUnsafeCall(node)) return forbidden('changes the role, the lock or the record that it runs under');
   const [tag = ''] = Object.keys(node);
   const reason = FORBIDDEN[tag];
   return reason === undefined ? TRANSACTIONAL : forbidden(reason);
 }
 
-function forbidden(reason: string): StatementKind {
-  return { run: 'forbidden', reason };
+const OWN_NAMES = /^(pg_advisory_unlock_all|pgmigrations)$/i;
+/** In the body of a DO or a function, and in the first argument of set_config. */
+const ROLE_CHANGE =
+  /\b(?:set|reset)\s+(?:(?:local|session)\s+)?(?:role|session\s+authorization)\b|\bpg_advisory_unlock_all\b/i;
+const ROLE_SETTING = /set_config\s*\(\s*'(?:role|session_authorization)'/i;
+
+/**
+ * For an early word: whoever hides it in dynamic SQL meets the server's own refusal when it runs. Looks at names
+ * of functions and tables, and into the texts of bodies, as the parser read them.
+ */
+function holdsUnsafeCall(node: Node): boolean {
+  const body = 'DoStmt' in node || 'CreateFunctionStmt' in node;
+  let found = false;
+  JSON.stringify(node, (key, value: unknown) => {
+    if (typeof value === 'string' && (key === 'sval' || key === 'relname')) {
+      found ||= OWN_NAMES.test(value);
+      if (body) found ||= ROLE_CHANGE.test(value) || ROLE_SETTING.test(value);
+    }
+    if (key === 'FuncCall') found ||= ROLE_CALL.test(JSON.stringify(value));
+    return value;
+  });
+  return found;
 }
 
-const SAVEPOINTS = new Set(['TRANS_STMT_SAVEPOINT', 'TRANS_STMT_RELEASE', 'TRANS_STMT_ROLLBACK_TO']);
+/** A call of set_config whose first argument is the role, as the parser's JSON shows it. */
+const ROLE_CALL =
+  /^\{"funcname":\[[^\]]*"sval":"set_config"\}\}\],"args":\[\{"A_Const":\{"sval":\{"sval":"(?:role|session_authorization)"/i;
 
-function classifyTransaction(kind: string | undefined): StatementKind {
-  if (kind !== undefined && SAVEPOINTS.has(kind)) return TRANSACTIONAL;
-  return forbidden(
-    'BEGIN, COMMIT and ROLLBACK break the transaction that holds the migration and its record; ' +
-      'leave them out, or use `-- fleet: transaction=off`',
-  );
+function forbidden(reason: string): StatementKind {
+  return { run: 'forbidden', reason };
 }
 
 const SESSION_IDENTITY = new Set(['role', 'session_authorization']);
@@ -130,26 +168,30 @@ function classifySetting(kind: string | undefined, name: string | undefined): St
 
 type NodeOf<K extends string> = Extract<Node, Record<K, unknown>> extends Record<K, infer V> ? V : never;
 
-function createIndex(node: NodeOf<'IndexStmt'>): StatementKind {
+function createIndex(node: NodeOf<'IndexStmt'>, { part, start }: Source): StatementKind {
   if (node.idxname === undefined) {
     return forbidden('CREATE INDEX CONCURRENTLY needs a name, to tell after a crash whether it was built');
   }
-  const columns = (node.indexParams ?? []).map((param) =>
-    'IndexElem' in param ? (param.IndexElem.name ?? null) : null,
-  );
+  const at = (node.relation?.location ?? 0) - start;
+  const rest = part.subarray(at).toString('utf8');
+  const [table = ''] = TABLE_NAME.exec(rest) ?? [];
+  const head = part
+    .subarray(0, at)
+    .toString('utf8')
+    .replace(/\bconcurrently\b/i, '');
   return {
     run: 'create-index',
     index: {
       schema: node.relation?.schemaname ?? DEFAULT_SCHEMA,
       name: node.idxname,
-      table: node.relation?.relname ?? '',
-      unique: node.unique === true,
-      method: node.accessMethod ?? 'btree',
-      columns,
-      partial: node.whereClause !== undefined,
+      table,
+      probe: `${head}pg_temp.fleet_probe ${rest.slice(table.length)}`.trim(),
     },
   };
 }
+
+/** A name at the start of a text, perhaps with its schema; the parser has found that there is one. */
+const TABLE_NAME = /^(?:(?:"(?:[^"]|"")+"|[^\s."(]+)\s*\.\s*)?(?:"(?:[^"]|"")+"|[^\s."(]+)/;
 
 /** The search path of every migration session begins with it. */
 const DEFAULT_SCHEMA = 'public';

@@ -107,6 +107,29 @@ describe('applying a migration outside a transaction', () => {
     assert.deepEqual((await apply(database, list)).applied, ['0002_m']);
   });
 
+  it('tells an index from a namesake with another predicate, expression or INCLUDE', async () => {
+    const upSql = `CREATE INDEX CONCURRENTLY a_id ON a (lower(note)) INCLUDE (id) WHERE note <> 'x'`;
+    const list = await published(TABLE, { upSql, transactional: false });
+    await apply(database, list.slice(0, 1));
+    const others = [
+      `(lower(note)) INCLUDE (id) WHERE note <> 'y'`,
+      `(upper(note)) INCLUDE (id) WHERE note <> 'x'`,
+      `(lower(note)) WHERE note <> 'x'`,
+    ];
+    for (const other of others) {
+      await run(database.superuser, `SET ROLE ${database.ownerRole}; CREATE INDEX a_id ON a ${other}`);
+      assert.match((await failureOf(apply(database, list))).message, /SQLSTATE 42P07/, other);
+      await run(database.superuser, 'DROP INDEX a_id');
+    }
+    await run(
+      database.superuser,
+      `SET ROLE ${database.ownerRole}; ${upSql.replace('CONCURRENTLY', '')}; COMMENT ON INDEX a_id IS 'kept'`,
+    );
+    assert.deepEqual((await apply(database, list)).applied, ['0002_m']);
+    const [kept] = await read(database.superuser, `SELECT obj_description('a_id'::regclass) AS note`);
+    assert.deepEqual(kept, { note: 'kept' });
+  });
+
   it('drops an index once, also when an earlier attempt has dropped it', async () => {
     const drop = { upSql: 'DROP INDEX CONCURRENTLY a_id', transactional: false };
     const list = await published(`${TABLE}; CREATE INDEX a_id ON a (id)`, drop);

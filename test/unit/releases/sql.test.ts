@@ -44,21 +44,18 @@ describe('cutting SQL into statements', () => {
     for (const sql of ['', ' \n', '-- note', ';;']) assert.deepEqual(await parseStatements(sql), []);
   });
 
-  it('reads from CREATE INDEX CONCURRENTLY what tells the index from a namesake', async () => {
-    const [statement] = await parseStatements(
-      'CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS "I" ON s.t USING gin (a, lower(b)) WHERE c',
-    );
-    assert.deepEqual(statement?.kind, {
-      run: 'create-index',
-      index: {
-        schema: 's',
-        name: 'I',
-        table: 't',
-        unique: true,
-        method: 'gin',
-        columns: ['a', null],
-        partial: true,
-      },
-    });
+  it('gives CREATE INDEX CONCURRENTLY a table to try its definition on, whatever it is called', async () => {
+    const tables = ['s.t', '"S"."t(x"', '"a""b" ', 't', 'ünï /* x */ '];
+    for (const table of tables) {
+      const sql = `SELECT '漢';\n CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS "I" ON ${table} USING gin (a) WHERE c`;
+      const [, statement] = await parseStatements(sql);
+      assert(statement?.kind.run === 'create-index');
+      const { name, probe } = statement.kind.index;
+      assert.equal(name, 'I');
+      assert.match(
+        probe,
+        /^CREATE UNIQUE INDEX {2}IF NOT EXISTS "I" ON pg_temp\.fleet_probe [/ *x]*USING gin \(a\) WHERE c$/,
+      );
+    }
   });
 });
