@@ -7,15 +7,16 @@ import { readProgress } from './view.ts';
 
 /**
  * Follows one rollout: `event: rollout` with its progress now and after each change, `event: end` when nothing more
- * will happen before a person acts. Changes that come while one is read are told together.
+ * will happen before a person acts. Changes that come while one is read are told together. Of other regions than
+ * `regions` (null: all) nothing is told.
  * @throws FleetError 404 `rollout_not_found`, before the first byte
  */
 export async function streamRollout(
-  deps: { registry: Registry; changes: Channel },
+  deps: { registry: Registry; changes: Channel; regions: string[] | null },
   id: string,
   http: { request: Request; response: Response },
 ): Promise<void> {
-  await readProgress(deps.registry, id);
+  await readProgress(deps.registry, id, deps.regions);
   const stream = openEventStream(http.request, http.response);
   let wanted = true;
   let reading = false;
@@ -27,7 +28,7 @@ export async function streamRollout(
     try {
       while (wanted) {
         wanted = false;
-        const progress = await readProgress(deps.registry, id);
+        const progress = await readProgress(deps.registry, id, deps.regions);
         const text = JSON.stringify(progress);
         if (text !== last) stream.send('rollout', progress);
         last = text;

@@ -42,10 +42,11 @@ async function join(
   const joined = await insertTargets(tx, rollout.id, targets);
   run.logger.info('tenants joined the last wave', { tenants: joined });
   if (joined > 0) return reopenWaves(tx, rollout.id, false);
-  const first = late.joining[0]?.slug ?? '';
+  const [first] = late.joining;
   await haltRollout(tx, rollout, undefined, {
     code: 'targets_behind',
-    message: `${late.joining.length} tenants are behind and cannot be run again; the first: ${first}`,
+    message: `${late.joining.length} tenants are behind and cannot be run again`,
+    first: first === undefined ? undefined : { tenant: first.slug, region: first.region },
     fix: `fleet rollout abort ${rollout.id}, and start it anew`,
   });
 }

@@ -1,16 +1,17 @@
 import { audit } from '../audit/audit.ts';
 import { SYSTEM_CALLER } from '../access/caller.ts';
 import type { Transaction } from '../registry/registry.ts';
-import { ENGINE_ACTOR, type Cause } from './rollout.ts';
+import { nameFirstFailure, type StoredCause } from './cause.ts';
+import { ENGINE_ACTOR } from './rollout.ts';
 import { moveRollout, moveWave, type RolloutRecord, type WaveRecord } from './store.ts';
-import { firstFailure, type Counts } from './target-store.ts';
+import type { Counts } from './target-store.ts';
 
 /** The machine's stop: the rollout waits for a person, and says why. Does nothing where it is stopped already. */
 export async function haltRollout(
   tx: Transaction,
   rollout: RolloutRecord,
   wave: WaveRecord | undefined,
-  why: Omit<Cause, 'actor'>,
+  why: Omit<StoredCause, 'actor'>,
 ): Promise<void> {
   const cause = { ...why, actor: ENGINE_ACTOR };
   if (!(await moveRollout(tx, rollout, 'halt', cause))) return;
@@ -56,11 +57,11 @@ export async function haltUnreachable(
   wave: WaveRecord,
   counts: Counts,
 ): Promise<void> {
-  const first = await firstFailure(tx, rollout.id, 'unreachable');
   const untried = counts.pending === 0 ? '' : `, ${counts.pending} more not tried`;
   await haltRollout(tx, rollout, wave, {
     code: 'servers_unreachable',
-    message: `wave ${wave.name}: ${targets(counts.unreachable)} unreachable${untried}; the first: ${first?.slug ?? '?'} on server ${first?.server ?? '?'}`,
+    message: `wave ${wave.name}: ${targets(counts.unreachable)} unreachable${untried}`,
+    first: await nameFirstFailure(tx, rollout.id, 'unreachable'),
     fix: `bring the server back, then fleet rollout retry ${rollout.id}`,
   });
 }
@@ -71,10 +72,10 @@ export async function haltWithFailures(
   rollout: RolloutRecord,
   counts: Counts,
 ): Promise<void> {
-  const first = await firstFailure(tx, rollout.id, counts.failed > 0 ? 'failed' : 'unreachable');
   await haltRollout(tx, rollout, undefined, {
     code: 'targets_behind',
-    message: `every wave is through, but ${targets(counts.failed + counts.unreachable)} failed and stayed behind; the first: ${first?.slug ?? '?'}`,
+    message: `every wave is through, but ${targets(counts.failed + counts.unreachable)} failed and stayed behind`,
+    first: await nameFirstFailure(tx, rollout.id, counts.failed > 0 ? 'failed' : 'unreachable'),
     fix: repair(rollout.id),
   });
 }

@@ -82,12 +82,18 @@ const list = route({
   query: PageQuery.extend(RolloutFilter.shape),
   status: 200,
   response: pageOf(RolloutSummary),
-  handle: async ({ query, tx }) => {
+  handle: async ({ query, caller, tx }) => {
     const after = decodeCursor(query.cursor, CreatedCursor);
     const { state, release, limit } = query;
+    const regions = visibleRegions(caller);
     // One more than asked for tells whether there is a next page.
-    const rows = await listRollouts(tx, { state, release, after, limit: limit + 1 });
-    return { body: pageByCreation(rows.map(rowView), limit) };
+    const rows = await listRollouts(tx, { state, release, regions, after, limit: limit + 1 });
+    return {
+      body: pageByCreation(
+        rows.map((row) => rowView(row, regions)),
+        limit,
+      ),
+    };
   },
 });
 
@@ -168,8 +174,8 @@ function events(registry: Registry, changes: Channel) {
     tag: TAG,
     permission: 'fleet:read',
     params: RolloutId,
-    stream: ({ params, request, response }) =>
-      streamRollout({ registry, changes }, params.id, { request, response }),
+    stream: ({ params, caller, request, response }) =>
+      streamRollout({ registry, changes, regions: visibleRegions(caller) }, params.id, { request, response }),
   });
 }
 

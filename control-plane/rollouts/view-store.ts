@@ -10,6 +10,8 @@ export type RolloutRow = RolloutRecord & { counts: Partial<Counts> };
 export interface RolloutPage {
   state?: RolloutState | undefined;
   release?: string | undefined;
+  /** Regions whose targets are counted; null means all. */
+  regions: string[] | null;
   /** Position of the page before: only what is older follows. */
   after?: { createdAt: string; id: string } | undefined;
   limit: number;
@@ -22,7 +24,7 @@ export async function listRollouts(db: Queryable, page: RolloutPage): Promise<Ro
             r.started_at AS "startedAt", r.finished_at AS "finishedAt",
             (SELECT coalesce(jsonb_object_agg(c.state, c.count), '{}')
                FROM (SELECT t.state, count(*) AS count FROM rollout_targets t
-                      WHERE t.rollout_id = r.id GROUP BY t.state) AS c) AS counts
+                      WHERE t.rollout_id = r.id AND ${inRegions('$6')} GROUP BY t.state) AS c) AS counts
        FROM rollouts r
       WHERE ($1::text IS NULL OR r.state = $1) AND ($2::text IS NULL OR r.release = $2)
         AND ($3::timestamptz IS NULL OR (date_trunc('milliseconds', r.created_at), r.id) < ($3, $4::uuid))
@@ -34,19 +36,29 @@ export async function listRollouts(db: Queryable, page: RolloutPage): Promise<Ro
       page.after?.createdAt ?? null,
       page.after?.id ?? null,
       page.limit,
+      page.regions,
     ],
   );
   return rows;
 }
 
+/** Whether the target `t` is in one of the regions; null means all. The tenants are only read for some. */
+function inRegions(parameter: string): string {
+  return `(${parameter}::text[] IS NULL OR t.tenant_id IN (SELECT id FROM tenants WHERE region = ANY(${parameter})))`;
+}
+
 /** Targets by wave and state, for the waves' bars. */
-export async function countsByWave(db: Queryable, rolloutId: string): Promise<Map<number, Partial<Counts>>> {
+export async function countsByWave(
+  db: Queryable,
+  rolloutId: string,
+  regions: string[] | null,
+): Promise<Map<number, Partial<Counts>>> {
   const { rows } = await db.query<{ wave: number; counts: Partial<Counts> }>(
     `SELECT wave, jsonb_object_agg(state, count) AS counts
-       FROM (SELECT wave, state, count(*) AS count FROM rollout_targets
-              WHERE rollout_id = $1 GROUP BY wave, state) AS c
+       FROM (SELECT wave, state, count(*) AS count FROM rollout_targets t
+              WHERE rollout_id = $1 AND ${inRegions('$2')} GROUP BY wave, state) AS c
       GROUP BY wave`,
-    [rolloutId],
+    [rolloutId, regions],
   );
   return new Map(rows.map((row) => [row.wave, row.counts]));
 }

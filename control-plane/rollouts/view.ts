@@ -1,5 +1,6 @@
 import type { Rollout, RolloutSummary, RolloutTarget, RolloutWave } from '../../contract/rollout.ts';
 import type { Queryable } from '../../platform/pg.ts';
+import { causeView } from './cause.ts';
 import type { WaveBudget } from './plan.ts';
 import { rolloutNotFound } from './rollout.ts';
 import { findRollout, listWaves, type RolloutRecord, type WaveRecord } from './store.ts';
@@ -9,35 +10,43 @@ import { countsByWave, listTargets, type RolloutRow, type TargetRow } from './vi
 /** A rollout and its waves, without the single targets: what a watcher follows. */
 export type RolloutProgress = RolloutSummary & { waves: RolloutWave[] };
 
-/** @throws FleetError 404 `rollout_not_found` */
-export async function readProgress(db: Queryable, id: string): Promise<RolloutProgress> {
+/**
+ * Counts and names only what is in `regions`; null means everywhere.
+ * @throws FleetError 404 `rollout_not_found`
+ */
+export async function readProgress(
+  db: Queryable,
+  id: string,
+  regions: string[] | null,
+): Promise<RolloutProgress> {
   const rollout = await findRollout(db, id);
   if (rollout === undefined) throw rolloutNotFound(id);
-  const byWave = await countsByWave(db, id);
+  const byWave = await countsByWave(db, id, regions);
   const planned = new Set((rollout.spec.waves ?? []).map((wave) => wave.name));
   const waves = (await listWaves(db, id)).map((wave) =>
     waveView(wave, byWave.get(wave.ordinal) ?? {}, planned),
   );
-  return { ...summaryView(rollout, sum(waves.map((wave) => wave.counts))), waves };
+  return { ...summaryView(rollout, sum(waves.map((wave) => wave.counts)), regions), waves };
 }
 
-/** The whole of it. Targets of regions that the reader may not see are counted, but not shown. */
+/** The whole of it, as far as the reader may see it. */
 export async function readRollout(db: Queryable, id: string, regions: string[] | null): Promise<Rollout> {
-  const progress = await readProgress(db, id);
+  const progress = await readProgress(db, id, regions);
   const targets = await listTargets(db, id, { regions, limit: null });
   return { ...progress, targets: targets.map(targetView) };
 }
 
-export function rowView(row: RolloutRow): RolloutSummary {
-  return summaryView(row, fill(row.counts));
+/** `row` has been counted for the same regions. */
+export function rowView(row: RolloutRow, regions: string[] | null): RolloutSummary {
+  return summaryView(row, fill(row.counts), regions);
 }
 
-function summaryView(rollout: RolloutRecord, counts: Counts): RolloutSummary {
+function summaryView(rollout: RolloutRecord, counts: Counts, regions: string[] | null): RolloutSummary {
   return {
     id: rollout.id,
     release: rollout.release,
     state: rollout.state,
-    cause: rollout.cause,
+    cause: causeView(rollout.cause, regions),
     author: rollout.author,
     total: totalOf(counts),
     counts,

@@ -31,11 +31,11 @@ async function publish(fleet: Fleet, name: string, sql: string[]): Promise<void>
 }
 
 /** All events of the rollout's stream, until the server ends it. */
-async function follow(fleet: Fleet, id: string): Promise<EventSourceMessage[]> {
+async function follow(fleet: Fleet, id: string, token = fleet.adminToken): Promise<EventSourceMessage[]> {
   const events: EventSourceMessage[] = [];
   const parser = createParser({ onEvent: (event) => void events.push(event) });
   const response = await fetch(`${fleet.url}/api/v1/rollouts/${id}/events`, {
-    headers: { authorization: `Bearer ${fleet.adminToken}` },
+    headers: { authorization: `Bearer ${token}` },
   });
   assert.equal(response.status, 200);
   parser.feed(await response.text());
@@ -51,11 +51,12 @@ describe('rollout API', () => {
     await publish(fleet, `r${number}`, [`CREATE TABLE extra_${number} (n int)`]);
     return `r${number}`;
   }
-  async function keyOf(role: string, regions: string[] = []): Promise<Api> {
+  async function tokenOf(role: string, regions: string[]): Promise<string> {
     const body = { name: `${role}-${regions.join('-')}-${randomUUID()}`, role, regions };
-    const { token } = await fleet.admin.ok<CreatedKey>('POST', '/api/v1/keys', body);
-    return apiClient(fleet.url, token);
+    return (await fleet.admin.ok<CreatedKey>('POST', '/api/v1/keys', body)).token;
   }
+  const keyOf = async (role: string, regions: string[] = []): Promise<Api> =>
+    apiClient(fleet.url, await tokenOf(role, regions));
   const over = (id: string): Promise<Rollout> =>
     until(`rollout ${id} ends`, async () => {
       const rollout = await fleet.admin.ok<Rollout>('GET', `/api/v1/rollouts/${id}`);
@@ -150,11 +151,21 @@ describe('rollout API', () => {
   it('shows a reader of one region only the targets there', async () => {
     const release = await nextRelease();
     const planned = await fleet.admin.ok<Rollout>('POST', '/api/v1/rollouts/plan', { release });
-    const seen = await (await keyOf('viewer', ['us'])).ok<Rollout>('GET', `/api/v1/rollouts/${planned.id}`);
+    const token = await tokenOf('viewer', ['us']);
+    const reader = apiClient(fleet.url, token);
+    const seen = await reader.ok<Rollout>('GET', `/api/v1/rollouts/${planned.id}`);
     assert.deepEqual(
       seen.targets.map((target) => target.tenant),
       ['ccc'],
     );
-    assert.equal(seen.total, 3);
+    assert.equal(seen.total, 1);
+    const list = await reader.ok<Page<RolloutSummary>>('GET', `/api/v1/rollouts?release=${release}`);
+    assert.deepEqual(
+      list.items.map((rollout) => rollout.total),
+      [1],
+    );
+    await fleet.admin.ok('POST', `/api/v1/rollouts/${planned.id}/abort`, {});
+    const [event] = await follow(fleet, planned.id, token);
+    assert.equal((JSON.parse(event?.data ?? '{}') as RolloutSummary).total, 1);
   });
 });

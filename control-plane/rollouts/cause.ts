@@ -1,0 +1,43 @@
+import type { Queryable } from '../../platform/pg.ts';
+import { findTenant } from '../tenants/store.ts';
+import type { Cause } from './rollout.ts';
+import { firstFailure } from './target-store.ts';
+
+/** The target that a halt names. Kept apart from the message, because not every reader may see its region. */
+export interface NamedTarget {
+  tenant: string;
+  region: string;
+  /** Only where the server is at fault. */
+  server?: string | undefined;
+}
+
+/** As it is stored; the message itself names no tenant and no server. */
+export interface StoredCause extends Cause {
+  first?: NamedTarget | undefined;
+}
+
+/** What a reader is told who may see `regions`; null means all. */
+export function causeView(cause: StoredCause | null, regions: string[] | null): Cause | null {
+  if (cause === null) return null;
+  const { first, ...told } = cause;
+  if (first === undefined || (regions !== null && !regions.includes(first.region))) return told;
+  const server = first.server === undefined ? '' : ` on server ${first.server}`;
+  return { ...told, message: `${told.message}; the first: ${first.tenant}${server}` };
+}
+
+/** The first failed target of the rollout, as a cause names it. */
+export async function nameFirstFailure(
+  db: Queryable,
+  rolloutId: string,
+  state: 'failed' | 'unreachable',
+): Promise<NamedTarget | undefined> {
+  const failure = await firstFailure(db, rolloutId, state);
+  if (failure === undefined) return undefined;
+  const tenant = await findTenant(db, failure.slug, true);
+  if (tenant === undefined) return undefined;
+  return {
+    tenant: failure.slug,
+    region: tenant.region,
+    server: state === 'unreachable' ? failure.server : undefined,
+  };
+}
