@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
-import { summarizeError } from '../platform/errors.ts';
+import { FleetError, summarizeError } from '../platform/errors.ts';
 import { createLogger } from '../platform/logging.ts';
 import { startTenantApp } from './tenant-app.ts';
 
@@ -25,8 +25,21 @@ const Environment = z.object({
   FLEET_LOG_LEVEL: z.enum(['error', 'warn', 'info', 'debug', 'silent']).default('info'),
 });
 
+/** @throws FleetError `bad_configuration`, naming each variable that is wrong. */
+function readEnvironment(env: NodeJS.ProcessEnv): z.infer<typeof Environment> {
+  const parsed = Environment.safeParse(env);
+  if (parsed.success) return parsed.data;
+  throw new FleetError({
+    code: 'bad_configuration',
+    status: 400,
+    message: 'the environment holds values that cannot be used',
+    errors: parsed.error.issues.map((issue) => ({ path: issue.path.join('.'), message: issue.message })),
+    fix: 'correct or set the variables named',
+  });
+}
+
 async function main(): Promise<void> {
-  const env = Environment.parse(process.env);
+  const env = readEnvironment(process.env);
   const logger = createLogger('tenant-app', env.FLEET_LOG_LEVEL);
   const app = await startTenantApp({
     region: env.FLEET_REGION,
@@ -39,8 +52,11 @@ async function main(): Promise<void> {
     limits: { connections: env.FLEET_APP_CONNECTIONS, connectionsPerServer: env.FLEET_APP_CONNECTIONS },
   });
   logger.info('the tenant app listens', { url: app.url, region: env.FLEET_REGION });
-  // One line for the program that started this one: with port 0 nobody else knows the address.
-  process.stdout.write(`${JSON.stringify({ url: app.url, port: app.port, pid: process.pid })}\n`);
+  // One line for the program that started this one: with port 0 nobody else knows the address. Not before the
+  // routes are there; with the control plane down, probes find it at its port and /readyz says why.
+  void app.routing.whenReady.then(() => {
+    process.stdout.write(`${JSON.stringify({ ready: true, url: app.url })}\n`);
+  });
   const stop = (): void => {
     app.stop().then(
       () => process.exit(0),
@@ -55,6 +71,7 @@ async function main(): Promise<void> {
 }
 
 main().catch((error: unknown) => {
-  process.stderr.write(`${JSON.stringify({ level: 'error', ...summarizeError(error) })}\n`);
+  const errors = error instanceof FleetError ? error.errors : undefined;
+  process.stderr.write(`${JSON.stringify({ level: 'error', ...summarizeError(error), errors })}\n`);
   process.exitCode = 1;
 });

@@ -8,7 +8,7 @@ import { z } from 'zod';
 import { FleetError } from '../../platform/errors.ts';
 import { projectRoot } from '../../platform/project.ts';
 
-/** A program of the fleet and how it is started. It says on stdout where it listens: `{"url":…}` in one line. */
+/** A program of the fleet and how it is started. When it serves it says where, in one line on stdout: `{"ready":true,"url":…}`. */
 export interface Program {
   name: string;
   /** Its folder: `control-plane` or `tenant-app`. */
@@ -32,9 +32,9 @@ export interface Watcher {
   signal: AbortSignal;
 }
 
-const Listening = z.object({ url: z.url() });
+const Ready = z.object({ ready: z.literal(true), url: z.url() });
 
-/** The control plane migrates its registry and may make region servers (2–4 s each) before it is ready. */
+/** The control plane migrates its registry and starts the embedded servers, which may recover, before it is ready. */
 const READY_TIMEOUT_MS = 60_000;
 /** Programs end requests and steps in hand within 10 s of SIGTERM; after that they are stuck. */
 const STOP_TIMEOUT_MS = 15_000;
@@ -124,7 +124,7 @@ async function waitUntilReady(
   };
   try {
     return await Promise.race([
-      listening(child).then((url) => serving(url, over)),
+      saidReady(child).then((url) => serving(url, over)),
       once(child, 'exit', { signal: over }).then(([code, killed]) =>
         fail(`ended (${killed ?? code}) before it was ready`),
       ),
@@ -141,17 +141,17 @@ async function waitUntilReady(
   }
 }
 
-function listening(child: ChildProcess): Promise<string> {
+function saidReady(child: ChildProcess): Promise<string> {
   return new Promise((resolve) => {
     if (child.stdout === null) return;
     createInterface({ input: child.stdout }).on('line', (line) => {
-      const message = Listening.safeParse(parseJson(line));
+      const message = Ready.safeParse(parseJson(line));
       if (message.success) resolve(message.data.url);
     });
   });
 }
 
-/** Listening is not serving: the registry may be away, or an app's routes not loaded yet. */
+/** What it said is checked: the registry may have gone away since. */
 async function serving(url: string, over: AbortSignal): Promise<string> {
   for (;;) {
     const isReady = await fetch(`${url}/readyz`, { signal: over }).then(

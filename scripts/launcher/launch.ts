@@ -126,7 +126,6 @@ function startApp(
       env: {
         FLEET_DATA_DIR: config.dataDir,
         FLEET_URL: controlPlaneUrl,
-        FLEET_TOKEN: '',
         FLEET_TOKEN_FILE: dataFiles(config.dataDir).appToken(region),
         FLEET_REGION: region,
         FLEET_APP_PORT: String(ports.apps.get(region)),
