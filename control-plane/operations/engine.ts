@@ -53,6 +53,8 @@ const MAX_DELAY_MS = 4_000;
  * this many is poison and fails.
  */
 const MAX_STARTS = 25;
+/** The same for undoing it, on top. */
+const MAX_UNDO_STARTS = 25;
 
 export function createOperationDriver(options: EngineOptions): Driver {
   return {
@@ -121,6 +123,7 @@ async function goForward(run: Run): Promise<void> {
     if (cancelRequested && definition.cancellable) return turnRound(run, stored.ordinal, cancelledError());
     if (stored.tries > MAX_STARTS) return failStep(run, stored.ordinal, poisonError(step.name, stored.tries));
     const result = await attempt(run, step, 'forward');
+    if (result === HANDED_OVER) return;
     if ('error' in result) return failStep(run, stored.ordinal, result.error);
     stored.state = 'done';
     stored.output = result.output;
@@ -153,7 +156,12 @@ async function goBackward(run: Run, because: EndError): Promise<void> {
     if (lease.stopping.aborted) break;
     await write(run, { finish, start: { ordinal: stored.ordinal, direction: 'backward' } });
     finish = undefined;
-    const result = await attempt(run, step, 'backward');
+    stored.tries += 1;
+    const isPoison = stored.tries > MAX_STARTS + MAX_UNDO_STARTS;
+    const result = isPoison
+      ? { error: poisonError(step.name, stored.tries) }
+      : await attempt(run, step, 'backward');
+    if (result === HANDED_OVER) return;
     if ('error' in result) {
       const error = {
         ...result.error,
@@ -178,7 +186,10 @@ async function write(run: Run, change: Advance): Promise<{ cancelRequested: bool
   return answer;
 }
 
-type Result = { output: unknown } | { error: EndError };
+/** The process stops while the step still has tries left: it stays as it is, and the next owner repeats it. */
+const HANDED_OVER = 'handed-over';
+
+type Result = { output: unknown } | { error: EndError } | typeof HANDED_OVER;
 
 /** Does or undoes one step, trying again with back-off while the error may pass. */
 async function attempt(run: Run, step: BoundStep, direction: 'forward' | 'backward'): Promise<Result> {
@@ -197,8 +208,9 @@ async function attempt(run: Run, step: BoundStep, direction: 'forward' | 'backwa
       options.logger.warn('step failed', { ...point, tries, error });
       // Undo must get through: an unexpected error is tried again too before a person is called.
       const again = isRetryable(error) || (direction === 'backward' && !(error instanceof FleetError));
-      if (!again || tries >= TRIES_PER_RUN || lease.stopping.aborted) return { error: summary };
-      await pause(tries, lease.signal);
+      if (!again || tries >= TRIES_PER_RUN) return { error: summary };
+      await pause(tries, lease.stopping);
+      if (lease.stopping.aborted) return HANDED_OVER;
       continue;
     }
     await options.probe?.({ ...point, moment: 'after-effect' });
@@ -206,7 +218,7 @@ async function attempt(run: Run, step: BoundStep, direction: 'forward' | 'backwa
   }
 }
 
-/** Exponential with full jitter below the cap. Ends early when the lease is lost. */
+/** Exponential with full jitter below the cap. Ends early when the process stops or the lease is lost. */
 async function pause(tries: number, signal: AbortSignal): Promise<void> {
   const ceiling = Math.min(FIRST_DELAY_MS * 2 ** (tries - 1), MAX_DELAY_MS);
   await wait(ceiling / 2 + Math.random() * (ceiling / 2), undefined, { signal }).catch(() => undefined);
@@ -227,11 +239,25 @@ function stepContext(run: Run): StepContext<unknown> {
   };
 }
 
+/** Ends the operation. What goes wrong for good in doing so becomes its error: it must not be tried for ever. */
 async function end(run: Run, event: EndEvent, error: EndError | null): Promise<void> {
+  try {
+    await conclude(run, event, error, true);
+  } catch (failure) {
+    if (failure instanceof LeaseLostError || isRetryable(failure)) throw failure;
+    run.options.logger.error('the operation could not be ended as it should', { error: failure });
+    const { code, message } = summarizeError(failure);
+    const before = error === null ? '' : `${error.message}; and `;
+    await conclude(run, 'fail', { code, message: `${before}ending it failed: ${message}` }, false);
+  }
+}
+
+async function conclude(run: Run, event: EndEvent, error: EndError | null, tidy: boolean): Promise<void> {
   const { operation, definition, lease, options } = run;
   const state = endState(operation.state, event);
   await lease.transaction(async (tx) => {
-    if ((state === 'failed' || state === 'cancelled') && error !== null && definition.cancellable) {
+    const isUnwound = tidy && definition.cancellable && (state === 'failed' || state === 'cancelled');
+    if (isUnwound && error !== null) {
       await definition.unwound(tx, operation.input, { state, error });
     }
     await finishOperation(tx, operation.id, operation.state, event, error);
@@ -240,17 +266,22 @@ async function end(run: Run, event: EndEvent, error: EndError | null): Promise<v
       // The role was checked against the database's own list when the operation was stored.
       actorRole: operation.actorRole as Role,
       action: `${operation.kind}.${state}`,
-      resource: operation.subject,
+      resource: auditResource(operation),
       region: operation.region,
       after: {
         operation: operation.id,
-        subject: operation.subjectName,
+        subject: operation.subject,
         ...(error === null ? {} : { error }),
       },
       requestId: operation.requestId,
     });
   });
   options.logger.info('operation ended', { kind: operation.kind, state, subject: operation.subjectName });
+}
+
+/** By name, as the request's own entry: one filter shows how a change began and how it ended. */
+function auditResource({ subject, subjectName }: RunnableOperation): string {
+  return `${subject.slice(0, subject.indexOf(':'))}:${subjectName}`;
 }
 
 const CANCELLED = 'cancelled';

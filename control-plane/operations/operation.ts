@@ -6,6 +6,7 @@ import type { BoundOperation } from './definition.ts';
 import { wake } from './driver.ts';
 import { transitionOperation } from './state.ts';
 import {
+  findNewerOperation,
   findOpenOperation,
   insertOperation,
   loadOperation,
@@ -17,9 +18,7 @@ import {
 
 export interface StartOperation {
   id: string;
-  kind: string;
-  /** Names of the definition's steps, in order. */
-  steps: string[];
+  definition: { kind: string; steps: { name: string }[] };
   /** `tenant:<id>` or `server:<id>`: one operation at a time on each. */
   subject: string;
   subjectName: string;
@@ -40,6 +39,8 @@ export async function startOperation(tx: Transaction, request: StartOperation): 
   try {
     await insertOperation(tx, {
       ...request,
+      kind: request.definition.kind,
+      steps: request.definition.steps.map((step) => step.name),
       actor: request.caller.name,
       actorRole: request.caller.role,
     });
@@ -82,8 +83,8 @@ export async function retryOperation(
       message: `operation ${id} has ${operation.state} and cannot be retried`,
     });
   }
-  const open = await findOpenOperation(tx, operation.subject);
-  if (open !== undefined) throw inProgress(operation.subjectName, open);
+  const newer = await findNewerOperation(tx, operation);
+  if (newer !== undefined) throw superseded(operation, newer);
   const halfUndone = operation.direction === 'backward' && operation.steps.some(isLeftOver);
   const definition = operations.get(operation.kind);
   if (halfUndone) {
@@ -103,6 +104,16 @@ export async function retryOperation(
     requestId,
   });
   await wake(tx, 'operation', id);
+}
+
+/** What was done since stands on other ground: an old suspension must not lock out a tenant that was resumed. */
+function superseded(operation: RunnableOperation, newer: { id: string; kind: string }): FleetError {
+  return new FleetError({
+    code: 'operation_superseded',
+    status: 409,
+    message: `${operation.subjectName} has been changed by ${newer.kind} since; ${operation.kind} is not repeated`,
+    fix: `fleet operation get ${newer.id}`,
+  });
 }
 
 function isLeftOver(step: RunnableOperation['steps'][number]): boolean {

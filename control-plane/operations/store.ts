@@ -54,6 +54,19 @@ export async function findOpenOperation(
   return rows[0];
 }
 
+/** The subject's newest operation that was created after this one. */
+export async function findNewerOperation(
+  db: Queryable,
+  operation: { id: string; subject: string },
+): Promise<{ id: string; kind: string } | undefined> {
+  const { rows } = await db.query<{ id: string; kind: string }>(
+    `SELECT n.id, n.kind FROM operations n JOIN operations o ON o.id = $1
+      WHERE n.subject = $2 AND n.created_at > o.created_at ORDER BY n.created_at DESC LIMIT 1`,
+    [operation.id, operation.subject],
+  );
+  return rows[0];
+}
+
 /** An operation as the engine needs it: with its input and the outputs of its steps. */
 export interface RunnableOperation {
   id: string;

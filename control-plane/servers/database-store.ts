@@ -3,7 +3,7 @@ import { FleetError } from '../../platform/errors.ts';
 import type { Queryable } from '../../platform/pg.ts';
 import { ADVISORY_LOCKS } from '../registry/locks.ts';
 import { CONNECTION_LIMITS, databaseNames, type DatabaseRecord } from './database.ts';
-import { planPlacement } from './plan.ts';
+import { modeOf, planPlacement } from './plan.ts';
 import { findServer, listPlacementServers } from './store.ts';
 
 const COLUMNS = `id, tenant_id AS "tenantId", server_id AS "serverId", name, owner_role AS "ownerRole",
@@ -67,7 +67,7 @@ async function reservedBefore(tx: Queryable, database: DatabaseRecord): Promise<
 
 function noRoom(request: ReserveRequest, considered: PlacementReport['considered']): FleetError {
   const verdicts = considered.map((entry) => `${entry.server} ${entry.verdict}`);
-  const mode = request.tier === 'enterprise' ? 'dedicated' : 'shared';
+  const mode = modeOf(request.tier);
   return new FleetError({
     code: 'no_room',
     status: 409,
@@ -160,5 +160,22 @@ export async function markDatabaseDropped(tx: Queryable, id: string): Promise<vo
 
 /** Gives back the room of a database that never became ready. Harmless when it is gone. */
 export async function releaseReservation(tx: Queryable, id: string): Promise<void> {
-  await tx.query("DELETE FROM databases WHERE id = $1 AND state = 'reserved'", [id]);
+  await tx.query(
+    `DELETE FROM databases WHERE id = $1 AND state = 'reserved'
+        AND NOT EXISTS (SELECT FROM rollout_targets WHERE database_id = $1)`,
+    [id],
+  );
+  // It was ready for a moment, and a rollout has taken note of it: then its row stays, as history.
+  await tx.query(
+    "UPDATE databases SET state = 'dropped', dropped_at = now() WHERE id = $1 AND state = 'reserved'",
+    [id],
+  );
+}
+
+/** A database that became ready and is to be undone: it counts as reserved until it is physically gone. */
+export async function markDatabaseReserved(tx: Queryable, id: string): Promise<void> {
+  await tx.query(
+    "UPDATE databases SET state = 'reserved', schema_version = NULL WHERE id = $1 AND state = 'ready'",
+    [id],
+  );
 }

@@ -9,12 +9,13 @@ import { audit } from '../audit/audit.ts';
 import type { OperationDefinition, StepContext } from '../operations/definition.ts';
 import { startOperation } from '../operations/operation.ts';
 import {
-  markDatabaseDropped,
   markDatabaseReady,
+  markDatabaseReserved,
   releaseReservation,
   reserveDatabase,
 } from '../servers/database-store.ts';
 import { databaseNames } from '../servers/database.ts';
+import { databaseSubject } from '../secrets/secret.ts';
 import { findRegion } from '../servers/region-store.ts';
 import { regionNotFound } from '../servers/region.ts';
 import { ensureTemplate } from '../releases/template.ts';
@@ -28,7 +29,7 @@ import { createDatabase, dropDatabase } from './physical-database.ts';
 import type { Request } from './request.ts';
 import { createRoles, dropRoles } from './roles.ts';
 import { insertTenant, lockState, moveTenant, savePlacement } from './store.ts';
-import { databaseSubject, requireTransition, tenantSubject, transition } from './tenant.ts';
+import { requireTransition, tenantSubject, transition } from './tenant.ts';
 
 const Input = z.object({
   tenantId: z.uuid(),
@@ -88,8 +89,7 @@ export async function startCreateTenant(
   await savePlacement(tx, tenantId, report);
   await startOperation(tx, {
     id: operationId,
-    kind: createTenant.kind,
-    steps: createTenant.steps.map((step) => step.name),
+    definition: createTenant,
     subject: tenantSubject(tenantId),
     subjectName: slug,
     region,
@@ -255,6 +255,6 @@ async function withdraw(context: Context): Promise<void> {
     // Not active: the step had no effect, and there is nothing to undo.
     if (state === undefined || transition(state, 'withdraw') === undefined) return;
     await moveTenant(tx, tenantId, state, 'withdraw');
-    await markDatabaseDropped(tx, databaseId);
+    await markDatabaseReserved(tx, databaseId);
   });
 }

@@ -169,6 +169,51 @@ describe('operation engine', () => {
     );
   });
 
+  it('hands a step over when the process stops while its error may still pass', async () => {
+    for (const kind of ['toy.forward', 'toy.stubborn']) {
+      deps.failures.set('two', [
+        new FleetError({ code: 'busy', status: 503, message: 'busy', retryable: true }),
+      ]);
+      const id = await startToy(test.registry, kind, `handed over ${kind}`);
+      const lease = await takeLease(test.registry, `operation:${id}`);
+      const stop: Probe = (point) => {
+        if (point.step === 'two') lease.stop.abort();
+      };
+      await driver(stop).drive(id, lease);
+      assert.equal(await state(id), 'running');
+      await driveOnce(test.registry, driver(), id);
+      assert.equal(await state(id), 'succeeded');
+    }
+  });
+
+  it('parks an undo that kills its workers', async () => {
+    deps.failures.set('three', [new FleetError({ code: 'no_luck', status: 409, message: 'no luck' })]);
+    const id = await startToy(test.registry, 'toy.forward', 'poisonous undo');
+    const crash: Probe = (point) => {
+      if (point.direction === 'backward' && point.step === 'two') throw new Crash();
+    };
+    let deaths = 0;
+    while ((await state(id)) !== 'failed' && deaths < 80) {
+      await driveOnce(test.registry, driver(crash), id).catch(() => (deaths += 1));
+    }
+    assert.ok(deaths > 10 && deaths < 80, `${deaths} deaths`);
+    const operation = await getOperation(test.registry, id);
+    assert.match(operation?.error?.message ?? '', /killing its workers/);
+  });
+
+  it('refuses to repeat what a newer operation has overtaken', async () => {
+    deps.failures.set('one', [new FleetError({ code: 'no_luck', status: 409, message: 'no luck' })]);
+    const old = await startToy(test.registry, 'toy.forward', 'overtaken');
+    await driveOnce(test.registry, driver(), old);
+    const newer = await startToy(test.registry, 'toy.forward', 'overtaken');
+    await driveOnce(test.registry, driver(), newer);
+    await assert.rejects(
+      retry(old),
+      (error) => error instanceof FleetError && error.code === 'operation_superseded',
+    );
+    assert.equal(await state(old), 'failed');
+  });
+
   it('refuses a second operation on the same subject', async () => {
     await startToy(test.registry, 'toy.forward', 'busy');
     await assert.rejects(
