@@ -201,7 +201,7 @@ describe('creating a tenant', () => {
       world.registry.transaction((tx) =>
         retryOperation(tx, operationId, SYSTEM_CALLER, null, world.operations),
       ),
-      { code: 'wrong_state', status: 409 },
+      { code: 'operation_superseded', status: 409 },
     );
   });
 });
@@ -253,7 +253,7 @@ describe('deleting a tenant', () => {
     );
     assert.deepEqual(
       rows.map((row) => row.action),
-      ['tenant.create', 'tenant.delete'],
+      ['tenant.create', 'tenant.create.succeeded', 'tenant.delete', 'tenant.delete.succeeded'],
     );
   });
 
