@@ -58,7 +58,7 @@ export function openSlots(
   const running = new Map<string, { serverId: string; ended: Promise<void> }>();
   let results: TargetResult[] = [];
   let broken: InterruptedError | undefined;
-  let tell = (): void => undefined;
+  const bell = createBell();
 
   const breakOff = (why: string, cause?: unknown): void => {
     broken ??= new InterruptedError(why, cause);
@@ -77,10 +77,6 @@ export function openSlots(
     const result = await run(target, signal);
     if (result !== undefined) results.push(result);
   };
-  const event = (): Promise<void> =>
-    new Promise((resolve) => {
-      tell = resolve;
-    });
   return {
     size: () => running.size,
     isBusy: () => running.size > 0 || results.length > 0,
@@ -91,7 +87,7 @@ export function openSlots(
         .catch((error: unknown) => breakOff(`the run of ${target.slug} broke off`, error))
         .finally(() => {
           running.delete(target.databaseId);
-          tell();
+          bell.ring();
         });
       running.set(target.databaseId, { serverId: target.serverId, ended });
     },
@@ -101,10 +97,10 @@ export function openSlots(
       return taken;
     },
     changed: async () => {
-      while (running.size > 0 && results.length === 0) await event();
+      while (running.size > 0 && results.length === 0) await bell.next();
       const until = performance.now() + GATHER_MS;
       while (running.size > 0 && results.length < enough && performance.now() < until) {
-        await Promise.race([event(), wait(until - performance.now())]);
+        await Promise.race([bell.next(), wait(until - performance.now())]);
       }
     },
     throwIfBroken: () => {
@@ -115,6 +111,18 @@ export function openSlots(
       cut.abort();
       await Promise.all([...running.values()].map((slot) => slot.ended));
     },
+  };
+}
+
+/** Wakes the one who waits for the next event. */
+function createBell(): { ring(): void; next(): Promise<void> } {
+  let wake = (): void => undefined;
+  return {
+    ring: () => wake(),
+    next: () =>
+      new Promise((resolve) => {
+        wake = resolve;
+      }),
   };
 }
 
