@@ -7,7 +7,7 @@ import type { Queryable } from '../../platform/pg.ts';
 import { requireRegion, type Caller } from '../access/caller.ts';
 import { route, streamRoute, type SliceRoutes } from '../http/route.ts';
 import type { Registry } from '../registry/registry.ts';
-import type { Secrets } from '../secrets/secret.ts';
+import { databaseSubject, type Secrets } from '../secrets/secret.ts';
 import { createRouteFeed } from './feed.ts';
 import { allRoutes, currentVersion, feedRegions, isServedIn } from './store.ts';
 
@@ -64,7 +64,7 @@ function credentialRoute({ secrets }: RouteDeps) {
     handle: async ({ params, caller, tx }) => {
       await requireKnownRegion(tx, caller, params.region);
       const served = await isServedIn(tx, params.region, params.databaseId);
-      const current = served ? await secrets.current(tx, `database:${params.databaseId}`) : undefined;
+      const current = served ? await secrets.current(tx, databaseSubject(params.databaseId)) : undefined;
       if (current === undefined) throw noSuchDatabase(params.region, params.databaseId);
       return {
         body: { credentialVersion: current.versionId, login: current.login, password: current.password },

@@ -43,6 +43,11 @@ export function stageAfter(event: SecretEvent): SecretStage {
   return next;
 }
 
+/** Subject of the credentials that open a database. */
+export function databaseSubject(databaseId: string): string {
+  return `database:${databaseId}`;
+}
+
 /** A credential to be stored. The id is made with the operation, so that a repeated step finds its version. */
 export interface NewVersion {
   id: string;

@@ -139,8 +139,7 @@ export async function startRegistration(tx: Transaction, registration: Registrat
   const { operationId, definition, input, caller, requestId } = registration;
   await startOperation(tx, {
     id: operationId,
-    kind: definition.kind,
-    steps: definition.steps.map((step) => step.name),
+    definition,
     subject: serverSubject(input.serverId),
     subjectName: input.name,
     region: input.region,

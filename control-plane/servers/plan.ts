@@ -64,6 +64,11 @@ const PREFERENCES: Record<Tier, (a: Candidate, b: Candidate) => number> = {
   enterprise: (a, b) => a.maxConnections - b.maxConnections,
 };
 
+/** The kind of server that a tier's databases live on. */
+export function modeOf(tier: Tier): ServerMode {
+  return tier === 'enterprise' ? 'dedicated' : 'shared';
+}
+
 /** The share that is taken of whatever is scarcer, from 0 to 1. */
 function fullness(server: Candidate): number {
   return Math.max(server.databases / server.maxDatabases, server.connections / server.maxConnections);
@@ -76,7 +81,7 @@ function roomOf(server: Candidate): string {
 
 /** Why the server cannot take the database; undefined when it can. */
 function refusalOf(request: PlacementRequest, server: Candidate): string | undefined {
-  const mode = request.tier === 'enterprise' ? 'dedicated' : 'shared';
+  const mode = modeOf(request.tier);
   if (server.region !== request.region) return `is in region ${server.region}`;
   if (server.mode !== mode) return `is ${server.mode}; a ${request.tier} tenant needs a ${mode} server`;
   if (server.state !== 'ready') return `is ${server.state}`;

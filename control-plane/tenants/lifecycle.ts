@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import type { Tenant } from '../../contract/tenant.ts';
 import { audit } from '../audit/audit.ts';
-import { startOperation } from '../operations/operation.ts';
+import { startOperation, type StartOperation } from '../operations/operation.ts';
 import { findLiveDatabase } from '../servers/database-store.ts';
 import type { Request } from './request.ts';
 import { moveTenant } from './store.ts';
@@ -18,7 +18,7 @@ export const LifecycleInput = z.object({
 export type LifecycleInput = z.infer<typeof LifecycleInput>;
 
 export interface LifecycleChange {
-  definition: { kind: string; steps: { name: string }[] };
+  definition: StartOperation['definition'];
   /** What happens to the tenant at once, before the first step; absent when the last step moves it. */
   event?: TenantEvent;
   reason?: string | undefined;
@@ -44,8 +44,7 @@ export async function startLifecycle(
   };
   await startOperation(tx, {
     id,
-    kind: change.definition.kind,
-    steps: change.definition.steps.map((step) => step.name),
+    definition: change.definition,
     subject: tenantSubject(tenant.id),
     subjectName: tenant.slug,
     region: tenant.region,

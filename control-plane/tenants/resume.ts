@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { FleetError } from '../../platform/errors.ts';
 import type { OperationDefinition, StepContext } from '../operations/definition.ts';
+import { databaseSubject } from '../secrets/secret.ts';
 import { findDatabase, setSchemaVersions } from '../servers/database-store.ts';
 import { databaseNames, type DatabaseRecord } from '../servers/database.ts';
 import { joinFleet } from './catch-up.ts';
@@ -9,7 +10,7 @@ import { LifecycleInput, startLifecycle } from './lifecycle.ts';
 import { tenantToChange, type Request } from './request.ts';
 import { closeLogins, openLogin } from './roles.ts';
 import { moveTenant } from './store.ts';
-import { databaseSubject, requireTransition } from './tenant.ts';
+import { requireTransition } from './tenant.ts';
 
 type Context = StepContext<LifecycleInput>;
 

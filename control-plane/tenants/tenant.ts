@@ -72,11 +72,6 @@ export function tenantSubject(tenantId: string): string {
   return `tenant:${tenantId}`;
 }
 
-/** Subject of the credentials that open a database. */
-export function databaseSubject(databaseId: string): string {
-  return `database:${databaseId}`;
-}
-
 export function tenantNotFound(nameOrId: string): FleetError {
   return new FleetError({
     code: 'tenant_not_found',

@@ -74,8 +74,7 @@ export async function startToy(
   await registry.transaction((tx) =>
     startOperation(tx, {
       id,
-      kind,
-      steps: [...STEPS],
+      definition: { kind, steps: STEPS.map((name) => ({ name })) },
       subject,
       subjectName: sha256(subject).slice(0, 8),
       region: 'eu',
