@@ -2,7 +2,7 @@ import { rmSync, writeFileSync } from 'node:fs';
 import { takeStartLock } from '../../../scripts/launcher/lock.ts';
 import { FleetError } from '../../../platform/errors.ts';
 
-/** Takes the lock named in each message, and answers how that went; gives it back at a null. */
+/** Takes the lock named in each message, and answers how that went; gives it back at an empty one. */
 const [, , witness = ''] = process.argv;
 let release: (() => void) | undefined;
 
@@ -25,7 +25,7 @@ function giveBack(): string {
   return 'given back';
 }
 
-process.on('message', (file: string | null) => {
-  process.send?.(file === null ? giveBack() : take(file));
+process.on('message', (file: string) => {
+  process.send?.(file === '' ? giveBack() : take(file));
 });
 process.send?.('ready');

@@ -12,7 +12,7 @@ const ROUNDS = 40;
 /** No process has it: above the kernel's largest process id. */
 const STALE = JSON.stringify({ pid: 2 ** 22 + 1, program: 'start.js' });
 
-async function ask(child: ChildProcess, message: string | null, died: AbortSignal): Promise<unknown> {
+async function ask(child: ChildProcess, message: string, died: AbortSignal): Promise<unknown> {
   child.send(message);
   const [answer] = (await once(child, 'message', { signal: died })) as unknown[];
   return answer;
@@ -40,7 +40,7 @@ describe('the lock of a data folder', () => {
         writeFileSync(file, STALE);
         const answers = await Promise.all(children.map((child) => ask(child, file, died.signal)));
         assert(answers.filter((answer) => answer === 'held').length <= 1, answers.join());
-        await Promise.all(children.map((child) => ask(child, null, died.signal)));
+        await Promise.all(children.map((child) => ask(child, '', died.signal)));
       }
     } finally {
       for (const child of children) child.kill();
