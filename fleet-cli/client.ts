@@ -48,7 +48,7 @@ export interface Client {
   get: <T>(path: string, schema: z.ZodType<T>, query?: Query) => Promise<Reply<T>>;
   /** All items over all pages, at most `limit`. */
   list: <T>(path: string, item: z.ZodType<T>, query?: Query, limit?: number) => Promise<T[]>;
-  /** Server-sent events until the stream ends or `signal` aborts. */
+  /** Server-sent events until the stream ends or `signal` aborts; `signal` alone ends it, so it has to carry Ctrl-C. */
   events: (path: string, signal: AbortSignal) => AsyncGenerator<EventSourceMessage>;
 }
 
@@ -152,7 +152,6 @@ async function exchange(
   headers: Record<string, string>,
   stream?: AbortSignal,
 ): Promise<Response> {
-  const timeout = stream ?? AbortSignal.timeout(options.timeoutMs ?? REQUEST_TIMEOUT_MS);
   try {
     return await fetch(options.url + request.path + queryText(request.query), {
       method: request.method,
@@ -162,7 +161,7 @@ async function exchange(
         ...(options.token === undefined ? {} : { Authorization: `Bearer ${options.token}` }),
       },
       ...(request.method === 'GET' ? {} : { body: JSON.stringify(request.body ?? {}) }),
-      signal: AbortSignal.any([options.signal, timeout]),
+      signal: stream ?? briefSignal(options),
       // Following a redirect would carry the token to wherever it points.
       redirect: 'error',
     });
@@ -170,6 +169,11 @@ async function exchange(
     if (options.signal.aborted) throw interrupted('the request may or may not have been carried out');
     throw unreachable(options.url, error);
   }
+}
+
+/** Only for requests that end soon: Node 20 forgets combined signals of long-lived ones. */
+function briefSignal({ signal, timeoutMs }: ClientOptions): AbortSignal {
+  return AbortSignal.any([signal, AbortSignal.timeout(timeoutMs ?? REQUEST_TIMEOUT_MS)]);
 }
 
 async function* readEvents(
@@ -190,9 +194,20 @@ async function* readEvents(
   const received: EventSourceMessage[] = [];
   const parser = createParser({ onEvent: (event) => received.push(event) });
   const decoder = new TextDecoder();
-  for await (const chunk of response.body) {
-    parser.feed(decoder.decode(chunk as Uint8Array, { stream: true }));
-    yield* received.splice(0);
+  const reader = (response.body as ReadableStream<Uint8Array>).getReader();
+  // Cancelling ends the connection by itself, even where fetch has lost sight of the signal.
+  const cancel = () => void reader.cancel().catch(() => undefined);
+  signal.addEventListener('abort', cancel);
+  try {
+    while (!signal.aborted) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      parser.feed(decoder.decode(value, { stream: true }));
+      yield* received.splice(0);
+    }
+  } finally {
+    signal.removeEventListener('abort', cancel);
+    cancel();
   }
 }
 

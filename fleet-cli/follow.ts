@@ -36,7 +36,11 @@ export async function follow<T>(session: Session, followed: Followed<T>): Promis
   const client = session.client();
   const stop = new AbortController();
   const deadline = session.globals.timeout === undefined ? Infinity : Date.now() + session.globals.timeout;
-  const wake = listen(client, `${followed.path}/events`, AbortSignal.any([session.io.signal, stop.signal]));
+  // Forwarded by hand: Node 20 collects signals made by AbortSignal.any while a long stream still needs them.
+  const end = () => stop.abort();
+  session.io.signal.addEventListener('abort', end);
+  if (session.io.signal.aborted) end();
+  const wake = listen(client, `${followed.path}/events`, stop.signal);
   try {
     // A control plane that was never reached is no restart: that is said at once.
     let reachedAt = Number.NEGATIVE_INFINITY;
@@ -56,7 +60,8 @@ export async function follow<T>(session: Session, followed: Followed<T>): Promis
     if (session.io.signal.aborted) throw stopped(followed);
     throw error;
   } finally {
-    stop.abort();
+    session.io.signal.removeEventListener('abort', end);
+    end();
   }
 }
 
