@@ -69,10 +69,12 @@ export async function closeDatabase(admin: Queryable, name: string): Promise<voi
   } catch (error) {
     if (sqlState(error) !== UNDEFINED_DATABASE) throw error;
   }
-  await admin.query('SELECT pg_terminate_backend(pid, $2) FROM pg_stat_activity WHERE datname = $1', [
-    name,
-    TERMINATE_WAIT_MS,
-  ]);
+  // An autovacuum worker cannot be ended by us; DROP DATABASE sends it away by itself.
+  await admin.query(
+    `SELECT pg_terminate_backend(pid, $2) FROM pg_stat_activity
+      WHERE datname = $1 AND backend_type = 'client backend'`,
+    [name, TERMINATE_WAIT_MS],
+  );
 }
 
 /** Harmless when the database is gone. */

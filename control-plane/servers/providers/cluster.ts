@@ -72,9 +72,10 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   if (runAs !== undefined) chownSync(options.folder, runAs.uid, runAs.gid);
 
   const password = await ensureInitialized(options, data, binaries, runAs);
-  const port = runningPort(data) ?? (await choosePort(options));
-  const cluster: Cluster = { folder: options.folder, port, superuser: superuserAt(port, password) };
-  if (runningPort(data) !== undefined && (await answers(cluster))) return cluster;
+  const running = clusterAt(options.folder, runningPort(data), password);
+  if (running !== undefined && (await answers(running))) return running;
+  forgetZombie(data);
+  const port = await choosePort(options);
   writeSettings(data, { ...SETTINGS, ...options.settings, port: String(port) }, runAs);
   await run(
     binaries.pg_ctl,
@@ -90,7 +91,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     });
   });
   writeFileSync(join(options.folder, 'port'), `${port}\n`);
-  return cluster;
+  return { folder: options.folder, port, superuser: superuserAt(port, password) };
 }
 
 /** Stops the postmaster; running statements are rolled back. Does nothing when it does not run. */
@@ -108,6 +109,10 @@ export async function stopCluster(folder: string, mode: 'fast' | 'immediate' = '
 /** Pid of the postmaster that runs in the folder, if its process lives. */
 export function clusterPid(folder: string): number | undefined {
   return readPidFile(join(folder, 'data'))?.pid;
+}
+
+function clusterAt(folder: string, port: number | undefined, password: string): Cluster | undefined {
+  return port === undefined ? undefined : { folder, port, superuser: superuserAt(port, password) };
 }
 
 function superuserAt(port: number, password: string): PgAddress {
@@ -205,10 +210,29 @@ function runningPort(data: string): number | undefined {
   return readPidFile(data)?.port;
 }
 
+/**
+ * Dead, but not yet collected by its parent: in a container whose first process collects nobody, for ever. Its
+ * pid file says nothing any more, yet PostgreSQL itself would take it for a running postmaster.
+ */
+function isZombie(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return stat.slice(stat.lastIndexOf(')') + 2).startsWith('Z');
+  } catch {
+    // Gone in this moment, or a system without /proc: then the answer of kill stands.
+    return false;
+  }
+}
+
+function forgetZombie(data: string): void {
+  const file = join(data, 'postmaster.pid');
+  if (existsSync(file) && isZombie(Number(readFileSync(file, 'utf8').split('\n')[0]))) rmSync(file);
+}
+
 function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
-    return true;
+    return !isZombie(pid);
   } catch (error) {
     // EPERM: it lives, under another user.
     return error instanceof Error && 'code' in error && error.code === 'EPERM';
