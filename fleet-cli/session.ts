@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
-import type { z } from 'zod';
+import { z } from 'zod';
 import { createClient, type Client } from './client.ts';
 import { resolveConnection, type Connection } from './connection.ts';
-import { CliError } from './errors.ts';
+import { CliError, usageError } from './errors.ts';
 import { EXIT } from './exit.ts';
 import type { Globals } from './globals.ts';
 import type { Io } from './io.ts';
@@ -50,4 +50,10 @@ export function checkInput<T>(schema: z.ZodType<T>, input: unknown, what: string
     errors: parsed.error.issues.map((issue) => ({ path: issue.path.join('.'), message: issue.message })),
     fix: 'correct what is named above; nothing was sent',
   });
+}
+
+/** Checks an id before anything is sent. @throws CliError exit 2 that names the list to take one from. */
+export function checkId(id: string, noun: 'rollout' | 'operation' | 'key'): string {
+  if (z.uuid().safeParse(id).success) return id;
+  throw usageError(`"${id}" is no ${noun} id`, `fleet ${noun} list`);
 }

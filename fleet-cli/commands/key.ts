@@ -8,7 +8,7 @@ import { writePrivate } from '../contexts.ts';
 import { collect, parseCount } from '../globals.ts';
 import { keyView } from '../output/fleet-views.ts';
 import type { View } from '../output/view.ts';
-import { checkInput, type OpenSession, type Session } from '../session.ts';
+import { checkId, checkInput, type OpenSession, type Session } from '../session.ts';
 
 interface CreateFlags {
   role: string;
@@ -66,6 +66,7 @@ async function list({ client, out }: Session, limit?: number): Promise<void> {
 }
 
 async function revoke(session: Session, id: string): Promise<void> {
+  checkId(id, 'key');
   await confirmYes(session, `Revoke key ${id}? Whoever uses it is locked out at once.`);
   const reply = await change(session, { method: 'DELETE', path: path`/api/v1/keys/${id}` }, AnyBody);
   if (reply !== undefined) session.out.note(`key ${id} is revoked`);

@@ -4,7 +4,7 @@ import { AnyBody, change, waitForOperation } from '../change.ts';
 import { path } from '../client.ts';
 import { parseCount } from '../globals.ts';
 import { operationView } from '../output/operation-view.ts';
-import type { OpenSession, Session } from '../session.ts';
+import { checkId, type OpenSession, type Session } from '../session.ts';
 
 interface ListFlags {
   state?: string;
@@ -44,13 +44,14 @@ async function list({ client, out }: Session, { limit, ...filter }: ListFlags): 
 }
 
 async function get(session: Session, id: string): Promise<void> {
+  checkId(id, 'operation');
   if (session.globals.wait === true) await waitForOperation(session, id);
   const { body } = await session.client().get(path`/api/v1/operations/${id}`, Operation);
   session.out.one(body, operationView);
 }
 
 async function act(session: Session, id: string, verb: 'retry' | 'cancel'): Promise<void> {
-  const at = path`/api/v1/operations/${id}`;
+  const at = path`/api/v1/operations/${checkId(id, 'operation')}`;
   const reply = await change(session, { method: 'POST', path: `${at}/${verb}` }, AnyBody);
   if (reply === undefined) return;
   // A cancel that is waited for ends as `cancelled`, which is what was wanted: only a retry has to succeed.

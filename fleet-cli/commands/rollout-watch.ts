@@ -4,10 +4,23 @@ import { CliError } from '../errors.ts';
 import { EXIT } from '../exit.ts';
 import { follow } from '../follow.ts';
 import { causeText, renderRollout, rolloutLine } from '../output/rollout-view.ts';
-import type { Session } from '../session.ts';
+import { checkId, type Session } from '../session.ts';
 
-/** States in which nothing happens any more without a person. */
-const OVER: ReadonlySet<RolloutState> = new Set(['succeeded', 'failed', 'aborted', 'halted', 'undone']);
+/** States in which nothing happens any more without a person; a plan waits for its start. */
+const OVER: ReadonlySet<RolloutState> = new Set([
+  'planned',
+  'succeeded',
+  'failed',
+  'aborted',
+  'halted',
+  'undone',
+]);
+
+/** States of a rollout that was started and is not settled: the one that somebody means in an incident. */
+const OPEN: readonly RolloutState[] = ['running', 'paused', 'halted', 'awaiting_approval', 'undoing'];
+
+/** Plans younger than the last started rollout: more than these are not looked through. */
+const NEWEST_LOOKED_AT = 100;
 
 /** Redrawing more often than every 200 ms flickers and tells no one more. */
 const REDRAW_MS = 200;
@@ -38,6 +51,14 @@ export async function rolloutStatus(session: Session, name: string): Promise<voi
 
 export function requireSuccess(rollout: Rollout): void {
   if (rollout.state === 'succeeded') return;
+  if (rollout.state === 'planned') {
+    throw new CliError({
+      code: 'rollout_planned',
+      exitCode: EXIT.unhealthy,
+      message: `rollout ${rollout.id} of release ${rollout.release} is only planned; nothing runs`,
+      fix: `fleet rollout start ${rollout.id}`,
+    });
+  }
   const halted = rollout.state === 'halted';
   throw new CliError({
     code: `rollout_${rollout.state}`,
@@ -49,17 +70,29 @@ export function requireSuccess(rollout: Rollout): void {
   });
 }
 
-/** The id behind a name: `latest` is the newest rollout. */
+/** The id behind a name: `latest` is the newest open rollout, else the newest started one, else the newest plan. */
 export async function rolloutId(session: Session, name: string): Promise<string> {
-  if (name !== 'latest') return name;
-  const [newest] = await session.client().list('/api/v1/rollouts', RolloutSummary, {}, 1);
-  if (newest !== undefined) return newest.id;
+  if (name !== 'latest') return checkId(name, 'rollout');
+  const [open] = await openRollouts(session);
+  if (open !== undefined) return open.id;
+  const newest = await session.client().list('/api/v1/rollouts', RolloutSummary, {}, NEWEST_LOOKED_AT);
+  const found = newest.find((rollout) => rollout.startedAt !== null) ?? newest[0];
+  if (found !== undefined) return found.id;
   throw new CliError({
     code: 'rollout_not_found',
     exitCode: EXIT.conflict,
     message: 'there is no rollout yet',
     fix: 'fleet rollout start --release RELEASE',
   });
+}
+
+/** Rollouts that were started and are not settled, newest first. */
+export async function openRollouts(session: Session): Promise<RolloutSummary[]> {
+  const client = session.client();
+  const lists = await Promise.all(
+    OPEN.map((state) => client.list('/api/v1/rollouts', RolloutSummary, { state })),
+  );
+  return lists.flat().sort((one, other) => other.createdAt.localeCompare(one.createdAt));
 }
 
 async function readRollout(session: Session, id: string): Promise<Rollout> {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { Operation } from '../../../contract/operation.ts';
@@ -44,32 +44,41 @@ async function endlessOperation(): Promise<{ server: Server; url: string }> {
   return { server, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
 }
 
+/** Waits for the operation in a process of its own; `onEvents` is called when that reads the stream of events. */
+async function waitFor(flags: string[], onEvents: (child: ChildProcess) => void) {
+  const { server, url } = await endlessOperation();
+  const main = join(projectRoot(), 'fleet-cli', 'main.ts');
+  const node = ['--expose-gc', '--import', 'tsx', '--import', COLLECTOR, main];
+  const child = spawn(process.execPath, [...node, 'operation', 'get', ID, '--wait', ...flags], {
+    cwd: projectRoot(),
+    env: { PATH: process.env.PATH, HOME: '/nonexistent', FLEET_URL: url, FLEET_TOKEN: 'flt_x_y' },
+    stdio: ['ignore', 'ignore', 'pipe'],
+    timeout: HANGS_AFTER_MS,
+  });
+  server.on('request', (request: IncomingMessage) => {
+    if (request.url?.endsWith('/events') === true) onEvents(child);
+  });
+  let stderr = '';
+  child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+  try {
+    const [code] = (await once(child, 'close')) as [number | null];
+    return { code, stderr };
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+}
+
 describe('waiting on the command line', () => {
   it('ends the process at --timeout though the stream of events stays open', async () => {
-    const { server, url } = await endlessOperation();
-    const main = join(projectRoot(), 'fleet-cli', 'main.ts');
-    const child = spawn(
-      process.execPath,
-      ['--expose-gc', '--import', 'tsx', '--import', COLLECTOR, main].concat(
-        ['operation', 'get', ID, '--wait'],
-        ['--timeout', '1500ms'],
-      ),
-      {
-        cwd: projectRoot(),
-        env: { PATH: process.env.PATH, HOME: '/nonexistent', FLEET_URL: url, FLEET_TOKEN: 'flt_x_y' },
-        stdio: ['ignore', 'ignore', 'pipe'],
-        timeout: HANGS_AFTER_MS,
-      },
-    );
-    let stderr = '';
-    child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
-    try {
-      const [code, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null];
-      assert.match(stderr, /error timeout: .*goes on/);
-      assert.deepEqual([code, signal], [1, null]);
-    } finally {
-      server.closeAllConnections();
-      server.close();
-    }
+    const { code, stderr } = await waitFor(['--timeout', '1500ms'], () => undefined);
+    assert.match(stderr, /error timeout: .*goes on/);
+    assert.equal(code, 1);
+  });
+
+  it('ends at Ctrl-C with 130 and says that the work goes on', async () => {
+    const { code, stderr } = await waitFor([], (child) => child.kill('SIGINT'));
+    assert.match(stderr, /error interrupted: .*goes on/);
+    assert.equal(code, 130);
   });
 });
