@@ -3,7 +3,15 @@ import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { FleetError } from './errors.ts';
 
-const Port = z.coerce.number().int().min(0).max(65_535);
+const HIGHEST_PORT = 65_535;
+
+/** Text only: what is given is told back as it was written. */
+const Port = z.string().transform((text, context) => {
+  const port = Number(text);
+  if (/^\d+$/.test(text) && port <= HIGHEST_PORT) return port;
+  context.addIssue(`a port from 0 to ${HIGHEST_PORT}, not "${text}"`);
+  return z.NEVER;
+});
 
 const Environment = z.object({
   FLEET_DATA_DIR: z.string().default('.flotilla'),
