@@ -87,7 +87,7 @@ export async function rolloutId(session: Session, name: string): Promise<string>
 }
 
 /** Rollouts that were started and are not settled, newest first. */
-export async function openRollouts(session: Session): Promise<RolloutSummary[]> {
+async function openRollouts(session: Session): Promise<RolloutSummary[]> {
   const client = session.client();
   const lists = await Promise.all(
     OPEN.map((state) => client.list('/api/v1/rollouts', RolloutSummary, { state })),
