@@ -89,13 +89,16 @@ async function loadSnapshot(deps: Deps, state: FeedState, markLoaded: () => void
 
 /** Returns when the stream ends; throws when it breaks or falls silent. */
 async function readChanges(deps: Deps, state: FeedState): Promise<void> {
-  const silence = new AbortController();
-  const watchdog = setTimeout(() => silence.abort(), SILENCE_MS).unref();
-  const signal = AbortSignal.any([state.stopped.signal, silence.signal]);
+  // One controller for both reasons: Node 20 forgets signals made by AbortSignal.any while a stream needs them.
+  const end = new AbortController();
+  const stop = (): void => end.abort();
+  const watchdog = setTimeout(stop, SILENCE_MS).unref();
+  state.stopped.signal.addEventListener('abort', stop, { once: true });
+  if (state.stopped.signal.aborted) stop();
   try {
     const since = deps.table.version() ?? '0';
     const path = `/api/v1/regions/${deps.region}/routes/events?since=${since}`;
-    const body = await deps.controlPlane.openStream(path, signal);
+    const body = await deps.controlPlane.openStream(path, end.signal);
     state.isConnected = true;
     state.failures = 0;
     const events = body
@@ -108,6 +111,7 @@ async function readChanges(deps: Deps, state: FeedState): Promise<void> {
     }
   } finally {
     clearTimeout(watchdog);
+    state.stopped.signal.removeEventListener('abort', stop);
   }
 }
 
