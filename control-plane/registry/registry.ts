@@ -138,7 +138,7 @@ async function listen(
         logger.warn('cannot listen on the registry', { channel, error });
         retry();
       });
-    }, LISTEN_RETRY_MS);
+    }, LISTEN_RETRY_MS).unref();
   };
   await connect();
   return {
