@@ -128,7 +128,9 @@ async function listen(
     await next.connect().catch(rethrow);
     await next.query(`LISTEN ${pg.escapeIdentifier(channel)}`);
     client = next;
-    onNotify('');
+    // Closed while this connection came up: nobody would close it any more.
+    if (closed) await next.end();
+    else onNotify('');
   };
   const retry = (): void => {
     if (closed || timer !== undefined) return;
@@ -138,9 +140,16 @@ async function listen(
         logger.warn('cannot listen on the registry', { channel, error });
         retry();
       });
-    }, LISTEN_RETRY_MS).unref();
+    }, LISTEN_RETRY_MS);
   };
-  await connect();
+  try {
+    await connect();
+  } catch (error) {
+    // The caller gets no subscription that it could close, so nothing may go on in the background.
+    closed = true;
+    clearTimeout(timer);
+    throw error;
+  }
   return {
     close: async () => {
       closed = true;
