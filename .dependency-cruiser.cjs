@@ -19,8 +19,8 @@ function only(from, targets, exceptions = {}) {
 }
 
 const inControlPlane = (names) => names.map((name) => `control-plane/${name}`);
-/** What slices may use of http/: the forms of routes, event streams and pages. Who serves them is not theirs. */
-const ROUTE_TYPES = 'control-plane/http/(route|sse|channel|cursor).ts';
+/** What slices may use of http/: the forms of routes, event streams and pages, refusals. Who serves them is not theirs. */
+const ROUTE_TYPES = 'control-plane/http/(route|sse|channel|cursor|conflict).ts';
 
 /** Each slice may use those after it in SLICES, the engine and what is shared. */
 const sliceRules = SLICES.map((slice, index) =>

@@ -160,14 +160,3 @@ function wayOn(id: string, state: RolloutState): string {
   if (state === 'planned') return `fleet rollout start ${id}`;
   return `fleet rollout get ${id}`;
 }
-
-/** @throws FleetError 412 `version_conflict` when the caller has seen another version */
-export function requireVersion(rollout: { id: string; version: number }, ifMatch: number | undefined): void {
-  if (ifMatch === undefined || ifMatch === rollout.version) return;
-  throw new FleetError({
-    code: 'version_conflict',
-    status: 412,
-    message: `rollout ${rollout.id} is at version ${rollout.version}, not ${ifMatch}: it has changed meanwhile`,
-    fix: `fleet rollout get ${rollout.id}`,
-  });
-}

@@ -3,12 +3,13 @@ import type { RolloutSpec } from '../../contract/rollout.ts';
 import { FleetError } from '../../platform/errors.ts';
 import { requireRegion, type Caller } from '../access/caller.ts';
 import { audit } from '../audit/audit.ts';
+import { requireVersion } from '../http/conflict.ts';
 import { wake } from '../operations/driver.ts';
 import type { Transaction } from '../registry/registry.ts';
 import { currentRelease, findRelease, listMigrations, setCurrentRelease } from '../releases/store.ts';
 import { fleetMembers, lockMembership } from '../tenants/store.ts';
 import { isLive, planWaves } from './plan.ts';
-import { requireVersion, rolloutNotFound, wrongState } from './rollout.ts';
+import { rolloutNotFound, wrongState } from './rollout.ts';
 import {
   insertRollout,
   listWaves,
@@ -66,7 +67,7 @@ export async function startRollout(
   const rollout = await lockRollout(tx, id);
   if (rollout === undefined) throw rolloutNotFound(id);
   if (rollout.state === 'running') return;
-  requireVersion(rollout, asker.ifMatch);
+  requireVersion({ noun: 'rollout', name: id, version: rollout.version }, asker.ifMatch);
   if (rollout.state !== 'planned') throw wrongState(rollout, 'start');
   if (active !== undefined) throw alreadyActive(active);
   for (const region of await targetRegions(tx, id)) requireRegion(asker.caller, region);

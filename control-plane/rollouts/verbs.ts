@@ -1,9 +1,10 @@
 import { FleetError } from '../../platform/errors.ts';
 import { requireRegion, type Caller } from '../access/caller.ts';
 import { audit } from '../audit/audit.ts';
+import { requireVersion } from '../http/conflict.ts';
 import { wake } from '../operations/driver.ts';
 import type { Transaction } from '../registry/registry.ts';
-import { requireVersion, rolloutNotFound, wrongState, type Cause, type RolloutEvent } from './rollout.ts';
+import { rolloutNotFound, wrongState, type Cause, type RolloutEvent } from './rollout.ts';
 import { lockRollout, moveRollout, reopenWaves, type RolloutRecord } from './store.ts';
 import { retryTargets, skipPending, targetRegions } from './target-store.ts';
 
@@ -69,7 +70,7 @@ async function admit(tx: Transaction, id: string, request: VerbRequest): Promise
   const rollout = await lockRollout(tx, id);
   if (rollout === undefined) throw rolloutNotFound(id);
   for (const region of await targetRegions(tx, id)) requireRegion(request.caller, region);
-  requireVersion(rollout, request.ifMatch);
+  requireVersion({ noun: 'rollout', name: id, version: rollout.version }, request.ifMatch);
   return rollout;
 }
 

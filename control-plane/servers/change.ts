@@ -1,6 +1,6 @@
-import { FleetError } from '../../platform/errors.ts';
 import type { Caller } from '../access/caller.ts';
 import { audit } from '../audit/audit.ts';
+import { requireVersion } from '../http/conflict.ts';
 import type { Transaction } from '../registry/registry.ts';
 import type { Secrets } from '../secrets/secret.ts';
 import { lockPlacement } from './database-store.ts';
@@ -55,7 +55,7 @@ async function move(
   event: 'cordon' | 'uncordon' | 'retire',
   { caller, requestId, ifMatch }: Change,
 ): Promise<ServerUsage> {
-  if (ifMatch !== undefined && ifMatch !== server.version) throw versionConflict(server, ifMatch);
+  requireVersion({ noun: 'server', name: server.name, version: server.version }, ifMatch);
   const next = transitionServer(server.state, event);
   if (next === undefined || !(await moveServer(tx, server.id, server.state, next))) {
     throw wrongServerState(server.name, server.state, event);
@@ -77,13 +77,4 @@ async function reread(tx: Transaction, id: string): Promise<ServerUsage> {
   const server = await findServer(tx, id);
   if (server === undefined) throw serverNotFound(id);
   return server;
-}
-
-function versionConflict(server: ServerUsage, seen: number): FleetError {
-  return new FleetError({
-    code: 'version_conflict',
-    status: 412,
-    message: `server ${server.name} is at version ${server.version}, not ${seen}: someone changed it`,
-    fix: `fleet server get ${server.name}, then decide again`,
-  });
 }

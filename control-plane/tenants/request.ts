@@ -1,8 +1,9 @@
 import type { Tenant } from '../../contract/tenant.ts';
 import { requireRegion } from '../access/caller.ts';
+import { requireVersion } from '../http/conflict.ts';
 import type { Call } from '../http/route.ts';
 import { lockTenant } from './store.ts';
-import { requireVersion, tenantNotFound } from './tenant.ts';
+import { tenantNotFound } from './tenant.ts';
 
 /** Who asks, and the transaction in which the answer becomes true. */
 export type Request = Pick<Call<unknown, unknown, unknown>, 'tx' | 'caller' | 'requestId' | 'ifMatch'>;
@@ -15,6 +16,6 @@ export async function tenantToChange(request: Request, slugOrId: string): Promis
   const tenant = await lockTenant(request.tx, slugOrId);
   if (tenant === undefined) throw tenantNotFound(slugOrId);
   requireRegion(request.caller, tenant.region);
-  requireVersion(tenant, request.ifMatch);
+  requireVersion({ noun: 'tenant', name: tenant.slug, version: tenant.version }, request.ifMatch);
   return tenant;
 }

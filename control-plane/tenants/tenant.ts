@@ -80,14 +80,3 @@ export function tenantNotFound(nameOrId: string): FleetError {
     fix: 'fleet tenant list',
   });
 }
-
-/** @throws FleetError 412 `version_conflict` when `If-Match` names another version than the row has. */
-export function requireVersion(tenant: Pick<Tenant, 'slug' | 'version'>, ifMatch: number | undefined): void {
-  if (ifMatch === undefined || ifMatch === tenant.version) return;
-  throw new FleetError({
-    code: 'version_conflict',
-    status: 412,
-    message: `${tenant.slug} is at version ${tenant.version}, not ${ifMatch}: somebody changed it meanwhile`,
-    fix: `fleet tenant get ${tenant.slug}`,
-  });
-}

@@ -4,7 +4,6 @@ import { RESERVED_SLUGS, Slug, TENANT_STATES, type TenantState } from '../../../
 import { FleetError } from '../../../platform/errors.ts';
 import {
   requireTransition,
-  requireVersion,
   statesBefore,
   TENANT_EVENTS,
   transition,
@@ -95,17 +94,6 @@ describe('the states of a tenant', () => {
     assert.throws(
       () => requireTransition({ slug: 'acme', state: 'moving' }, 'suspend'),
       (error) => error instanceof FleetError && error.status === 409 && error.code === 'wrong_state',
-    );
-  });
-});
-
-describe('If-Match', () => {
-  it('is only heeded when given', () => {
-    requireVersion({ slug: 'acme', version: 3 }, undefined);
-    requireVersion({ slug: 'acme', version: 3 }, 3);
-    assert.throws(
-      () => requireVersion({ slug: 'acme', version: 3 }, 2),
-      (error) => error instanceof FleetError && error.status === 412 && error.code === 'version_conflict',
     );
   });
 });

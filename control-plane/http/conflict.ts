@@ -1,0 +1,22 @@
+import { FleetError } from '../../platform/errors.ts';
+
+/** A resource as messages and commands name it: `tenant acme`, `fleet tenant get acme`. */
+interface Named {
+  noun: 'tenant' | 'server' | 'rollout' | 'operation';
+  /** Name or id. */
+  name: string;
+}
+
+/** @throws FleetError 412 `version_conflict` when `If-Match` names another version than the resource has. */
+export function requireVersion(
+  { noun, name, version }: Named & { version: number },
+  ifMatch: number | undefined,
+): void {
+  if (ifMatch === undefined || ifMatch === version) return;
+  throw new FleetError({
+    code: 'version_conflict',
+    status: 412,
+    message: `${noun} ${name} is at version ${version}, not ${ifMatch}: somebody changed it meanwhile`,
+    fix: `fleet ${noun} get ${name}, then decide again`,
+  });
+}
