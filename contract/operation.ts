@@ -45,5 +45,7 @@ export const OperationFilter = z.object({
   state: OperationState.optional(),
   kind: z.string().optional(),
   subject: z.string().optional(),
+  /** Only operations that ended after this instant. */
+  finishedAfter: Instant.optional(),
 });
 export type OperationFilter = z.infer<typeof OperationFilter>;

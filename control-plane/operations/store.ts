@@ -247,6 +247,7 @@ export async function listOperations(db: Queryable, page: OperationPage): Promis
         AND ($3::text IS NULL OR o.subject = $3 OR o.subject_name = $3)
         AND ($4::text[] IS NULL OR o.region = ANY ($4))
         AND ($5::timestamptz IS NULL OR (date_trunc('milliseconds', o.created_at), o.id) < ($5, $6::uuid))
+        AND ($8::timestamptz IS NULL OR o.finished_at > $8)
       ORDER BY date_trunc('milliseconds', o.created_at) DESC, o.id DESC LIMIT $7`,
     [
       page.state ?? null,
@@ -256,6 +257,7 @@ export async function listOperations(db: Queryable, page: OperationPage): Promis
       page.cursor?.createdAt ?? null,
       page.cursor?.id ?? null,
       page.limit,
+      page.finishedAfter ?? null,
     ],
   );
   return rows.map((row) => row.operation);

@@ -1,18 +1,13 @@
 import type { Command } from 'commander';
 import { Server } from '../../contract/server.ts';
+import { failedLately, openRollouts } from '../attention.ts';
 import { AnyBody } from '../change.ts';
 import type { Reply } from '../client.ts';
 import { CliError, toCliError } from '../errors.ts';
 import { EXIT } from '../exit.ts';
 import type { Paint } from '../output/style.ts';
 import type { OpenSession, Session } from '../session.ts';
-
-interface Check {
-  check: string;
-  result: 'ok' | 'warn' | 'fail';
-  message: string;
-  fix?: string;
-}
+import { checkOperations, checkRollouts, checkServers, type Check } from './doctor-fleet.ts';
 
 /** The floor of package.json's engines. */
 const MIN_NODE: readonly [number, number] = [20, 19];
@@ -24,7 +19,7 @@ export function addDoctorCommand(program: Command, open: OpenSession): void {
   program
     .command('doctor')
     .description(
-      'check Node, context, control plane, key, servers and clock, and say how to mend what is wrong',
+      'check Node, context, control plane, key, clock, servers, rollouts and operations, and say how to mend what is wrong',
     )
     .action(async () => await doctor(open()));
 }
@@ -58,32 +53,19 @@ async function runChecks(session: Session): Promise<Check[]> {
   return [...checks, ...(await checkFleet(session))];
 }
 
+/** A key that is refused is the last finding: everything behind it would be refused for the same reason. */
 async function checkFleet(session: Session): Promise<Check[]> {
-  const servers = await attempt('key', () => session.client().list('/api/v1/servers', Server));
+  const client = session.client();
+  const servers = await attempt('key', () => client.list('/api/v1/servers', Server));
   if ('failed' in servers) return [servers.failed];
-  const checks: Check[] = [{ check: 'key', result: 'ok', message: 'accepted' }];
-  const lost = servers.value.filter((server) => !server.reachable && server.state !== 'retired');
-  if (servers.value.length === 0) {
-    const fix = 'fleet server add NAME --region REGION --url-file FILE';
-    checks.push({
-      check: 'servers',
-      result: 'warn',
-      message: 'there are none: no tenant can be placed',
-      fix,
-    });
-  } else if (lost.length === 0) {
-    checks.push({ check: 'servers', result: 'ok', message: `all ${servers.value.length} are reachable` });
-  }
-  for (const { name, host, port } of lost) {
-    const fix = `check that PostgreSQL runs there, then fleet server get ${name}`;
-    checks.push({
-      check: 'servers',
-      result: 'fail',
-      message: `${name} at ${host}:${port} is unreachable`,
-      fix,
-    });
-  }
-  return checks;
+  const rollouts = await attempt('rollouts', () => openRollouts(client));
+  const operations = await attempt('operations', () => failedLately(client));
+  return [
+    { check: 'key', result: 'ok', message: 'accepted' },
+    ...checkServers(servers.value),
+    ...('failed' in rollouts ? [rollouts.failed] : checkRollouts(rollouts.value)),
+    ...('failed' in operations ? [operations.failed] : checkOperations(operations.value)),
+  ];
 }
 
 /** Whether this Node is one that the programs are tested with. */

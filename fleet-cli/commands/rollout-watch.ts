@@ -1,4 +1,5 @@
 import { Rollout, RolloutSummary, type RolloutState } from '../../contract/rollout.ts';
+import { openRollouts } from '../attention.ts';
 import { path } from '../client.ts';
 import { CliError } from '../errors.ts';
 import { EXIT } from '../exit.ts';
@@ -15,9 +16,6 @@ const OVER: ReadonlySet<RolloutState> = new Set([
   'halted',
   'undone',
 ]);
-
-/** States of a rollout that was started and is not settled: the one that somebody means in an incident. */
-const OPEN: readonly RolloutState[] = ['running', 'paused', 'halted', 'awaiting_approval', 'undoing'];
 
 /** Plans younger than the last started rollout: more than these are not looked through. */
 const NEWEST_LOOKED_AT = 100;
@@ -73,7 +71,7 @@ export function requireSuccess(rollout: Rollout): void {
 /** The id behind a name: `latest` is the newest open rollout, else the newest started one, else the newest plan. */
 export async function rolloutId(session: Session, name: string): Promise<string> {
   if (name !== 'latest') return checkId(name, 'rollout');
-  const [open] = await openRollouts(session);
+  const [open] = await openRollouts(session.client());
   if (open !== undefined) return open.id;
   const newest = await session.client().list('/api/v1/rollouts', RolloutSummary, {}, NEWEST_LOOKED_AT);
   const found = newest.find((rollout) => rollout.startedAt !== null) ?? newest[0];
@@ -84,15 +82,6 @@ export async function rolloutId(session: Session, name: string): Promise<string>
     message: 'there is no rollout yet',
     fix: 'fleet rollout start --release RELEASE',
   });
-}
-
-/** Rollouts that were started and are not settled, newest first. */
-async function openRollouts(session: Session): Promise<RolloutSummary[]> {
-  const client = session.client();
-  const lists = await Promise.all(
-    OPEN.map((state) => client.list('/api/v1/rollouts', RolloutSummary, { state })),
-  );
-  return lists.flat().sort((one, other) => other.createdAt.localeCompare(one.createdAt));
 }
 
 async function readRollout(session: Session, id: string): Promise<Rollout> {

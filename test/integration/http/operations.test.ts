@@ -175,6 +175,19 @@ describe('operation routes', () => {
     assert.deepEqual(instants, instants.toSorted().toReversed());
   });
 
+  it('list what ended after an instant', async () => {
+    const id = await start('eu');
+    await finishOperation(app.registry, id, 'queued', 'fail', { code: 'broken', message: 'it broke' });
+    const { finishedAt } = await app.admin.ok<Operation>('GET', `/api/v1/operations/${id}`);
+    const after = async (ms: number) => {
+      const instant = new Date(Date.parse(finishedAt ?? '') + ms).toISOString();
+      const at = `/api/v1/operations?state=failed&finishedAfter=${instant}`;
+      return (await app.admin.ok<{ items: Operation[] }>('GET', at)).items.map((operation) => operation.id);
+    };
+    assert.deepEqual(await after(-1), [id]);
+    assert.deepEqual(await after(1), []);
+  });
+
   it('retry and cancel answer 202 with where to look', async () => {
     const id = await start('eu');
     const cancel = await app.admin.call<Operation>('POST', `/api/v1/operations/${id}/cancel`);
