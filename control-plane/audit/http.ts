@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { AuditEntry, AuditVerification } from '../../contract/audit.ts';
 import { PageQuery, pageOf } from '../../contract/page.ts';
 import { visibleRegions } from '../access/caller.ts';
-import { decodeCursor, encodeCursor } from '../http/cursor.ts';
+import { decodeCursor, pageOfRows } from '../http/cursor.ts';
 import { route, type Answer, type Call, type SliceRoutes } from '../http/route.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { ChainedEntry } from './audit.ts';
@@ -57,14 +57,7 @@ async function list(call: Call<unknown, AuditFilter, unknown>): Promise<Answer> 
     before: decodeCursor(cursor, Position)?.seq,
     limit: limit + 1,
   });
-  const shown = entries.slice(0, limit);
-  const last = shown.at(-1);
-  return {
-    body: {
-      items: shown.map(toAuditEntry),
-      nextCursor: entries.length > limit && last !== undefined ? encodeCursor({ seq: last.seq }) : null,
-    },
-  };
+  return { body: pageOfRows(entries, limit, ({ seq }) => ({ seq }), toAuditEntry) };
 }
 
 function toAuditEntry({ prevHash: _prevHash, ...entry }: ChainedEntry): AuditEntry {

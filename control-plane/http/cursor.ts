@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { Page } from '../../contract/page.ts';
 import { FleetError } from '../../platform/errors.ts';
 
 /** Where a page ended, as opaque text. Holds only what the page itself showed. */
@@ -31,15 +32,33 @@ function parse(cursor: string): unknown {
 /** Position in a list that is sorted by creation. */
 export const CreatedCursor = z.object({ createdAt: z.iso.datetime(), id: z.uuid() });
 
-/** One page of `items`, which were read with one more than `limit` to see whether there are more. */
-export function pageByCreation<T extends { createdAt: string; id: string }>(items: T[], limit: number) {
-  const shown = items.slice(0, limit);
-  const last = shown.at(-1);
+/**
+ * One page of `rows`, which were read with one more than `limit` to see whether there are more. `positionOf` is
+ * what the cursor says of the last one, `viewOf` how the API shows each.
+ */
+export function pageOfRows<R, T>(
+  rows: R[],
+  limit: number,
+  positionOf: (row: R) => object,
+  viewOf: (row: R) => T,
+): Page<T> {
+  const shown = rows.slice(0, limit);
+  const last = rows.length > limit ? shown.at(-1) : undefined;
   return {
-    items: shown,
-    nextCursor:
-      items.length > limit && last !== undefined
-        ? encodeCursor({ createdAt: last.createdAt, id: last.id })
-        : null,
+    items: shown.map(viewOf),
+    nextCursor: last === undefined ? null : encodeCursor(positionOf(last)),
   };
+}
+
+/** The same of a list that is sorted by creation and read as the API shows it. */
+export function pageByCreation<T extends { createdAt: string; id: string }>(
+  items: T[],
+  limit: number,
+): Page<T> {
+  return pageOfRows(
+    items,
+    limit,
+    ({ createdAt, id }) => ({ createdAt, id }),
+    (item) => item,
+  );
 }

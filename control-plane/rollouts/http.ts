@@ -11,7 +11,7 @@ import {
 } from '../../contract/rollout.ts';
 import { visibleRegions, type Caller } from '../access/caller.ts';
 import { sharedChannel, type Channel } from '../http/channel.ts';
-import { CreatedCursor, decodeCursor, encodeCursor, pageByCreation } from '../http/cursor.ts';
+import { CreatedCursor, decodeCursor, pageByCreation, pageOfRows } from '../http/cursor.ts';
 import { route, streamRoute, type Answer, type SliceRoutes } from '../http/route.ts';
 import type { Registry, Transaction } from '../registry/registry.ts';
 import { streamRollout } from './events.ts';
@@ -19,7 +19,7 @@ import { rolloutNotFound } from './rollout.ts';
 import { planRollout, startRollout } from './start.ts';
 import { findRollout, ROLLOUT_CHANNEL } from './store.ts';
 import { abortRollout, pauseRollout, resumeRollout, retryRollout, type VerbRequest } from './verbs.ts';
-import { listRollouts, listTargets } from './view-store.ts';
+import { listRollouts, listTargets, type TargetRow } from './view-store.ts';
 import { readRollout, rowView, targetView } from './view.ts';
 
 const RolloutId = z.object({ id: z.uuid() });
@@ -126,11 +126,8 @@ const targets = route({
     const after = decodeCursor(query.cursor, TargetCursor);
     const regions = visibleRegions(caller);
     const rows = await listTargets(tx, params.id, { regions, after, limit: query.limit + 1 });
-    const items = rows.slice(0, query.limit);
-    const last = rows.length > items.length ? items.at(-1) : undefined;
-    const nextCursor =
-      last === undefined ? null : encodeCursor({ wave: last.waveOrdinal, ordinal: last.ordinal });
-    return { body: { items: items.map(targetView), nextCursor } };
+    const positionOf = (row: TargetRow) => ({ wave: row.waveOrdinal, ordinal: row.ordinal });
+    return { body: pageOfRows(rows, query.limit, positionOf, targetView) };
   },
 });
 

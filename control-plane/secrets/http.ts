@@ -3,7 +3,7 @@ import { pageOf, PageQuery } from '../../contract/page.ts';
 import { SecretFilter, SecretVersion } from '../../contract/secret.ts';
 import { FleetError } from '../../platform/errors.ts';
 import { requireRegion, visibleRegions } from '../access/caller.ts';
-import { decodeCursor, encodeCursor } from '../http/cursor.ts';
+import { decodeCursor, pageOfRows } from '../http/cursor.ts';
 import { route, type SliceRoutes } from '../http/route.ts';
 import { listVersions } from './store.ts';
 
@@ -36,10 +36,14 @@ const listSecrets = route({
       after: decodeCursor(query.cursor, Cursor),
       limit: query.limit + 1,
     });
-    const page = rows.slice(0, query.limit);
-    const last = rows.length > query.limit ? page.at(-1) : undefined;
-    const nextCursor = last === undefined ? null : encodeCursor(last.key);
-    return { body: { items: page.map((row) => row.version), nextCursor } };
+    return {
+      body: pageOfRows(
+        rows,
+        query.limit,
+        (row) => row.key,
+        (row) => row.version,
+      ),
+    };
   },
 });
 

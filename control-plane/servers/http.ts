@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { pageOf, PageQuery } from '../../contract/page.ts';
 import { AddServer, CreateServer, Server, ServerFilter } from '../../contract/server.ts';
 import { requireRegion, visibleRegions, type Caller } from '../access/caller.ts';
-import { decodeCursor, encodeCursor } from '../http/cursor.ts';
+import { decodeCursor, pageOfRows } from '../http/cursor.ts';
 import { accepted, route, type SliceRoutes } from '../http/route.ts';
 import type { Transaction } from '../registry/registry.ts';
 import type { Secrets } from '../secrets/secret.ts';
@@ -66,10 +66,7 @@ const listRoute = route({
       after: decodeCursor(query.cursor, Cursor),
       limit: query.limit + 1,
     });
-    const page = rows.slice(0, query.limit);
-    const last = rows.length > query.limit ? page.at(-1) : undefined;
-    const nextCursor = last === undefined ? null : encodeCursor({ name: last.name, id: last.id });
-    return { body: { items: page.map(serverView), nextCursor } };
+    return { body: pageOfRows(rows, query.limit, ({ name, id }) => ({ name, id }), serverView) };
   },
 });
 

@@ -4,7 +4,7 @@ import { CreateRegion, Region } from '../../contract/server.ts';
 import { FleetError, sqlState } from '../../platform/errors.ts';
 import { requireRegion, visibleRegions } from '../access/caller.ts';
 import { audit } from '../audit/audit.ts';
-import { decodeCursor, encodeCursor } from '../http/cursor.ts';
+import { decodeCursor, pageOfRows } from '../http/cursor.ts';
 import { route, type Route } from '../http/route.ts';
 import { findRegionUsage, insertRegion, listRegions, type RegionUsage } from './region-store.ts';
 import { regionNotFound } from './region.ts';
@@ -31,10 +31,7 @@ const listRoute = route({
       after: decodeCursor(query.cursor, Cursor)?.name,
       limit: query.limit + 1,
     });
-    const page = rows.slice(0, query.limit);
-    const last = rows.length > query.limit ? page.at(-1) : undefined;
-    const nextCursor = last === undefined ? null : encodeCursor({ name: last.name });
-    return { body: { items: page.map(regionView), nextCursor } };
+    return { body: pageOfRows(rows, query.limit, ({ name }) => ({ name }), regionView) };
   },
 });
 
