@@ -1,10 +1,6 @@
-import type { PlacementReport, Tier } from '../../contract/tenant.ts';
-import { FleetError } from '../../platform/errors.ts';
 import type { Queryable } from '../../platform/pg.ts';
 import { ADVISORY_LOCKS } from '../registry/locks.ts';
-import { CONNECTION_LIMITS, databaseNames, type DatabaseRecord } from './database.ts';
-import { modeOf, planPlacement } from './plan.ts';
-import { findServer, listPlacementServers } from './store.ts';
+import type { DatabaseRecord } from './database.ts';
 
 const COLUMNS = `id, tenant_id AS "tenantId", server_id AS "serverId", name, owner_role AS "ownerRole",
   rw_role AS "rwRole", login_a AS "loginA", login_b AS "loginB", state, schema_version AS "schemaVersion",
@@ -18,69 +14,8 @@ export async function lockPlacement(tx: Queryable, region: string): Promise<void
   await tx.query('SELECT pg_advisory_xact_lock($1, hashtext($2))', [ADVISORY_LOCKS.placement, region]);
 }
 
-export interface ReserveRequest {
-  databaseId: string;
-  tenantId: string;
-  region: string;
-  tier: Tier;
-}
-
-export interface Reservation {
-  database: DatabaseRecord;
-  report: PlacementReport;
-}
-
-/**
- * Chooses a server and holds the room there. Idempotent by databaseId.
- * @throws FleetError 409 `no_room`, with the verdict on every server; then nothing is changed
- */
-export async function reserveDatabase(tx: Queryable, request: ReserveRequest): Promise<Reservation> {
-  await lockPlacement(tx, request.region);
-  const existing = await findDatabase(tx, request.databaseId);
-  if (existing !== undefined && existing.state !== 'dropped') return reservedBefore(tx, existing);
-  const connectionLimit = CONNECTION_LIMITS[request.tier];
-  const candidates = await listPlacementServers(tx, request.region);
-  const placement = planPlacement({ ...request, connectionLimit }, candidates);
-  if (placement.chosen === undefined) throw noRoom(request, placement.considered);
-  const database: DatabaseRecord = {
-    id: request.databaseId,
-    tenantId: request.tenantId,
-    serverId: placement.chosen.id,
-    ...databaseNames(request.databaseId),
-    state: 'reserved',
-    schemaVersion: null,
-    connectionLimit,
-  };
-  await insertReserved(tx, database);
-  return { database, report: placement.report };
-}
-
-async function reservedBefore(tx: Queryable, database: DatabaseRecord): Promise<Reservation> {
-  const server = await findServer(tx, database.serverId);
-  const report = {
-    server: server?.name ?? database.serverId,
-    reason: 'the room was already reserved here by an earlier attempt',
-    considered: [],
-  };
-  return { database, report };
-}
-
-function noRoom(request: ReserveRequest, considered: PlacementReport['considered']): FleetError {
-  const verdicts = considered.map((entry) => `${entry.server} ${entry.verdict}`);
-  const mode = modeOf(request.tier);
-  return new FleetError({
-    code: 'no_room',
-    status: 409,
-    message:
-      `no server in region ${request.region} has room for a ${request.tier} tenant: ` +
-      (verdicts.length === 0 ? 'the region has no server' : verdicts.join('; ')),
-    fix: `fleet server add NAME --region ${request.region} --mode ${mode}, or uncordon one`,
-    errors: considered.map((entry) => ({ path: entry.server, message: entry.verdict })),
-  });
-}
-
 /** A dropped row of the same id (an operation that was undone and is tried again) is taken back into use. */
-async function insertReserved(tx: Queryable, row: DatabaseRecord): Promise<void> {
+export async function insertReserved(tx: Queryable, row: DatabaseRecord): Promise<void> {
   await tx.query(
     `INSERT INTO databases AS d (id, tenant_id, server_id, name, owner_role, rw_role, login_a, login_b, state,
                                  connection_limit)

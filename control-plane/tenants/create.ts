@@ -8,13 +8,9 @@ import { requireRegion } from '../access/caller.ts';
 import { audit } from '../audit/audit.ts';
 import type { OperationDefinition, StepContext } from '../operations/definition.ts';
 import { startOperation } from '../operations/operation.ts';
-import {
-  markDatabaseReady,
-  markDatabaseReserved,
-  releaseReservation,
-  reserveDatabase,
-} from '../servers/database-store.ts';
+import { markDatabaseReady, markDatabaseReserved, releaseReservation } from '../servers/database-store.ts';
 import { databaseNames } from '../servers/database.ts';
+import { reserveDatabase } from '../servers/reserve.ts';
 import { databaseSubject } from '../secrets/secret.ts';
 import { findRegion } from '../servers/region-store.ts';
 import { regionNotFound } from '../servers/region.ts';

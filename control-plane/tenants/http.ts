@@ -9,11 +9,11 @@ import {
   UpdateTenant,
 } from '../../contract/tenant.ts';
 import type { Queryable } from '../../platform/pg.ts';
-import { requireRegion, visibleRegions } from '../access/caller.ts';
+import { requireRegion } from '../access/caller.ts';
 import { accepted, route, type Answer, type SliceRoutes } from '../http/route.ts';
 import { startCreateTenant } from './create.ts';
 import { startDeleteTenant } from './delete.ts';
-import { listTenants } from './list-store.ts';
+import { listTenants } from './list.ts';
 import { startResumeTenant } from './resume.ts';
 import { findTenant } from './store.ts';
 import { startSuspendTenant } from './suspend.ts';
@@ -54,10 +54,7 @@ const list = route({
   query: TenantFilter.extend(PageQuery.shape),
   status: 200,
   response: pageOf(Tenant),
-  handle: async ({ tx, query, caller }) => {
-    const { limit, cursor, ...filter } = query;
-    return { body: await listTenants(tx, { filter, limit, cursor, regions: visibleRegions(caller) }) };
-  },
+  handle: async ({ tx, query, caller }) => ({ body: await listTenants(tx, query, caller) }),
 });
 
 const get = route({

@@ -1,84 +1,63 @@
-import { z } from 'zod';
-import type { Page } from '../../contract/page.ts';
-import type { Tenant, TenantFilter } from '../../contract/tenant.ts';
-import { FleetError } from '../../platform/errors.ts';
+import type { TenantFilter } from '../../contract/tenant.ts';
 import type { Queryable } from '../../platform/pg.ts';
-import { decodeCursor, encodeCursor } from '../http/cursor.ts';
 import { TENANT_JOINS, TENANT_SELECT } from './store.ts';
-import { tenantView, type TenantRow } from './view.ts';
+import type { TenantRow } from './view.ts';
 
-export interface TenantListQuery {
-  filter: TenantFilter;
-  limit: number;
-  cursor: string | undefined;
+export interface TenantPage extends Omit<TenantFilter, 'label'> {
+  /** What the tenant's labels must contain. */
+  labels?: Record<string, string> | undefined;
   /** null = all. */
   regions: string[] | null;
+  /** The sorted column of the last row of the page before, and that row's id: ties are broken by it. */
+  after?: { value: string; id: string } | undefined;
+  limit: number;
 }
 
-const SlugValue = z.string().max(40);
-/** PostgreSQL's own text in UTC: it keeps the microseconds that a Date would cut. */
-const InstantValue = z.string().regex(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?\+00$/);
+/** A tenant with what its page is sorted by, as PostgreSQL's own text: microseconds, which a Date would cut. */
+export type ListedTenant = TenantRow & { position: string };
 
 const SORTS = {
-  slug: { column: 't.slug', order: 'ASC', after: '>', type: 'text', value: SlugValue },
-  '-slug': { column: 't.slug', order: 'DESC', after: '<', type: 'text', value: SlugValue },
-  createdAt: { column: 't.created_at', order: 'ASC', after: '>', type: 'timestamptz', value: InstantValue },
-  '-createdAt': {
-    column: 't.created_at',
-    order: 'DESC',
-    after: '<',
-    type: 'timestamptz',
-    value: InstantValue,
-  },
+  slug: { column: 't.slug', order: 'ASC', after: '>', type: 'text' },
+  '-slug': { column: 't.slug', order: 'DESC', after: '<', type: 'text' },
+  createdAt: { column: 't.created_at', order: 'ASC', after: '>', type: 'timestamptz' },
+  '-createdAt': { column: 't.created_at', order: 'DESC', after: '<', type: 'timestamptz' },
 } as const;
 
-/** One page of tenants by keyset. @throws FleetError 422 `invalid_cursor` or `invalid_label` */
-export async function listTenants(db: Queryable, query: TenantListQuery): Promise<Page<Tenant>> {
-  const { column, order } = SORTS[query.filter.sort];
+/** One page of tenants, by keyset in the order of `page.sort`. */
+export async function listTenantRows(db: Queryable, page: TenantPage): Promise<ListedTenant[]> {
+  const { column, order } = SORTS[page.sort];
   const values: unknown[] = [];
-  const conditions = conditionsOf(query, (value) => `$${values.push(value)}`);
-  const { rows } = await db.query<TenantRow & { position: string }>(
+  const conditions = conditionsOf(page, (value) => `$${values.push(value)}`);
+  const { rows } = await db.query<ListedTenant>(
     `${TENANT_SELECT}, ${column}::text AS position ${TENANT_JOINS}
       WHERE ${conditions.join(' AND ')}
       ORDER BY ${column} ${order}, t.id ${order}
-      LIMIT $${values.push(query.limit + 1)}`,
+      LIMIT $${values.push(page.limit)}`,
     values,
   );
-  const shown = rows.slice(0, query.limit);
-  const last = rows.length > shown.length ? shown.at(-1) : undefined;
-  return {
-    items: shown.map(tenantView),
-    nextCursor:
-      last === undefined
-        ? null
-        : encodeCursor({ sort: query.filter.sort, value: last.position, id: last.id }),
-  };
+  return rows;
 }
 
-function conditionsOf(query: TenantListQuery, bind: (value: unknown) => string): string[] {
-  const { filter } = query;
+function conditionsOf(page: TenantPage, bind: (value: unknown) => string): string[] {
   // A literal, not a parameter: only so can the index of live slugs be used.
-  const withDeleted = filter.includeDeleted === true || filter.state === 'deleted';
+  const withDeleted = page.includeDeleted === true || page.state === 'deleted';
   const conditions = [withDeleted ? 'true' : "t.state <> 'deleted'"];
   const equal = (column: string, value: unknown) => {
     if (value !== undefined) conditions.push(`${column} = ${bind(value)}`);
   };
-  equal('t.region', filter.region);
-  equal('t.tier', filter.tier);
-  equal('t.state', filter.state);
-  equal('s.name', filter.server);
-  equal('d.schema_version', filter.schemaVersion);
-  if (query.regions !== null) conditions.push(`t.region = ANY (${bind(query.regions)})`);
-  if (filter.label !== undefined) conditions.push(`t.labels @> ${bind(wantedLabels(filter.label))}`);
-  if (filter.search !== undefined) conditions.push(searchCondition(bind(containing(filter.search))));
-  const { column, after, type, value } = SORTS[filter.sort];
-  // A cursor goes on in the sort that it was made in, and ties are broken by the id.
-  const position = decodeCursor(
-    query.cursor,
-    z.object({ sort: z.literal(filter.sort), value, id: z.uuid() }),
-  );
-  if (position !== undefined) {
-    conditions.push(`(${column}, t.id) ${after} (${bind(position.value)}::${type}, ${bind(position.id)})`);
+  equal('t.region', page.region);
+  equal('t.tier', page.tier);
+  equal('t.state', page.state);
+  equal('s.name', page.server);
+  equal('d.schema_version', page.schemaVersion);
+  if (page.regions !== null) conditions.push(`t.region = ANY (${bind(page.regions)})`);
+  if (page.labels !== undefined) conditions.push(`t.labels @> ${bind(JSON.stringify(page.labels))}`);
+  if (page.search !== undefined) conditions.push(searchCondition(bind(containing(page.search))));
+  if (page.after !== undefined) {
+    const { column, after, type } = SORTS[page.sort];
+    conditions.push(
+      `(${column}, t.id) ${after} (${bind(page.after.value)}::${type}, ${bind(page.after.id)})`,
+    );
   }
   return conditions;
 }
@@ -90,21 +69,4 @@ function searchCondition(pattern: string): string {
 
 function containing(text: string): string {
   return `%${text.replace(/[\\%_]/g, (sign) => `\\${sign}`)}%`;
-}
-
-/** `key=value`, or several, as the JSON object that a tenant's labels must contain. */
-function wantedLabels(labels: string | string[]): string {
-  const pairs = [labels].flat().map((label) => {
-    const cut = label.indexOf('=');
-    if (cut < 1) {
-      throw new FleetError({
-        code: 'invalid_label',
-        status: 422,
-        message: `the label filter "${label}" is not of the form key=value`,
-        fix: 'for example --label canary=true',
-      });
-    }
-    return [label.slice(0, cut), label.slice(cut + 1)];
-  });
-  return JSON.stringify(Object.fromEntries(pairs));
 }

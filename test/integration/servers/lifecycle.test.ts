@@ -10,7 +10,7 @@ import { secretRoutes } from '../../../control-plane/secrets/http.ts';
 import { createSecrets } from '../../../control-plane/secrets/secret.ts';
 import { createServerAccess } from '../../../control-plane/servers/access.ts';
 import { createServer } from '../../../control-plane/servers/create.ts';
-import { reserveDatabase } from '../../../control-plane/servers/database-store.ts';
+import { reserveDatabase } from '../../../control-plane/servers/reserve.ts';
 import { ensureEmbeddedServers } from '../../../control-plane/servers/embedded-servers.ts';
 import { checkServers } from '../../../control-plane/servers/health.ts';
 import { serverRoutes } from '../../../control-plane/servers/http.ts';

@@ -6,9 +6,9 @@ import {
   markDatabaseDropped,
   markDatabaseReady,
   releaseReservation,
-  reserveDatabase,
   setSchemaVersions,
 } from '../../../control-plane/servers/database-store.ts';
+import { reserveDatabase } from '../../../control-plane/servers/reserve.ts';
 import { findServer } from '../../../control-plane/servers/store.ts';
 import { FleetError } from '../../../platform/errors.ts';
 import type { Tier } from '../../../contract/tenant.ts';
