@@ -1,4 +1,5 @@
 import { CommanderError, type Command } from 'commander';
+import { commandOf, helpOf } from './command-path.ts';
 import { CliError, toCliError, usageError } from './errors.ts';
 import { EXIT } from './exit.ts';
 import { FORMATS, type Format, type Globals } from './globals.ts';
@@ -19,16 +20,18 @@ export async function runCli(argv: string[], io: Io): Promise<number> {
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return EXIT.ok;
     if (isBareNoun(error)) {
-      io.stderr.write(nounOf(program, argv).helpInformation());
+      io.stderr.write(commandOf(program, argv).helpInformation());
       return EXIT.usage;
     }
-    return report(asCliError(error, io), argv, io);
+    return report(asCliError(error, io), program, argv, io);
   }
 }
 
-function report(error: CliError, argv: string[], io: Io): number {
+function report(error: CliError, program: Command, argv: string[], io: Io): number {
   const out = createOutput(globalsBeforeParsing(argv), io);
-  out.error(error);
+  // Who answered a question with no made no mistake.
+  const mistaken = error.exitCode === EXIT.usage && error.code !== 'cancelled';
+  out.error(error, mistaken ? helpOf(commandOf(program, argv)) : undefined);
   if (argv.includes('--debug')) out.debug(error.stack ?? error.message);
   if (argv.includes('--debug') && error.cause instanceof Error)
     out.debug(error.cause.stack ?? error.cause.message);
@@ -37,10 +40,7 @@ function report(error: CliError, argv: string[], io: Io): number {
 
 function asCliError(error: unknown, io: Io): CliError {
   if (error instanceof CommanderError) {
-    return usageError(
-      error.message.replace(/^error: /, '').replaceAll('\n', ' '),
-      'see `fleet --help`, or --help behind the command',
-    );
+    return usageError(error.message.replace(/^error: /, '').replaceAll('\n', ' '));
   }
   // Whatever Ctrl-C broke off, in whichever library: the interruption is what happened.
   if (io.signal.aborted && !(error instanceof CliError)) return interrupted('the command was broken off');
@@ -50,10 +50,6 @@ function asCliError(error: unknown, io: Io): CliError {
 /** `fleet` or `fleet tenant` alone: the help is what was wanted, but nothing was done. */
 function isBareNoun(error: unknown): boolean {
   return error instanceof CommanderError && error.code === 'commander.help';
-}
-
-function nounOf(program: Command, argv: string[]): Command {
-  return program.commands.find((command) => argv.includes(command.name())) ?? program;
 }
 
 /** A command line that cannot be parsed still says how its error shall be printed. */

@@ -58,10 +58,9 @@ export function writePrivate(file: string, text: string): void {
   renameSync(draft, file);
 }
 
-/** The token of a context. A relative path counts from the folder of the context's own file. */
-export function readContextToken(store: ContextStore, context: Context): string | undefined {
-  if (context.tokenFile === undefined) return undefined;
-  return readTokenFile(resolve(dirname(store.file), context.tokenFile));
+/** Absolute path of a context's token file. A relative one counts from the folder of the context's own file. */
+export function contextTokenFile(store: Pick<ContextStore, 'file'>, context: Context): string | undefined {
+  return context.tokenFile === undefined ? undefined : resolve(dirname(store.file), context.tokenFile);
 }
 
 /** @throws CliError `no_token` when the file cannot be read. */

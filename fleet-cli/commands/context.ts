@@ -1,10 +1,11 @@
 import { existsSync, rmSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import { findContext, resolveConnection } from '../connection.ts';
+import { findContext, resolveConnection, unknownContext } from '../connection.ts';
 import {
   CONTEXT_NAME,
   contextStores,
+  contextTokenFile,
   userTokenFile,
   writeContexts,
   writePrivate,
@@ -89,7 +90,7 @@ function list(session: Session): void {
   const rows = stores.flatMap((store) =>
     Object.entries(store.content.contexts).map(([name, context]) => ({
       name,
-      ...context,
+      ...located(store, context),
       current: used?.context === name && used.source === store.file,
       source: store.file,
     })),
@@ -102,17 +103,15 @@ function show(session: Session, name: string | undefined): void {
     const found = findContext(name, contextStores(session.io));
     return showOne(session, name, found.context, found.store.file);
   }
-  const { context, url, source, token } = session.connection();
-  const row = { name: context ?? 'environment', url, current: true, source };
+  const { context, url, source, token, tokenFile } = session.connection();
+  const row = { name: context ?? 'environment', url, ...fileField(tokenFile), current: true, source };
   session.out.one(row, contextView);
   if (token === undefined) session.out.note('no API key is set: most commands will be refused');
 }
 
 function remove(session: Session, name: string): void {
   const store = userStore(session);
-  if (!(name in store.content.contexts)) {
-    throw usageError(`there is no context "${name}" in ${store.file}`, 'fleet context list');
-  }
+  if (!(name in store.content.contexts)) throw unknownContext(name, [store]);
   if (session.globals.dryRun === true) return session.out.note(`dry run: context ${name} would be removed`);
   const { [name]: _removed, ...contexts } = store.content.contexts;
   const { current } = store.content;
@@ -135,14 +134,23 @@ const contextView: View<ContextRow> = {
     { title: 'context', value: (row, paint) => (row.current ? paint('good', `${row.name} *`) : row.name) },
     { title: 'url', value: (row) => row.url, whole: true },
     { title: 'from', value: (row) => row.source },
-    { title: 'token', value: (row) => row.tokenFile, wide: true },
+    { title: 'token file', value: (row) => row.tokenFile, wide: true },
   ],
 };
 
 function showOne(session: Session, name: string, context: Context, source: string): void {
   const used = inUse(session);
   const current = used?.context === name && used.source === source;
-  session.out.one({ name, ...context, current, source }, contextView);
+  session.out.one({ name, ...located({ file: source }, context), current, source }, contextView);
+}
+
+/** The context with the absolute path of its token file: what a person can open from anywhere. */
+function located(store: Pick<ContextStore, 'file'>, context: Context): Context {
+  return { ...context, ...fileField(contextTokenFile(store, context)) };
+}
+
+function fileField(tokenFile: string | undefined): Pick<Context, 'tokenFile'> {
+  return tokenFile === undefined ? {} : { tokenFile };
 }
 
 /** What commands use here; undefined where that cannot be said, which is no reason not to list. */

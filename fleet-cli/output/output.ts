@@ -23,7 +23,8 @@ export interface Output {
   /** A message for people, on stderr. */
   note: (message: string) => void;
   debug: (message: string) => void;
-  error: (error: CliError) => void;
+  /** `help` is the command that tells how the line should have been written. */
+  error: (error: CliError, help?: string) => void;
 }
 
 export function createOutput(globals: Globals, io: Io): Output {
@@ -59,7 +60,7 @@ export function createOutput(globals: Globals, io: Io): Output {
     },
     note,
     debug: (message) => void io.stderr.write(`debug: ${message}\n`),
-    error: (error) => void io.stderr.write(renderError(error, format, notePaint)),
+    error: (error, help) => void io.stderr.write(renderError(error, format, notePaint, help)),
   };
 }
 

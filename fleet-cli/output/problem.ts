@@ -4,8 +4,8 @@ import type { Format } from '../globals.ts';
 import type { Paint } from './style.ts';
 
 /** An error as it is printed on stderr: an object in the structured formats, lines for people otherwise. */
-export function renderError(error: CliError, format: Format, paint: Paint): string {
-  const fields = errorFields(error);
+export function renderError(error: CliError, format: Format, paint: Paint, help?: string): string {
+  const fields = { ...errorFields(error), ...(help === undefined ? {} : { help }) };
   if (format === 'json') return `${JSON.stringify(fields)}\n`;
   if (format === 'yaml') return stringify(fields);
   const details = (error.errors ?? []).map(
@@ -16,6 +16,7 @@ export function renderError(error: CliError, format: Format, paint: Paint): stri
     ...details,
     ...(error.why === undefined ? [] : [`  ${paint('dim', 'cause:')} ${error.why}`]),
     ...(error.fix === undefined ? [] : [`  ${paint('dim', 'fix:')} ${error.fix}`]),
+    ...(help === undefined ? [] : [`  ${paint('dim', 'help:')} ${help}`]),
     ...(error.requestId === undefined ? [] : [`  ${paint('dim', 'request:')} ${error.requestId}`]),
   ];
   return `${lines.join('\n')}\n`;

@@ -115,8 +115,24 @@ describe('fleet context', () => {
 
       assert.equal((await fleet(['context', 'remove', 'prod'], options)).code, 0);
       assert.throws(() => statSync(join(config, 'tokens', 'prod.token')));
-      assert.equal((await fleet(['context', 'remove', 'prod'], options)).code, 2);
-      assert.equal((await fleet(['context', 'use', 'prod'], options)).code, 2);
+      assert.equal((await fleet(['context', 'remove', 'prod'], options)).code, 3);
+      const unknown = await fleet(['context', 'use', 'prod'], options);
+      assert.equal(unknown.code, 3);
+      assert.match(unknown.stderr, /no context "prod"\n {2}fix: there are: test/);
+    });
+  });
+
+  it('shows where the token is kept, wherever it was said', async () => {
+    await inFolder(async (folder, env) => {
+      const { project, cwd } = bothFiles(folder);
+      const kept = join(project, '.flotilla', 'admin.token');
+      const shown = async (...argv: string[]) => await fleet(['context', 'show', ...argv], { env, cwd });
+      assert.match((await shown()).stdout, new RegExp(`token file +${kept}\n`));
+      assert.match((await shown('local')).stdout, new RegExp(`token file +${kept}\n`));
+      const { stdout } = await shown('-o', 'json');
+      assert.equal((JSON.parse(stdout) as { tokenFile: string }).tokenFile, kept);
+      const given = { ...env, FLEET_URL: 'http://env:1', FLEET_TOKEN_FILE: kept };
+      assert.match((await fleet(['context', 'show'], { env: given, cwd })).stdout, new RegExp(kept));
     });
   });
 

@@ -108,7 +108,6 @@ const REFUSED: [string[], RegExp][] = [
   [['key', 'create', 'ci'], /--role/],
   [['api', 'FETCH', '/tenants'], /no method of the API/],
   [['api', 'POST', '/tenants', '--data', '{'], /not valid JSON/],
-  [['tenant', 'list', '--context', 'nowhere'], /no context "nowhere"/],
 ];
 
 describe('the command line', () => {
@@ -128,8 +127,29 @@ describe('the command line', () => {
       assert.match(run.stderr, reason);
       assert.equal(run.stdout, '');
       assert.doesNotMatch(run.stderr, /hunter2/);
+      const [noun, verb] = argv;
+      assert.match(run.stderr, new RegExp(`help: fleet (${noun} (${verb} )?)?--help\n`));
     });
   }
+
+  it('points each mistake to the help of its command, in lines and in JSON', async () => {
+    const help = async (...argv: string[]) => {
+      const run = await fleet(argv);
+      assert.equal(run.code, 2);
+      return run.stderr;
+    };
+    assert.match(await help('tenant', 'create', 'acme'), /help: fleet tenant create --help/);
+    assert.match(await help('-o', 'table', 'tenant', 'lst'), /help: fleet tenant --help/);
+    assert.match(await help('--context', 'tenant', 'nonsense'), /help: fleet --help/);
+    const json = JSON.parse(await help('tenant', 'get', '-o', 'json')) as { help: string };
+    assert.equal(json.help, 'fleet tenant get --help');
+  });
+
+  it('ends with 3 and the names there are for a context that is none', async () => {
+    const run = await fleet(['tenant', 'list', '--context', 'nowhere'], { env: NOWHERE });
+    assert.equal(run.code, 3, run.stderr);
+    assert.match(run.stderr, /no context "nowhere"/);
+  });
 
   it('shows help on stdout when it is asked for, and on stderr with exit 2 when a verb is missing', async () => {
     const asked = await fleet(['tenant', '--help']);
