@@ -11,9 +11,11 @@ import { interrupted, unreachable } from './transport-errors.ts';
 /** 30 s: every request only writes to the registry; long work goes on behind an operation. */
 const REQUEST_TIMEOUT_MS = 30_000;
 
-/** Two more tries bridge a restarting process; a refused connection is reported at once instead. */
+/** Two more tries bridge a moment of overload or a connection that was cut. */
 const RETRIES = 2;
+/** 200 ms, then 400 ms, as a busy registry needs; at most twice a second while nothing listens. */
 const RETRY_AFTER_MS = 200;
+const MAX_RETRY_AFTER_MS = 500;
 
 /** The largest page that the API gives: fewest round trips for commands that read everything. */
 const PAGE_LIMIT = 500;
@@ -29,6 +31,8 @@ export interface ApiRequest {
   body?: unknown;
   /** Value for If-Match: an ETag as it was received. */
   ifMatch?: string | undefined;
+  /** Fail at once when nothing listens: the caller asks again itself. */
+  impatient?: boolean;
 }
 
 export interface Reply<T> {
@@ -59,6 +63,13 @@ export interface ClientOptions {
   signal: AbortSignal;
   /** Milliseconds; REQUEST_TIMEOUT_MS when absent. */
   timeoutMs?: number | undefined;
+  /**
+   * Milliseconds for which a GET is repeated while nothing listens or the connection is cut: a control plane that
+   * was killed is started again. 0 when absent. Changes are not repeated then: they may have been carried out.
+   */
+  graceMs?: number | undefined;
+  /** Receives messages for people, such as that the control plane is being waited for. */
+  note?: ((line: string) => void) | undefined;
   /** Receives one line for each request; never a token or a body. */
   debug?: ((line: string) => void) | undefined;
 }
@@ -75,11 +86,15 @@ export function createClient(options: ClientOptions): Client {
     const attempt = () => sendOnce(options, request, schema, idempotencyKey);
     // A POST is repeated under its key; PATCH and DELETE are not, as a second one could meet its own effect.
     if (request.method !== 'GET' && request.method !== 'POST') return await attempt();
+    const waitForRestart = restartWaiter(options, request);
     return await pRetry(attempt, {
-      retries: RETRIES,
+      retries: Infinity,
       minTimeout: RETRY_AFTER_MS,
+      maxTimeout: MAX_RETRY_AFTER_MS,
       signal: options.signal,
-      shouldRetry: ({ error }) => error instanceof CliError && error.retryable,
+      shouldRetry: ({ error, attemptNumber }) =>
+        error instanceof CliError &&
+        ((error.retryable && attemptNumber <= RETRIES) || (error.away && waitForRestart())),
     });
   };
   const get = <T>(at: string, schema: z.ZodType<T>, query?: Query) =>
@@ -90,6 +105,19 @@ export function createClient(options: ClientOptions): Client {
     get,
     list: (at, item, query, limit) => listAll(get, at, item, query ?? {}, limit),
     events: (at, signal) => readEvents(options, at, signal),
+  };
+}
+
+/** Answers, at each failure, whether the grace time lasts yet; says so the first time. */
+function restartWaiter({ url, graceMs = 0, note }: ClientOptions, request: ApiRequest): () => boolean {
+  const mayWait = request.method === 'GET' && request.impatient !== true;
+  let until: number | undefined;
+  return () => {
+    if (!mayWait || graceMs === 0) return false;
+    if (until === undefined)
+      note?.(`the control plane at ${url} does not answer; asking again for ${graceMs / 1_000} s`);
+    until ??= Date.now() + graceMs;
+    return Date.now() < until;
   };
 }
 

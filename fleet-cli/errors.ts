@@ -14,6 +14,8 @@ export interface CliErrorFields {
   errors?: FieldError[] | undefined;
   /** Whether the same request may succeed when it is sent again. */
   retryable?: boolean;
+  /** Whether nothing listened, or the connection was cut: what a control plane that restarts looks like. */
+  away?: boolean;
   cause?: unknown;
 }
 
@@ -26,6 +28,7 @@ export class CliError extends Error {
   readonly requestId: string | undefined;
   readonly errors: FieldError[] | undefined;
   readonly retryable: boolean;
+  readonly away: boolean;
 
   constructor(fields: CliErrorFields) {
     super(fields.message, { cause: fields.cause });
@@ -37,6 +40,7 @@ export class CliError extends Error {
     this.requestId = fields.requestId;
     this.errors = fields.errors;
     this.retryable = fields.retryable ?? false;
+    this.away = fields.away ?? false;
   }
 }
 

@@ -42,7 +42,7 @@ export async function follow<T>(session: Session, followed: Followed<T>): Promis
   if (session.io.signal.aborted) end();
   const wake = listen(client, `${followed.path}/events`, stop.signal);
   try {
-    // A control plane that was never reached is no restart: that is said at once.
+    // A control plane that was never reached gets the client's short grace only.
     let reachedAt = Number.NEGATIVE_INFINITY;
     for (;;) {
       const state = await read(client, followed, reachedAt);
@@ -67,7 +67,8 @@ export async function follow<T>(session: Session, followed: Followed<T>): Promis
 
 async function read<T>(client: Client, followed: Followed<T>, reachedAt: number): Promise<T | undefined> {
   try {
-    return (await client.get(followed.path, followed.schema)).body;
+    const impatient = Number.isFinite(reachedAt);
+    return (await client.send({ method: 'GET', path: followed.path, impatient }, followed.schema)).body;
   } catch (error) {
     const transient = error instanceof CliError && (error.code === 'unreachable' || error.retryable);
     if (transient && Date.now() - reachedAt < UNREACHABLE_GRACE_MS) return undefined;

@@ -14,6 +14,8 @@ export interface Io {
   cwd: string;
   /** Aborted by Ctrl-C. */
   signal: AbortSignal;
+  /** Milliseconds for which reading goes on to ask a control plane that does not answer, as it may be restarting. */
+  graceMs: number;
 }
 
 /** Reads standard input to its end. */

@@ -1,6 +1,9 @@
 #!/usr/bin/env node
 import { runCli } from './cli.ts';
 
+/** A control plane that was killed is up again after 1–3 s; longer than 5 s nobody likes to wait for an error. */
+const GRACE_MS = 5_000;
+
 const interrupt = new AbortController();
 process.once('SIGINT', () => {
   interrupt.abort();
@@ -20,4 +23,5 @@ process.exitCode = await runCli(process.argv.slice(2), {
   env: process.env,
   cwd: process.cwd(),
   signal: interrupt.signal,
+  graceMs: GRACE_MS,
 });

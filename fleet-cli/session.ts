@@ -33,6 +33,8 @@ export function sessionOpener(program: Command, io: Io): OpenSession {
         ...connect(),
         signal: io.signal,
         timeoutMs: globals.timeout,
+        graceMs: Math.min(io.graceMs, globals.timeout ?? Infinity),
+        note: (line) => out.note(line),
         debug: globals.debug === true ? (line) => out.debug(line) : undefined,
       });
     return { io, globals, out, connection: connect, client: () => (client ??= open()) };

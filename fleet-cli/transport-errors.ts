@@ -19,6 +19,9 @@ const MEANING: Record<string, string> = {
 /** Cuts in the middle of an exchange; the same request may well succeed a moment later. */
 const RETRYABLE = new Set(['ECONNRESET', 'UND_ERR_SOCKET', 'EAI_AGAIN']);
 
+/** How a control plane looks that was killed a moment ago and is being started again. */
+const AWAY = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET']);
+
 /** The control plane could not be reached at all, or went away in the middle. */
 export function unreachable(url: string, error: unknown): CliError {
   const code = failureCode(error);
@@ -27,8 +30,9 @@ export function unreachable(url: string, error: unknown): CliError {
     exitCode: EXIT.failed,
     message: `the control plane at ${url} cannot be reached`,
     why: code === undefined ? rootMessage(error) : `${MEANING[code] ?? 'the connection failed'} (${code})`,
-    fix: 'start it with `npm start`, or choose another with `fleet context list` and --context; `fleet doctor` tells more',
+    fix: `start it with \`npm start\`, or check that ${url} is its address (\`fleet context show\`); \`fleet doctor\` tells more`,
     retryable: code !== undefined && RETRYABLE.has(code),
+    away: code !== undefined && AWAY.has(code),
     cause: error,
   });
 }

@@ -29,6 +29,7 @@ export function renderReference(): string {
     env: {},
     cwd: '/',
     signal: new AbortController().signal,
+    graceMs: 0,
   });
   const sections = [
     '# The `fleet` command line',

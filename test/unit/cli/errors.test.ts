@@ -65,7 +65,7 @@ describe('errors of the command line', () => {
     assert.equal(lines.code, EXIT.failed);
     assert.match(lines.stderr, /cannot be reached/);
     assert.match(lines.stderr, /cause: nothing listens/);
-    assert.match(lines.stderr, /fix: start it with `npm start`/);
+    assert.match(lines.stderr, /fix: start it with `npm start`.*127\.0\.0\.1:2 .*`fleet doctor`/);
     const json = await fleet(['tenant', 'list', '-o', 'json'], { env: NOWHERE });
     assert.equal((JSON.parse(json.stderr) as { code: string }).code, 'unreachable');
     assert.equal(json.stdout, '');

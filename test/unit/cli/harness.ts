@@ -19,6 +19,8 @@ export interface CliOptions {
   tty?: boolean;
   answer?: string;
   signal?: AbortSignal;
+  /** Patience with a control plane that does not answer; none, when absent. */
+  graceMs?: number;
 }
 
 /** Runs the CLI in this process as a shell would run the program. */
@@ -33,6 +35,7 @@ export async function fleet(argv: string[], options: CliOptions = {}): Promise<C
     env: options.env ?? {},
     cwd: options.cwd ?? '/',
     signal: options.signal ?? new AbortController().signal,
+    graceMs: options.graceMs ?? 0,
   };
   const code = await runCli(argv, io);
   stdin.destroy();
@@ -44,7 +47,8 @@ export function screenIo(tty: boolean, env: NodeJS.ProcessEnv): { io: Io; stdout
   const stdout = new Screen(tty);
   const stderr = new Screen(tty);
   const signal = new AbortController().signal;
-  return { io: { stdout, stderr, stdin: Readable.from([]), env, cwd: '/', signal }, stdout, stderr };
+  const io = { stdout, stderr, stdin: Readable.from([]), env, cwd: '/', signal, graceMs: 0 };
+  return { io, stdout, stderr };
 }
 
 /** A terminal on which somebody types `answer` at the first question, or Ctrl-D. */
