@@ -45,6 +45,13 @@ export const Release = z.object({
 });
 export type Release = z.infer<typeof Release>;
 
+/** The answer to publishing. */
+export const PublishedRelease = Release.extend({
+  /** Whether the release was there before with exactly these migrations, so that nothing was changed. */
+  alreadyPublished: z.boolean(),
+});
+export type PublishedRelease = z.infer<typeof PublishedRelease>;
+
 export const ReleaseDetail = Release.extend({
   steps: z.array(
     z.object({

@@ -1,13 +1,19 @@
 import { z } from 'zod';
 import { PageQuery, pageOf } from '../../contract/page.ts';
-import { PublishRelease, Release, ReleaseDetail } from '../../contract/release.ts';
+import { PublishedRelease, PublishRelease, Release, ReleaseDetail } from '../../contract/release.ts';
 import { FleetError } from '../../platform/errors.ts';
 import type { Queryable } from '../../platform/pg.ts';
 import { requireFleetWide, visibleRegions, type Caller } from '../access/caller.ts';
 import { decodeCursor, encodeCursor } from '../http/cursor.ts';
 import { route, type SliceRoutes } from '../http/route.ts';
 import { publishRelease } from './publish.ts';
-import { listMigrations, listReleases, type ReleaseStanding } from './store.ts';
+import {
+  findReleaseAt,
+  listMigrations,
+  listReleases,
+  lockPublishing,
+  type ReleaseStanding,
+} from './store.ts';
 
 const ReleaseName = z.object({ name: z.string() });
 const Position = z.object({ ordinal: z.number().int() });
@@ -21,17 +27,24 @@ const publish = route({
   method: 'post',
   path: '/api/v1/releases',
   id: 'publishRelease',
-  summary: 'Publish the whole list of migrations as an immutable release',
+  summary:
+    'Publish the whole list of migrations as an immutable release; published before, it is only answered',
   tag: 'releases',
   permission: 'release:publish',
   body: PublishRelease,
   status: 201,
-  response: Release,
+  response: PublishedRelease,
   handle: async ({ body, caller, requestId, tx }) => {
     requireFleetWide(caller, 'a release');
+    await lockPublishing(tx);
+    // A release is a point on one list: what ends there already can only be published again, or be refused.
+    const known = await findReleaseAt(tx, body.migrations.length);
     const name = await publishRelease(tx, body, caller, requestId);
     return {
-      body: toRelease(await requireStanding(tx, name, caller)),
+      body: {
+        ...toRelease(await requireStanding(tx, name, caller)),
+        alreadyPublished: known !== undefined,
+      } satisfies PublishedRelease,
       headers: { Location: `/api/v1/releases/${encodeURIComponent(name)}` },
     };
   },

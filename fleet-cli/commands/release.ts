@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import { PublishRelease, Release, ReleaseDetail } from '../../contract/release.ts';
+import { PublishedRelease, PublishRelease, Release, ReleaseDetail } from '../../contract/release.ts';
 import { change } from '../change.ts';
 import { path } from '../client.ts';
 import { usageError } from '../errors.ts';
@@ -15,7 +15,7 @@ export function addReleaseCommands(program: Command, open: OpenSession): void {
   const release = program.command('release').description('immutable, ordered sets of migrations');
   release
     .command('publish <folder>')
-    .description('render a folder of migrations to SQL and publish it')
+    .description('render a folder of migrations to SQL and publish it; unchanged, it is only shown again')
     .option('--name <name>', 'name of the release (default: year.month.number)')
     .action(async (folder: string, flags: { name?: string }) => await publish(open(), folder, flags.name));
   release
@@ -39,9 +39,9 @@ async function publish(session: Session, folder: string, name?: string): Promise
   const migrations = await renderMigrations(from);
   const input = { ...(name === undefined ? {} : { name }), migrations };
   const body = checkInput(PublishRelease, input, `the release in ${folder}`);
-  const reply = await change(session, { method: 'POST', path: '/api/v1/releases', body }, Release);
+  const reply = await change(session, { method: 'POST', path: '/api/v1/releases', body }, PublishedRelease);
   if (reply === undefined) return;
-  session.out.one(reply.body, releaseView);
+  session.out.one(reply.body, publishedView);
   if (reply.body.behind > 0) session.out.note(`next: fleet rollout start --release ${reply.body.name}`);
 }
 
@@ -52,6 +52,18 @@ async function list({ client, out }: Session, limit?: number): Promise<void> {
 async function get({ client, out }: Session, name: string): Promise<void> {
   out.one((await client().get(path`/api/v1/releases/${name}`, ReleaseDetail)).body, detailView);
 }
+
+const publishedView: View<PublishedRelease> = {
+  ...releaseView,
+  columns: [
+    {
+      title: 'result',
+      value: (release) =>
+        release.alreadyPublished ? 'already published; nothing was changed' : 'newly published',
+    },
+    ...releaseView.columns,
+  ],
+};
 
 const detailView: View<ReleaseDetail> = {
   ...releaseView,

@@ -49,6 +49,7 @@ describe('releases and rollouts on the command line', () => {
       const published = await cli('release publish migrations --name r1', { cwd: folder });
       assert.equal(published.code, 0, published.stderr);
       assert.match(published.stderr, /fleet rollout start --release r1/);
+      assert.match(published.stdout, /newly published/);
       assert.match((await cli('release get r1')).stdout, /9000000000000_one/);
 
       writeFileSync(
@@ -70,6 +71,21 @@ describe('releases and rollouts on the command line', () => {
       assert.match(watched.stdout, /succeeded/);
       const again = await cli('rollout plan --release r1 --detailed-exitcode');
       assert.equal(again.code, 0, again.stderr);
+    });
+  });
+
+  it('says that an unchanged folder is published already, and changes nothing', async () => {
+    await inFolder(async (folder) => {
+      releaseFolder(folder, 'one', 'create table one (id int)');
+      for (const line of ['release publish migrations', 'release publish migrations --name r1']) {
+        const again = await cli(line, { cwd: folder });
+        assert.equal(again.code, 0, again.stderr);
+        assert.match(again.stdout, /already published; nothing was changed\nrelease +r1/);
+      }
+      const again = await cli('release publish migrations -o json', { cwd: folder });
+      const answer = JSON.parse(again.stdout) as { name: string; alreadyPublished: boolean };
+      assert.deepEqual([answer.name, answer.alreadyPublished], ['r1', true]);
+      assert.equal((await cli('audit list --action release.publish -o name')).stdout.split('\n').length, 3);
     });
   });
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { Release, ReleaseDetail } from '../../../contract/release.ts';
+import { PublishedRelease, Release, ReleaseDetail } from '../../../contract/release.ts';
 import { SYSTEM_CALLER } from '../../../control-plane/access/caller.ts';
 import type { Answer } from '../../../control-plane/http/route.ts';
 import { releaseRoutes } from '../../../control-plane/releases/http.ts';
@@ -41,7 +41,10 @@ describe('routes of releases', () => {
       const body = { name: `r${count}`, migrations: rendered(...sql.slice(0, count)) };
       const answer = await call('publishRelease', { body });
       assert.equal(answer.headers?.Location, `/api/v1/releases/r${count}`);
-      assert.equal(Release.parse(answer.body).current, count === 1);
+      const published = PublishedRelease.parse(answer.body);
+      assert.deepEqual([published.current, published.alreadyPublished], [count === 1, false]);
+      const again = await call('publishRelease', { body });
+      assert.equal(PublishedRelease.parse(again.body).alreadyPublished, true);
     }
     const seen: string[] = [];
     let cursor: string | undefined;
