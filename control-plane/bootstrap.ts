@@ -1,7 +1,8 @@
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import type { Config } from '../platform/config.ts';
 import { dataFiles } from '../platform/config.ts';
 import { FleetError } from '../platform/errors.ts';
+import { writePrivate } from '../platform/files.ts';
 import { authenticate } from './access/authenticate.ts';
 import { SYSTEM_CALLER } from './access/caller.ts';
 import { createKey, ensureSystemPrincipal } from './access/keys.ts';
@@ -61,8 +62,7 @@ async function ensureKeyFile(tx: Transaction, file: string, spec: KeySpec): Prom
     reason: 'first start',
   });
   tx.beforeCommit(async () => {
-    writeFileSync(`${file}.new`, `${key.token}\n`, { mode: 0o600 });
-    renameSync(`${file}.new`, file);
+    writePrivate(file, `${key.token}\n`);
     await Promise.resolve();
   });
 }

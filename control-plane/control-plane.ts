@@ -1,9 +1,9 @@
 import { mkdirSync } from 'node:fs';
-import { createServer, type Server as HttpServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:http';
 import type { Config } from '../platform/config.ts';
 import { dataFiles, registryUrl } from '../platform/config.ts';
 import { FleetError } from '../platform/errors.ts';
+import { listen } from '../platform/listen.ts';
 import type { Logger } from '../platform/logging.ts';
 import { accessRoutes } from './access/http.ts';
 import { auditRoutes } from './audit/http.ts';
@@ -104,7 +104,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const operations = allOperations(deps);
   await bootstrapFleet(deps, config);
   const worker = role === 'api' ? undefined : await startFleetWorker(options, deps, operations);
-  const api = role === 'worker' ? undefined : await listen(deps, operations, options);
+  const api = role === 'worker' ? undefined : await serve(deps, operations, options);
   logger.info('control plane ready', { role, url: api?.url });
   return {
     url: api?.url,
@@ -180,7 +180,7 @@ interface Listening {
   close(): Promise<void>;
 }
 
-async function listen(
+async function serve(
   deps: Deps,
   operations: ReadonlyMap<string, BoundOperation>,
   options: ControlPlaneOptions,
@@ -193,10 +193,10 @@ async function listen(
     checkAnswers: options.checkAnswers ?? false,
   });
   const server = createServer(app);
-  await bind(server, options.config.port);
-  const address = server.address() as AddressInfo;
+  const { port } = options.config;
+  const bound = await listen(server, { host: '127.0.0.1', port, variable: 'FLEET_PORT' });
   return {
-    url: `http://127.0.0.1:${address.port}`,
+    url: `http://127.0.0.1:${bound}`,
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
@@ -204,25 +204,6 @@ async function listen(
         server.closeAllConnections();
       }),
   };
-}
-
-function bind(server: HttpServer, port: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (cause: NodeJS.ErrnoException) => {
-      reject(
-        cause.code === 'EADDRINUSE'
-          ? new FleetError({
-              code: 'port_in_use',
-              status: 409,
-              message: `port ${port} is in use`,
-              fix: 'stop the program that listens there, or set FLEET_PORT to another port (0 = any free one)',
-              cause,
-            })
-          : cause,
-      );
-    });
-    server.listen(port, '127.0.0.1', resolve);
-  });
 }
 
 /** What keeps the control plane from serving; empty when it can. */

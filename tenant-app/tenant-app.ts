@@ -1,8 +1,8 @@
 import express from 'express';
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { equalInConstantTime } from '../platform/crypto.ts';
 import { FleetError } from '../platform/errors.ts';
+import { listen } from '../platform/listen.ts';
 import type { Logger } from '../platform/logging.ts';
 import { createAccessLog, type AccessLog } from './access-log.ts';
 import { projectsRouter } from './api/projects.ts';
@@ -52,7 +52,11 @@ export async function startTenantApp(options: TenantAppOptions): Promise<TenantA
   const metrics = createMetrics(options.region, routing.stats);
   const server = createServer(createApp(options, routing, metrics));
   try {
-    const port = await listen(server, options.port, options.host ?? '127.0.0.1');
+    const port = await listen(server, {
+      host: options.host ?? '127.0.0.1',
+      port: options.port,
+      variable: 'FLEET_APP_PORT',
+    });
     const stop = (): Promise<void> => stopApp(server, routing, accessLog);
     return { url: `http://${urlHost(options.host ?? '127.0.0.1')}:${port}`, port, routing, stop };
   } catch (error) {
@@ -90,26 +94,6 @@ function createApp(options: TenantAppOptions, routing: TenantRouting, metrics: M
 
 function urlHost(host: string): string {
   return host.includes(':') ? `[${host}]` : host;
-}
-
-/** @throws FleetError `port_in_use` */
-function listen(server: Server, port: number, host: string): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => {
-      reject(error.code === 'EADDRINUSE' ? portInUse(port, error) : error);
-    });
-    server.listen(port, host, () => resolve((server.address() as AddressInfo).port));
-  });
-}
-
-function portInUse(port: number, cause: unknown): FleetError {
-  return new FleetError({
-    code: 'port_in_use',
-    status: 409,
-    message: `port ${port} is taken by another program`,
-    fix: 'set FLEET_APP_PORT to a free port, or to 0 for any',
-    cause,
-  });
 }
 
 async function stopApp(

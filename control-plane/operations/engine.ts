@@ -1,8 +1,8 @@
-import { setTimeout as wait } from 'node:timers/promises';
 import type { z } from 'zod';
 import type { Role } from '../../contract/access.ts';
 import { FleetError, isRetryable, summarizeError } from '../../platform/errors.ts';
 import { withLogContext, type LogContext, type Logger } from '../../platform/logging.ts';
+import { backOffMs, sleep } from '../../platform/wait.ts';
 import { audit } from '../audit/audit.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { BoundOperation, BoundStep, EndError, StepContext } from './definition.ts';
@@ -46,8 +46,7 @@ export type Probe = (point: ProbePoint) => void | Promise<void>;
  * enough for a server's restart, short enough that a person waiting at a terminal learns the truth.
  */
 const TRIES_PER_RUN = 7;
-const FIRST_DELAY_MS = 200;
-const MAX_DELAY_MS = 4_000;
+const RETRY_DELAY = { firstMs: 200, maxMs: 4_000 };
 /**
  * Starts of one step over all workers. Each death of a worker in a step costs one; a step that has killed
  * this many is poison and fails.
@@ -209,19 +208,14 @@ async function attempt(run: Run, step: BoundStep, direction: 'forward' | 'backwa
       // Undo must get through: an unexpected error is tried again too before a person is called.
       const again = isRetryable(error) || (direction === 'backward' && !(error instanceof FleetError));
       if (!again || tries >= TRIES_PER_RUN) return { error: summary };
-      await pause(tries, lease.stopping);
+      // Ends early when the process stops or the lease is lost.
+      await sleep(backOffMs(tries, RETRY_DELAY), lease.stopping);
       if (lease.stopping.aborted) return HANDED_OVER;
       continue;
     }
     await options.probe?.({ ...point, moment: 'after-effect' });
     return { output };
   }
-}
-
-/** Exponential with full jitter below the cap. Ends early when the process stops or the lease is lost. */
-async function pause(tries: number, signal: AbortSignal): Promise<void> {
-  const ceiling = Math.min(FIRST_DELAY_MS * 2 ** (tries - 1), MAX_DELAY_MS);
-  await wait(ceiling / 2 + Math.random() * (ceiling / 2), undefined, { signal }).catch(() => undefined);
 }
 
 function stepContext(run: Run): StepContext<unknown> {

@@ -6,6 +6,7 @@ import type pg from 'pg';
 import { z } from 'zod';
 import type { Logger } from '../../platform/logging.ts';
 import { clientConfig, createPool, parseAddress } from '../../platform/pg.ts';
+import { sleep } from '../../platform/wait.ts';
 import type { Registry } from '../registry/registry.ts';
 import { DRIVE_TASK, wake, type Driver } from './driver.ts';
 import {
@@ -242,7 +243,7 @@ async function sweep(options: WorkerOptions, workerId: string, held: Held): Prom
 async function every(intervalMs: number, signal: AbortSignal, work: () => Promise<void>): Promise<void> {
   while (!signal.aborted) {
     await work();
-    await wait(intervalMs, undefined, { signal }).catch(() => undefined);
+    await sleep(intervalMs, signal);
   }
 }
 

@@ -1,5 +1,6 @@
 import type { ServerState } from '../../contract/server.ts';
 import type { Queryable } from '../../platform/pg.ts';
+import { isUuid } from '../../platform/uuid.ts';
 import type { ServerRecord, ServerUsage } from './server.ts';
 
 const COLUMNS = `s.id, s.name, s.region, s.provider, s.mode, s.state, s.host, s.port, s.tls,
@@ -11,13 +12,11 @@ const USAGE = `LEFT JOIN LATERAL (
   SELECT count(*)::int AS databases, coalesce(sum(d.connection_limit), 0)::int AS connections
     FROM databases d WHERE d.server_id = s.id AND d.state <> 'dropped') u ON true`;
 
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-
 /** By id, or by name; a name that several had in turn means the live one, else the last retired one. */
 export async function findServer(db: Queryable, nameOrId: string): Promise<ServerUsage | undefined> {
   const { rows } = await db.query<ServerUsage>(
     `SELECT ${COLUMNS}, u.databases, u.connections FROM servers s ${USAGE}
-      WHERE ${UUID.test(nameOrId) ? 's.id = $1::uuid' : 's.name = $1'}
+      WHERE ${isUuid(nameOrId) ? 's.id = $1::uuid' : 's.name = $1'}
       ORDER BY s.state = 'retired', s.created_at DESC LIMIT 1`,
     [nameOrId],
   );

@@ -1,6 +1,7 @@
 import type { PlacementReport, Tenant, TenantState, Tier } from '../../contract/tenant.ts';
 import type { ErrorSummary } from '../../platform/errors.ts';
 import type { Queryable } from '../../platform/pg.ts';
+import { isUuid } from '../../platform/uuid.ts';
 import { ADVISORY_LOCKS } from '../registry/locks.ts';
 import { requireTransition, tenantNotFound, wrongState, type TenantEvent } from './tenant.ts';
 import { tenantView, type TenantRow } from './view.ts';
@@ -20,8 +21,6 @@ export const TENANT_JOINS = `
   LEFT JOIN databases d ON d.tenant_id = t.id AND d.state <> 'dropped'
   LEFT JOIN servers s ON s.id = d.server_id`;
 
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
-
 /**
  * A tenant by id, or by the slug of a live one. With `includeDeleted` a slug also finds the tenant that bore
  * it last. Where a slug has the form of a uuid, the id goes first.
@@ -31,7 +30,7 @@ export async function findTenant(
   slugOrId: string,
   includeDeleted = false,
 ): Promise<Tenant | undefined> {
-  if (UUID.test(slugOrId)) {
+  if (isUuid(slugOrId)) {
     const { rows } = await db.query<TenantRow>(`${TENANT_SELECT} ${TENANT_JOINS} WHERE t.id = $1`, [
       slugOrId,
     ]);

@@ -1,6 +1,7 @@
 import { createServer, type AddressInfo, type Server } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { FleetError } from '../../platform/errors.ts';
+import { listen } from '../../platform/listen.ts';
 
 export interface Ports {
   controlPlane: number;
@@ -44,30 +45,14 @@ export async function choosePorts(
 async function listenWithin(port: number, variable: string, waitMs: number): Promise<Server> {
   const deadline = Date.now() + waitMs;
   for (;;) {
-    const server = await tryListen(port);
-    if (server !== undefined) return server;
-    if (Date.now() >= deadline) throw portInUse(port, variable);
-    await delay(RELEASE_POLL_MS);
-  }
-}
-
-/** Undefined when another program has the port. */
-function tryListen(port: number): Promise<Server | undefined> {
-  return new Promise((resolve, reject) => {
     const server = createServer();
-    server.once('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'EADDRINUSE') resolve(undefined);
-      else reject(error);
-    });
-    server.listen(port, '127.0.0.1', () => resolve(server));
-  });
-}
-
-function portInUse(port: number, variable: string): FleetError {
-  return new FleetError({
-    code: 'port_in_use',
-    status: 409,
-    message: `port ${port} is in use by another program`,
-    fix: `set ${variable} to another port, or to 0 for any free one`,
-  });
+    try {
+      await listen(server, { host: '127.0.0.1', port, variable });
+      return server;
+    } catch (error) {
+      const isTaken = error instanceof FleetError && error.code === 'port_in_use';
+      if (!isTaken || Date.now() >= deadline) throw error;
+      await delay(RELEASE_POLL_MS);
+    }
+  }
 }

@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
+import { isAlive } from '../../platform/processes.ts';
 
 /** The command line of a process, or undefined when there is none with this id. */
 export function commandLine(pid: number): string | undefined {
@@ -11,15 +12,5 @@ export function commandLine(pid: number): string | undefined {
   } catch {
     // It ended while we looked.
     return undefined;
-  }
-}
-
-/** Whether a process with this id lives, ours or another user's. */
-export function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'EPERM';
   }
 }

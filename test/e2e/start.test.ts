@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { clusterPid } from '../../control-plane/servers/providers/cluster.ts';
 import { projectRoot } from '../../platform/project.ts';
-import { isAlive } from '../../scripts/launcher/processes.ts';
+import { isAlive } from '../../platform/processes.ts';
 import type { RunFile } from '../../scripts/launcher/run-file.ts';
 import type { Tenant } from '../../contract/tenant.ts';
 import { callTenant } from '../support/api.ts';

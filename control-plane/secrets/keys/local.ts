@@ -1,20 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import {
-  existsSync,
-  fsyncSync,
-  linkSync,
-  closeSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
-import { dirname } from 'node:path';
+import { existsSync, linkSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { open, seal } from '../../../platform/crypto.ts';
 import { FleetError } from '../../../platform/errors.ts';
+import { writeBeside, writePrivate } from '../../../platform/files.ts';
 
 /** AES-256. */
 const KEY_BYTES = 32;
@@ -49,9 +37,7 @@ export function loadMasterKey(file: string): Buffer {
 }
 
 function makeMasterKey(file: string): void {
-  mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-  const aside = besides(file);
-  writeDurably(aside, randomBytes(KEY_BYTES).toString('base64url') + '\n');
+  const aside = writeBeside(file, `${randomBytes(KEY_BYTES).toString('base64url')}\n`);
   try {
     linkSync(aside, file);
   } catch (error) {
@@ -65,9 +51,7 @@ function makeMasterKey(file: string): void {
 /** Seals a small secret (a cluster's superuser password) into a 0600 file. `purpose` is bound, not stored. */
 export function sealFile(masterKey: Buffer, file: string, purpose: string, plain: string): void {
   const sealed = seal(masterKey, Buffer.from(plain, 'utf8'), ['file', purpose]);
-  const aside = besides(file);
-  writeDurably(aside, sealed.toString('base64') + '\n');
-  renameSync(aside, file);
+  writePrivate(file, `${sealed.toString('base64')}\n`);
 }
 
 /** The inverse of sealFile; undefined when there is no such file. @throws TamperedError */
@@ -75,19 +59,4 @@ export function openFile(masterKey: Buffer, file: string, purpose: string): stri
   if (!existsSync(file)) return undefined;
   const sealed = Buffer.from(readFileSync(file, 'utf8'), 'base64');
   return open(masterKey, sealed, ['file', purpose]).toString('utf8');
-}
-
-function besides(file: string): string {
-  return `${file}.${randomBytes(6).toString('hex')}.new`;
-}
-
-/** A key that is used before it is on disk would be lost with the machine's power. */
-function writeDurably(file: string, text: string): void {
-  const handle = openSync(file, 'wx', 0o600);
-  try {
-    writeFileSync(handle, text);
-    fsyncSync(handle);
-  } finally {
-    closeSync(handle);
-  }
 }
