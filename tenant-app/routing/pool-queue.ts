@@ -1,16 +1,8 @@
 import { isRefusedLogin } from './acquire-error.ts';
+import { growsIn, leastMissed, mustYield, need, openingTime, takesIn } from './pool-plan.ts';
 import type { Connection, Entry, PoolsState, Waiter } from './pool-state.ts';
 import { RoutingError } from './problem.ts';
 import { connectTo, prepareClient } from './tenant-connection.ts';
-
-/** Others who wait for the budget get a busy tenant's connection when they have waited this much longer. */
-const FAIR_WAIT_MS = 100;
-
-/**
- * A tenant that has a connection gets another one for those who have waited 5 ms: a query takes less, so the
- * first will be free sooner than the second could be opened, which costs the server 10 ms of work.
- */
-const GROW_AFTER_MS = 5;
 
 /** A living server closes its side within milliseconds of the good-bye. */
 const CLOSE_MS = 1_000;
@@ -69,20 +61,24 @@ export function serve(state: PoolsState, entry: Entry): void {
   }
 }
 
+/** Whether now is the time; if not, it comes back to the entry when it may be. */
 function mayGrow(state: PoolsState, entry: Entry): boolean {
   if (entry.total === 0) return true;
-  const since = entry.queue[entry.opening]?.since ?? 0;
-  const waited = performance.now() - since;
-  if (waited >= GROW_AFTER_MS) return true;
-  entry.growTimer ??= setTimeout(
+  if (entry.growTimer !== undefined) return false;
+  const inMs = growsIn(entry, state.openingMs, performance.now());
+  if (inMs > 0) checkIn(state, entry, inMs);
+  return inMs <= 0;
+}
+
+function checkIn(state: PoolsState, entry: Entry, ms: number): void {
+  entry.growTimer = setTimeout(
     () => {
       entry.growTimer = undefined;
       serve(state, entry);
-      // Rounded up: a timer may come a little early, and must not come again for that.
     },
-    Math.ceil(GROW_AFTER_MS - waited),
+    // Rounded up: a timer may come a little early, and must not come again for that.
+    Math.ceil(ms),
   ).unref();
-  return false;
 }
 
 /** Never rejects: a failure is told to the one who has waited longest. */
@@ -98,13 +94,15 @@ async function open(state: PoolsState, entry: Entry): Promise<void> {
     entry,
     idleSince: 0,
     isClosing: false,
-    isEvicted: false,
+    evictedFor: undefined,
     isGone: false,
   };
   // The one event that comes whatever way a connection ends.
   client.once('end', () => freed(state, connection));
+  const startedAt = performance.now();
   try {
     await entry.breaker.run(() => connectTo(client, route, state.logger));
+    state.openingMs = openingTime(state.openingMs, performance.now() - startedAt);
     entry.opening -= 1;
     offer(state, connection);
   } catch (error) {
@@ -137,36 +135,27 @@ function offer(state: PoolsState, connection: Connection): void {
 
 /** Takes a connection back. `broken`: it is closed, and another one is opened for those who wait. */
 export function release(state: PoolsState, connection: Connection, broken: boolean): void {
-  if (broken || connection.isGone || yields(state, connection.entry)) close(connection);
+  if (broken || connection.isGone || mustYield(connection.entry, state.starved)) close(connection);
   else offer(state, connection);
 }
 
-/** Whether a starved tenant has waited so much longer that this connection must make room for it. */
-function yields(state: PoolsState, entry: Entry): boolean {
-  if (state.starved.size === 0) return false;
-  const [starved] = state.starved;
-  const theirs = starved?.queue[0];
-  const own = entry.queue[0];
-  if (theirs === undefined || own === undefined || starved === entry) return false;
-  return theirs.since + FAIR_WAIT_MS < own.since;
-}
-
-/** Closes the connection that was idle longest, on the full server where one is full. Never a busy one. */
+/** Closes an idle connection, on the full server where one is full, so that its place becomes free. */
 function makeRoom(state: PoolsState, wanting: Entry): void {
-  if (state.evicting >= state.starved.size) return;
+  if (wanting.isRoomComing) return;
   const { serverId } = wanting.route;
-  const onServer = state.budget.serverIsFull(serverId, wanting.serverLimit);
-  let oldest: Entry | undefined;
-  // By connection, not by tenant: a busy tenant's spare ones go before a quiet tenant's only one.
-  for (const entry of state.lru.values()) {
-    const idle = entry.idle[0];
-    if (idle === undefined || (onServer && entry.route.serverId !== serverId)) continue;
-    if (idle.idleSince < (oldest?.idle[0]?.idleSince ?? Infinity)) oldest = entry;
+  const now = performance.now();
+  const inMs = takesIn(wanting, state.openingMs, now);
+  const victim = leastMissed(state.lru.values(), {
+    serverId: state.budget.serverIsFull(serverId, wanting.serverLimit) ? serverId : undefined,
+    mayTake: inMs <= 0,
+    now,
+  })?.idle.shift();
+  if (victim === undefined) {
+    if (inMs > 0) checkIn(state, wanting, inMs);
+    return;
   }
-  const victim = oldest?.idle.shift();
-  if (victim === undefined) return;
-  victim.isEvicted = true;
-  state.evicting += 1;
+  victim.evictedFor = wanting;
+  wanting.isRoomComing = true;
   close(victim);
 }
 
@@ -190,7 +179,9 @@ export function freed(state: PoolsState, connection: Connection): void {
   if (place >= 0) entry.idle.splice(place, 1);
   entry.total -= 1;
   state.budget.free(entry.route.serverId);
-  if (connection.isEvicted) state.evicting -= 1;
+  if (connection.evictedFor !== undefined) connection.evictedFor.isRoomComing = false;
+  // A place is free now, so that nobody has to wait for another tenant's.
+  for (const starved of state.starved) cancelCheck(starved);
   // Who starves comes first: this may be the place that its own tenant was made to give up.
   relieve(state);
   if (entry.queue.length > 0) serve(state, entry);
@@ -199,8 +190,16 @@ export function freed(state: PoolsState, connection: Connection): void {
   if (state.isClosed && state.budget.used() === 0) state.onEmpty();
 }
 
+function cancelCheck(entry: Entry): void {
+  clearTimeout(entry.growTimer);
+  entry.growTimer = undefined;
+}
+
+/** Serves the starved in the order of their need. */
 function relieve(state: PoolsState): void {
-  for (const entry of [...state.starved]) serve(state, entry);
+  const starved = [...state.starved];
+  if (starved.length > 1) starved.sort((a, b) => need(a) - need(b));
+  for (const entry of starved) serve(state, entry);
 }
 
 /** Out of the table: nobody finds it any more. Those who wait already are still served. */

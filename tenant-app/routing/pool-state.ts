@@ -17,8 +17,8 @@ export interface Connection {
   /** When it was last given back, by `performance.now()`. */
   idleSince: number;
   isClosing: boolean;
-  /** Closed to make room for another tenant. */
-  isEvicted: boolean;
+  /** Whom it is closed to make room for. */
+  evictedFor: Entry | undefined;
   /** The socket is closed. */
   isGone: boolean;
 }
@@ -50,6 +50,8 @@ export interface Entry {
   queue: Waiter[];
   /** Runs while those who wait have not yet waited long enough for another connection. */
   growTimer: NodeJS.Timeout | undefined;
+  /** An idle connection of another tenant is being closed for this one. */
+  isRoomComing: boolean;
   isRetired: boolean;
 }
 
@@ -82,8 +84,8 @@ export interface PoolsState {
   waiting: Deadlines<Waiter>;
   /** Entries whose waiters could open a connection if the budget had room. */
   starved: Set<Entry>;
-  /** Idle connections that are being closed to make room. */
-  evicting: number;
+  /** Milliseconds that opening a connection takes at present. */
+  openingMs: number;
   isClosed: boolean;
   /** Told when the last connection is gone, after `isClosed`. */
   onEmpty: () => void;

@@ -137,6 +137,36 @@ describe('pools of tenants', () => {
     pools.release(fourth, false);
   });
 
+  it('gives a freed place to a tenant that has none before one that wants more', async () => {
+    const { pools } = makePools({ connections: 2 });
+    const [a, b, c] = await Promise.all(tenants.slice(0, 3).map(routeOf));
+    assert.ok(a && b && c);
+    const busy = await pools.acquire(a);
+    pools.release(await pools.acquire(b), false);
+    const more = pools.acquire(a);
+    // The connection of b is closed for one of the two who wait now.
+    const first = await pools.acquire(c);
+    assert.equal(await databaseOf(first), c.database);
+    assert.equal(pools.stats().waiting, 1);
+    pools.release(busy, false);
+    assert.equal((await more).client, busy.client);
+    pools.release(busy, false);
+    pools.release(first, false);
+  });
+
+  it('lets a busy tenant have a quiet one’s connection in the end', async () => {
+    const { pools } = makePools({ connections: 2 });
+    const [a, b] = await Promise.all(tenants.slice(0, 2).map(routeOf));
+    assert.ok(a && b);
+    const busy = await pools.acquire(a);
+    pools.release(await pools.acquire(b), false);
+    const second = await pools.acquire(a);
+    assert.equal(await databaseOf(second), a.database);
+    assert.equal(pools.stats().connections, 2);
+    pools.release(busy, false);
+    pools.release(second, false);
+  });
+
   it('drains a retired pool: busy connections live until they come back', async () => {
     const { pools } = makePools();
     const route = await routeOf(tenants[0]);
