@@ -23,9 +23,11 @@ export async function plannedRollouts(client: Client): Promise<RolloutSummary[]>
   return await client.list('/api/v1/rollouts', RolloutSummary, { state: 'planned' });
 }
 
-/** Operations that are queued or running, newest first. */
-export async function openOperations(client: Client): Promise<Operation[]> {
-  return await inStates(OPEN_OPERATION, (state) => client.list('/api/v1/operations', Operation, { state }));
+/** Operations that are queued or running, newest first: all, or those of one subject, of which there is at most one. */
+export async function openOperations(client: Client, subject?: string): Promise<Operation[]> {
+  return await inStates(OPEN_OPERATION, (state) =>
+    client.list('/api/v1/operations', Operation, { state, subject }),
+  );
 }
 
 /** Operations that failed within the last 24 hours, newest first. */

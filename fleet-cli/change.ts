@@ -72,6 +72,17 @@ export async function waitForOperation(session: Session, id: string): Promise<Op
   throw operationError(operation);
 }
 
+/** Shows what was waited for also when it ended unhealthy; then that error goes on, and with it exit code 5. */
+export async function showAtEnd<T>(wait: () => Promise<unknown>, show: () => Promise<T>): Promise<T> {
+  try {
+    await wait();
+  } catch (error) {
+    if (error instanceof CliError && error.exitCode === EXIT.unhealthy) await show();
+    throw error;
+  }
+  return await show();
+}
+
 function operationError(operation: Operation): CliError {
   const failedStep = operation.steps.find((step) => step.error !== null);
   const at = failedStep === undefined ? '' : ` at step ${failedStep.name}`;

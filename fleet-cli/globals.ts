@@ -38,6 +38,18 @@ export function addGlobalOptions(program: Command): void {
     .option('--debug', 'print every request and the stack of errors');
 }
 
+/** `get -w` of every noun ends alike. */
+export const WATCH_HELP = 'follow it to its end: exit 0 when it succeeded, 5 when it ended otherwise';
+
+export interface WatchFlags {
+  watch?: boolean;
+}
+
+/** Whether a `get` shall wait: `-w`, or the global `--wait`. */
+export function isWatching({ globals }: { globals: Globals }, flags: WatchFlags): boolean {
+  return flags.watch === true || globals.wait === true;
+}
+
 const UNIT_MS: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
 
 /** Reads `500ms`, `30s`, `5m` or `2h` as milliseconds. */

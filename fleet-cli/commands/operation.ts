@@ -1,8 +1,8 @@
 import { Option, type Command } from 'commander';
 import { OPERATION_STATES, Operation } from '../../contract/operation.ts';
-import { AnyBody, change, waitForOperation } from '../change.ts';
+import { AnyBody, change, showAtEnd, waitForOperation } from '../change.ts';
 import { path } from '../client.ts';
-import { parseCount } from '../globals.ts';
+import { isWatching, parseCount, WATCH_HELP, type WatchFlags } from '../globals.ts';
 import { operationView } from '../output/operation-view.ts';
 import { checkId, type OpenSession, type Session } from '../session.ts';
 
@@ -25,8 +25,9 @@ export function addOperationCommands(program: Command, open: OpenSession): void 
     .action(async (flags: ListFlags) => await list(open(), flags));
   operation
     .command('get <id>')
-    .description('show an operation and its steps; with --wait until it is over')
-    .action(async (id: string) => await get(open(), id));
+    .description('show an operation and its steps')
+    .option('-w, --watch', WATCH_HELP)
+    .action(async (id: string, flags: WatchFlags) => await get(open(), id, flags));
   operation
     .command('retry <id>')
     .description(
@@ -43,11 +44,14 @@ async function list({ client, out }: Session, { limit, ...filter }: ListFlags): 
   out.list(await client().list('/api/v1/operations', Operation, filter, limit), operationView);
 }
 
-async function get(session: Session, id: string): Promise<void> {
+async function get(session: Session, id: string, flags: WatchFlags): Promise<void> {
   checkId(id, 'operation');
-  if (session.globals.wait === true) await waitForOperation(session, id);
-  const { body } = await session.client().get(path`/api/v1/operations/${id}`, Operation);
-  session.out.one(body, operationView);
+  const show = async () => {
+    const { body } = await session.client().get(path`/api/v1/operations/${id}`, Operation);
+    session.out.one(body, operationView);
+  };
+  if (!isWatching(session, flags)) return await show();
+  await showAtEnd(async () => await waitForOperation(session, id), show);
 }
 
 async function act(session: Session, id: string, verb: 'retry' | 'cancel'): Promise<void> {

@@ -4,6 +4,7 @@ import { path } from '../client.ts';
 import { CliError } from '../errors.ts';
 import { EXIT } from '../exit.ts';
 import { follow } from '../follow.ts';
+import { isWatching, type WatchFlags } from '../globals.ts';
 import { causeText, renderRollout, rolloutLine } from '../output/rollout-view.ts';
 import { checkId, type Session } from '../session.ts';
 
@@ -23,16 +24,14 @@ const NEWEST_LOOKED_AT = 100;
 /** Redrawing more often than every 200 ms flickers and tells no one more. */
 const REDRAW_MS = 200;
 
-export async function getRollout(session: Session, name: string, watch: boolean): Promise<void> {
+/** Shows a rollout; with -w until it is over. @throws CliError exit 5 when it was waited for and has not succeeded. */
+export async function getRollout(session: Session, name: string, flags: WatchFlags): Promise<void> {
   const id = await rolloutId(session, name);
-  if (watch && !session.out.structured) {
-    await watchRollout(session, id);
-    return;
-  }
-  showRollout(
-    session,
-    watch ? await followRollout(session, id, () => undefined) : await readRollout(session, id),
-  );
+  if (!isWatching(session, flags)) return showRollout(session, await readRollout(session, id));
+  if (!session.out.structured) return requireSuccess(await watchRollout(session, id));
+  const rollout = await followRollout(session, id, () => undefined);
+  showRollout(session, rollout);
+  requireSuccess(rollout);
 }
 
 /** Waits for the end. @throws CliError exit 5 unless it has succeeded. */
@@ -93,12 +92,13 @@ export function showRollout({ out }: Session, rollout: Rollout): void {
 }
 
 /** On a terminal the picture is redrawn in place; elsewhere one line for each change, and the picture at the end. */
-async function watchRollout(session: Session, id: string): Promise<void> {
+async function watchRollout(session: Session, id: string): Promise<Rollout> {
   const { stdout } = session.io;
   if (stdout.isTTY !== true || session.out.format === 'name') {
     const print = (line: string) => void stdout.write(`${line}\n`);
-    showRollout(session, await followRollout(session, id, lineWriter(print)));
-    return;
+    const rollout = await followRollout(session, id, lineWriter(print));
+    showRollout(session, rollout);
+    return rollout;
   }
   // Loaded here only: no other command draws.
   const { createLogUpdate } = await import('log-update');
@@ -111,7 +111,7 @@ async function watchRollout(session: Session, id: string): Promise<void> {
     redraw(renderRollout(rollout, session.out.paint));
   };
   try {
-    await followRollout(session, id, draw);
+    return await followRollout(session, id, draw);
   } finally {
     redraw.done();
   }

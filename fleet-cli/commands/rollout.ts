@@ -1,6 +1,6 @@
 import { Option, type Command } from 'commander';
 import { ROLLOUT_STATES } from '../../contract/rollout.ts';
-import { parseCount } from '../globals.ts';
+import { parseCount, WATCH_HELP, type WatchFlags } from '../globals.ts';
 import type { OpenSession } from '../session.ts';
 import {
   actOnRollout,
@@ -32,10 +32,8 @@ export function addRolloutCommands(program: Command, open: OpenSession): void {
   rollout
     .command('get <id>')
     .description('show waves, counts and what fails; ID may be "latest"')
-    .option('-w, --watch', 'keep showing until it is over')
-    .action(
-      async (id: string, flags: { watch?: boolean }) => await getRollout(open(), id, flags.watch === true),
-    );
+    .option('-w, --watch', WATCH_HELP)
+    .action(async (id: string, flags: WatchFlags) => await getRollout(open(), id, flags));
   rollout
     .command('status <id>')
     .description('wait until it is over: exit 0 only when it succeeded, 5 when it halted or failed')

@@ -1,8 +1,10 @@
 import { CreateTenant, Tenant, UpdateTenant } from '../../contract/tenant.ts';
-import { AnyBody, change, settle } from '../change.ts';
+import { openOperations } from '../attention.ts';
+import { AnyBody, change, settle, showAtEnd, waitForOperation } from '../change.ts';
 import { path } from '../client.ts';
 import { confirmName, confirmYes } from '../confirm.ts';
-import { usageError } from '../errors.ts';
+import { CliError, usageError } from '../errors.ts';
+import { EXIT } from '../exit.ts';
 import { tenantView } from '../output/tenant-view.ts';
 import { checkInput, type Session } from '../session.ts';
 
@@ -64,6 +66,37 @@ export async function getTenant({ client, out }: Session, name: string): Promise
   out.one((await client().get(tenantPath(name), Tenant)).body, tenantView);
 }
 
+/**
+ * Follows what is being done to a tenant, then shows it.
+ * @throws CliError exit 5 when that failed, or the tenant is in state failed.
+ */
+export async function watchTenant(session: Session, name: string): Promise<void> {
+  const { id } = (await session.client().get(tenantPath(name), Tenant)).body;
+  const [operation] = await openOperations(session.client(), `tenant:${id}`);
+  const tenant = await showAtEnd(
+    async () => operation && (await waitForOperation(session, operation.id)),
+    async () => await showTenant(session, id),
+  );
+  requireHealthy(tenant);
+}
+
+async function showTenant({ client, out }: Session, id: string): Promise<Tenant> {
+  const { body } = await client().get(tenantPath(id), Tenant, { includeDeleted: true });
+  out.one(body, tenantView);
+  return body;
+}
+
+function requireHealthy({ slug, state, stateCause }: Tenant): void {
+  if (state !== 'failed') return;
+  throw new CliError({
+    code: stateCause?.code ?? 'tenant_failed',
+    exitCode: EXIT.unhealthy,
+    message: stateCause?.message ?? `tenant ${slug} is failed`,
+    why: `tenant ${slug} is failed`,
+    fix: stateCause?.fix ?? `fleet operation list --subject ${slug}, then fleet operation retry ID`,
+  });
+}
+
 /** Sends only what was given, under the version that was just read: a change made in between is not lost. */
 export async function updateTenant(session: Session, name: string, flags: UpdateFlags): Promise<void> {
   const body = checkInput(UpdateTenant, updateBody(flags), `the change of tenant ${name}`);
@@ -94,13 +127,10 @@ export async function deleteTenant(session: Session, name: string): Promise<void
   await confirmName(session, slug, `delete tenant ${slug} with all its data`);
   const request = { method: 'DELETE' as const, path: tenantPath(slug), query: { confirm: slug } };
   const reply = await change(session, request, AnyBody);
-  await settle(session, reply, async () => await showDeleted(session, id, slug));
-}
-
-async function showDeleted({ client, out }: Session, id: string, slug: string): Promise<void> {
-  const { body } = await client().get(tenantPath(id), Tenant, { includeDeleted: true });
-  out.one(body, tenantView);
-  out.note(`tenant ${slug} is deleted`);
+  await settle(session, reply, async () => {
+    await showTenant(session, id);
+    session.out.note(`tenant ${slug} is deleted`);
+  });
 }
 
 function updateBody(flags: UpdateFlags): Record<string, unknown> {

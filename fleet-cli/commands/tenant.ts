@@ -1,6 +1,6 @@
 import { Option, type Command } from 'commander';
 import { TENANT_STATES, TIERS } from '../../contract/tenant.ts';
-import { collect, collectPair, parseCount } from '../globals.ts';
+import { collect, collectPair, isWatching, parseCount, WATCH_HELP, type WatchFlags } from '../globals.ts';
 import type { OpenSession } from '../session.ts';
 import {
   createTenant,
@@ -10,6 +10,7 @@ import {
   resumeTenant,
   suspendTenant,
   updateTenant,
+  watchTenant,
   type CreateFlags,
   type ListFlags,
   type UpdateFlags,
@@ -22,7 +23,11 @@ export function addTenantCommands(program: Command, open: OpenSession): void {
   tenant
     .command('get <name>')
     .description('show a tenant, where it is placed and why')
-    .action(async (name: string) => await getTenant(open(), name));
+    .option('-w, --watch', WATCH_HELP)
+    .action(async (name: string, flags: WatchFlags) => {
+      const session = open();
+      await (isWatching(session, flags) ? watchTenant(session, name) : getTenant(session, name));
+    });
   addUpdate(tenant, open);
   tenant
     .command('suspend <name>')

@@ -89,6 +89,24 @@ describe('the command line against a fleet', () => {
     assert.ok(listed.some((each) => each.id === operation.id));
   });
 
+  it('follows a tenant to the end of what is done to it, and ends with 5 when it is broken', async () => {
+    const started = await cli('tenant create gale --region eu --no-wait');
+    assert.equal(started.code, 0, started.stderr);
+    const watched = await cli('tenant get gale -w');
+    assert.equal(watched.code, 0, watched.stderr);
+    assert.match(watched.stdout, /state +✔ active/);
+    assert.equal((await cli('tenant get gale --wait -o name')).stdout, 'gale\n');
+    const cause = '{"code":"broken","message":"it broke"}';
+    await server.registry.query(
+      `UPDATE tenants SET state = 'failed', state_cause = '${cause}' WHERE slug = 'gale'`,
+    );
+    const failed = await cli('tenant get gale -w -o json');
+    assert.equal(failed.code, 5);
+    assert.equal((JSON.parse(failed.stdout) as Tenant).state, 'failed');
+    assert.equal((JSON.parse(failed.stderr) as { code: string }).code, 'broken');
+    assert.equal((await cli('tenant get gale')).code, 0);
+  });
+
   it('deletes only what is named again', async () => {
     const unconfirmed = await cli('tenant delete cogs');
     assert.equal(unconfirmed.code, 2);
@@ -144,7 +162,7 @@ describe('the command line against a fleet', () => {
       const made = await cli('key create looker --role viewer --region eu --token-file key', { cwd: folder });
       assert.equal(made.code, 0, made.stderr);
       const viewer = { env: { ...url, FLEET_TOKEN_FILE: join(folder, 'key') } };
-      assert.equal((await cli('tenant list -o name', viewer)).stdout, 'acme\n');
+      assert.equal((await cli('tenant list -o name', viewer)).stdout, 'acme\ngale\n');
       const denied = await cli('tenant create fern --region eu', viewer);
       assert.equal(denied.code, 4, denied.stderr);
       assert.equal((await cli('tenant get bolt', viewer)).code, 4);
@@ -181,6 +199,11 @@ describe('the command line against a fleet', () => {
     assert.equal(failed.code, 5, failed.stderr);
     assert.match(failed.stderr, /cause: operation \S+ ended as failed/);
     assert.ok(!failed.stderr.includes('hunter2'));
+    const [operation] = await json<Operation[]>('operation list --state failed --kind server.add');
+    const watched = await cli(`operation get ${operation?.id ?? ''} -w`);
+    assert.equal(watched.code, 5, watched.stderr);
+    assert.match(watched.stdout, /state +✖ failed/);
+    assert.equal((await cli(`operation get ${operation?.id ?? ''}`)).code, 0);
   });
 
   it('creates and shows regions', async () => {

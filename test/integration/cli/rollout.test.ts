@@ -124,6 +124,14 @@ describe('releases and rollouts on the command line', () => {
         true,
       );
       assert.equal((JSON.parse(status.stderr) as { code: string }).code, 'rollout_halted');
+      for (const options of [{}, { tty: true }]) {
+        const watched = await cli('rollout get latest -w', options);
+        assert.equal(watched.code, 5, watched.stderr);
+        assert.match(watched.stdout, /✖ halted/);
+        assert.match(watched.stderr, /rollout_halted/);
+      }
+      assert.equal((await cli('rollout get latest -w -o json')).code, 5);
+      assert.equal((await cli('rollout get latest')).code, 0);
       assert.equal((await cli('rollout pause latest')).code, 3);
       assert.equal((await cli('rollout abort latest --reason enough')).code, 0);
     });
