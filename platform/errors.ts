@@ -58,6 +58,37 @@ export function summarizeError(error: unknown): ErrorSummary {
   return { code: systemCode(error) ?? 'internal', message };
 }
 
+/** The SQLSTATEs that are told apart somewhere, under PostgreSQL's own names for them. */
+export const SQLSTATE = {
+  foreignKeyViolation: '23503',
+  uniqueViolation: '23505',
+  checkViolation: '23514',
+  invalidAuthorization: '28000',
+  invalidPassword: '28P01',
+  dependentObjectsStillExist: '2BP01',
+  /** There is no such database. */
+  invalidCatalogName: '3D000',
+  invalidSchemaName: '3F000',
+  serializationFailure: '40001',
+  deadlockDetected: '40P01',
+  insufficientPrivilege: '42501',
+  undefinedColumn: '42703',
+  undefinedObject: '42704',
+  duplicateObject: '42710',
+  undefinedFunction: '42883',
+  undefinedTable: '42P01',
+  duplicateDatabase: '42P04',
+  tooManyConnections: '53300',
+  /** Also a template with a session that is just leaving. */
+  objectInUse: '55006',
+  lockNotAvailable: '55P03',
+  /** By its `statement_timeout`, or by somebody who asked. */
+  queryCanceled: '57014',
+  adminShutdown: '57P01',
+  crashShutdown: '57P02',
+  cannotConnectNow: '57P03',
+} as const;
+
 /** The five-character SQLSTATE of an error of the `pg` driver, if it is one. */
 export function sqlState(error: unknown): string | undefined {
   const code = systemCode(error);
@@ -69,15 +100,15 @@ function systemCode(error: unknown): string | undefined {
   return typeof error.code === 'string' ? error.code : undefined;
 }
 
-const RETRYABLE_SQLSTATES = new Set([
-  '40001', // serialization_failure
-  '40P01', // deadlock_detected
-  '53300', // too_many_connections
-  '55006', // object_in_use: a template with a session that is just leaving
-  '55P03', // lock_not_available
-  '57P01', // admin_shutdown
-  '57P02', // crash_shutdown
-  '57P03', // cannot_connect_now
+const RETRYABLE_SQLSTATES = new Set<string>([
+  SQLSTATE.serializationFailure,
+  SQLSTATE.deadlockDetected,
+  SQLSTATE.tooManyConnections,
+  SQLSTATE.objectInUse,
+  SQLSTATE.lockNotAvailable,
+  SQLSTATE.adminShutdown,
+  SQLSTATE.crashShutdown,
+  SQLSTATE.cannotConnectNow,
 ]);
 
 const RETRYABLE_SYSTEM_CODES = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'EHOSTUNREACH']);

@@ -1,5 +1,5 @@
 import type { Problem } from '../../contract/problem.ts';
-import { FleetError, isUnreachable, sqlState } from '../../platform/errors.ts';
+import { FleetError, isUnreachable, SQLSTATE, sqlState } from '../../platform/errors.ts';
 
 /** Seconds that a client should wait after a 503: a PostgreSQL restart takes about that long. */
 const RETRY_AFTER_SECONDS = 2;
@@ -20,7 +20,7 @@ export function toFleetError(error: unknown): FleetError {
 }
 
 function fromSqlState(state: string, cause: unknown): FleetError | undefined {
-  if (state === '23505' || state === '23503') {
+  if (state === SQLSTATE.uniqueViolation || state === SQLSTATE.foreignKeyViolation) {
     return new FleetError({
       code: 'conflict',
       status: 409,
@@ -31,7 +31,7 @@ function fromSqlState(state: string, cause: unknown): FleetError | undefined {
     });
   }
   // Class 22 (data exception) and a check: a value got past the schema that the registry refuses.
-  if (state.startsWith('22') || state === '23514') {
+  if (state.startsWith('22') || state === SQLSTATE.checkViolation) {
     return new FleetError({
       code: 'invalid_value',
       status: 422,
@@ -42,12 +42,12 @@ function fromSqlState(state: string, cause: unknown): FleetError | undefined {
   return BUSY_STATES.has(state) ? registryBusy(cause) : undefined;
 }
 
-const BUSY_STATES = new Set([
-  '40001', // serialization_failure
-  '40P01', // deadlock_detected
-  '53300', // too_many_connections
-  '55P03', // lock_not_available
-  '57014', // query_canceled: its statement_timeout
+const BUSY_STATES = new Set<string>([
+  SQLSTATE.serializationFailure,
+  SQLSTATE.deadlockDetected,
+  SQLSTATE.tooManyConnections,
+  SQLSTATE.lockNotAvailable,
+  SQLSTATE.queryCanceled,
 ]);
 
 function registryBusy(cause: unknown): FleetError {

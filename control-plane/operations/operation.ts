@@ -1,4 +1,4 @@
-import { FleetError, sqlState } from '../../platform/errors.ts';
+import { FleetError, SQLSTATE, sqlState } from '../../platform/errors.ts';
 import type { Caller } from '../access/caller.ts';
 import { audit } from '../audit/audit.ts';
 import type { Transaction } from '../registry/registry.ts';
@@ -46,7 +46,7 @@ export async function startOperation(tx: Transaction, request: StartOperation): 
     });
   } catch (error) {
     // Two requests at one instant: the unique index lets one through.
-    if (sqlState(error) === '23505') throw inProgress(request.subjectName, undefined);
+    if (sqlState(error) === SQLSTATE.uniqueViolation) throw inProgress(request.subjectName, undefined);
     throw error;
   }
   await wake(tx, 'operation', request.id);

@@ -1,5 +1,5 @@
 import { randomPassword } from '../../platform/crypto.ts';
-import { FleetError, sqlState } from '../../platform/errors.ts';
+import { FleetError, SQLSTATE, sqlState } from '../../platform/errors.ts';
 import type { Queryable } from '../../platform/pg.ts';
 import {
   deleteSealed,
@@ -121,7 +121,7 @@ async function insertPending(tx: Queryable, version: NewVersion): Promise<Versio
   try {
     return await insertVersion(tx, { ...version, stage: stageAfter('revive') }, stageSources('revive'));
   } catch (error) {
-    if (sqlState(error) !== '23505') throw error;
+    if (sqlState(error) !== SQLSTATE.uniqueViolation) throw error;
     throw new FleetError({
       code: 'secret_pending',
       status: 409,

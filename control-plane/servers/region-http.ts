@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { pageOf, PageQuery } from '../../contract/page.ts';
 import { CreateRegion, Region } from '../../contract/server.ts';
-import { FleetError, sqlState } from '../../platform/errors.ts';
+import { FleetError, SQLSTATE, sqlState } from '../../platform/errors.ts';
 import { requireRegion, visibleRegions } from '../access/caller.ts';
 import { audit } from '../audit/audit.ts';
 import { decodeCursor, pageOfRows } from '../http/cursor.ts';
@@ -68,7 +68,7 @@ const createRoute = route({
     try {
       await insertRegion(tx, { ...body, appUrl: body.appUrl ?? null });
     } catch (error) {
-      if (sqlState(error) === '23505') throw taken(body);
+      if (sqlState(error) === SQLSTATE.uniqueViolation) throw taken(body);
       throw error;
     }
     audit(tx, {

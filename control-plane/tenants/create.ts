@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { Tier, type CreateTenant } from '../../contract/tenant.ts';
 import { scramVerifier } from '../../platform/crypto.ts';
-import { FleetError, sqlState } from '../../platform/errors.ts';
+import { FleetError, SQLSTATE, sqlState } from '../../platform/errors.ts';
 import { withClient } from '../../platform/pg.ts';
 import { requireRegion } from '../access/caller.ts';
 import { audit } from '../audit/audit.ts';
@@ -191,14 +191,13 @@ async function makeDatabase(context: Context, deps: TenantDeps): Promise<z.infer
       return { schemaVersion };
     } catch (error) {
       // A newer release has just replaced the template.
-      if (sqlState(error) !== UNDEFINED_DATABASE || tries === TEMPLATE_TRIES) throw error;
+      if (sqlState(error) !== SQLSTATE.invalidCatalogName || tries === TEMPLATE_TRIES) throw error;
     }
   }
 }
 
 /** Releases do not follow each other that fast; more misses than this are a fault. */
 const TEMPLATE_TRIES = 3;
-const UNDEFINED_DATABASE = '3D000';
 
 async function removeDatabase(context: Context, deps: TenantDeps): Promise<void> {
   const { serverId } = context.output('reserve', Reserved);

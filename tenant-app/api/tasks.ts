@@ -1,6 +1,6 @@
 import express, { type Request, type Response } from 'express';
 import { PageQuery } from '../../contract/page.ts';
-import { sqlState } from '../../platform/errors.ts';
+import { SQLSTATE, sqlState } from '../../platform/errors.ts';
 import type { Queryable } from '../../platform/pg.ts';
 import { readCursor } from './cursor.ts';
 import { idempotently } from './idempotency.ts';
@@ -59,7 +59,7 @@ async function insertInto(tx: Queryable, projectId: string, tasks: Parameters<ty
   try {
     return await insertTasks(tx, projectId, tasks);
   } catch (error) {
-    if (sqlState(error) === '23503') throw notFound('project');
+    if (sqlState(error) === SQLSTATE.foreignKeyViolation) throw notFound('project');
     throw error;
   }
 }
