@@ -69,6 +69,11 @@ export function modeOf(tier: Tier): ServerMode {
   return tier === 'enterprise' ? 'dedicated' : 'shared';
 }
 
+/** `a standard tenant`, `an enterprise tenant` */
+export function tenantOf(tier: Tier): string {
+  return `${tier === 'enterprise' ? 'an' : 'a'} ${tier} tenant`;
+}
+
 /** The share that is taken of whatever is scarcer, from 0 to 1. */
 function fullness(server: Candidate): number {
   return Math.max(server.databases / server.maxDatabases, server.connections / server.maxConnections);
@@ -83,7 +88,7 @@ function roomOf(server: Candidate): string {
 function refusalOf(request: PlacementRequest, server: Candidate): string | undefined {
   const mode = modeOf(request.tier);
   if (server.region !== request.region) return `is in region ${server.region}`;
-  if (server.mode !== mode) return `is ${server.mode}; a ${request.tier} tenant needs a ${mode} server`;
+  if (server.mode !== mode) return `is ${server.mode}; ${tenantOf(request.tier)} needs a ${mode} server`;
   if (server.state !== 'ready') return `is ${server.state}`;
   if (!server.reachable) return 'did not answer when it was last checked';
   if (mode === 'dedicated' && server.databases > 0) return 'already belongs to another tenant';

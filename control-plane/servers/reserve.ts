@@ -3,7 +3,7 @@ import { FleetError } from '../../platform/errors.ts';
 import type { Queryable } from '../../platform/pg.ts';
 import { findDatabase, insertReserved, lockPlacement } from './database-store.ts';
 import { CONNECTION_LIMITS, databaseNames, type DatabaseRecord } from './database.ts';
-import { modeOf, planPlacement } from './plan.ts';
+import { modeOf, planPlacement, tenantOf } from './plan.ts';
 import { findServer, listPlacementServers } from './store.ts';
 
 interface ReserveRequest {
@@ -53,16 +53,18 @@ async function reservedBefore(tx: Queryable, database: DatabaseRecord): Promise<
   return { database, report };
 }
 
-function noRoom(request: ReserveRequest, considered: PlacementReport['considered']): FleetError {
-  const verdicts = considered.map((entry) => `${entry.server} ${entry.verdict}`);
-  const mode = modeOf(request.tier);
+function noRoom({ region, tier }: ReserveRequest, considered: PlacementReport['considered']): FleetError {
+  const flags = `NAME --region ${region} --mode ${modeOf(tier)}`;
   return new FleetError({
     code: 'no_room',
     status: 409,
     message:
-      `no server in region ${request.region} has room for a ${request.tier} tenant: ` +
-      (verdicts.length === 0 ? 'the region has no server' : verdicts.join('; ')),
-    fix: `fleet server add NAME --region ${request.region} --mode ${mode}, or uncordon one`,
+      considered.length === 0
+        ? `region ${region} has no server, so there is no room for ${tenantOf(tier)}`
+        : `no server in region ${region} has room for ${tenantOf(tier)}`,
+    fix:
+      `make a server (fleet server create ${flags}), register one (fleet server add ${flags} --url-file FILE), ` +
+      'or uncordon one; then try again',
     errors: considered.map((entry) => ({ path: entry.server, message: entry.verdict })),
   });
 }

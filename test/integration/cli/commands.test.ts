@@ -131,6 +131,14 @@ describe('the command line against a fleet', () => {
     assert.deepEqual(await json<AuditEntry[]>('audit list'), before);
   });
 
+  it('tells once for each server why it has no room, and how to make some', async () => {
+    const full = await cli('tenant create huge --region eu --tier enterprise');
+    assert.equal(full.code, 3, full.stderr);
+    assert.equal(full.stderr.match(/eu-1/g)?.length, 1, full.stderr);
+    assert.match(full.stderr, /- eu-1: is shared; an enterprise tenant needs a dedicated server\n/);
+    assert.match(full.stderr, /fix: .*fleet server create NAME --region eu --mode dedicated/);
+  });
+
   const refusals: [string, number, RegExp][] = [
     ['tenant create acme --region eu', 3, /fix:/],
     ['tenant create elan --region mars', 3, /mars/],

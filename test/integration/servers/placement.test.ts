@@ -85,17 +85,18 @@ describe('reserving a database', () => {
       assert.ok(error instanceof FleetError);
       assert.equal(error.code, 'no_room');
       assert.equal(error.status, 409);
-      assert.match(error.message, /eu-1 is cordoned; eu-2 has 5 of 5 connections left, 10 are needed/);
-      assert.deepEqual(
-        error.errors?.map((entry) => entry.path),
-        ['eu-1', 'eu-2'],
-      );
-      assert.ok(error.fix !== undefined);
+      assert.equal(error.message, 'no server in region eu has room for a standard tenant');
+      assert.deepEqual(error.errors, [
+        { path: 'eu-1', message: 'is cordoned' },
+        { path: 'eu-2', message: 'has 5 of 5 connections left, 10 are needed' },
+      ]);
+      assert.match(error.fix ?? '', /fleet server create NAME --region eu --mode shared/);
+      assert.match(error.fix ?? '', /fleet server add NAME --region eu --mode shared --url-file FILE/);
       return true;
     });
     const { rows } = await test.registry.query('SELECT 1 FROM databases');
     assert.equal(rows.length, 0);
-    await assert.rejects(reserve('standard', 'us'), /the region has no server/);
+    await assert.rejects(reserve('standard', 'us'), /region us has no server/);
   });
 
   it('never exceeds the capacity when many reserve at once', async () => {

@@ -124,7 +124,8 @@ describe('the API of tenants', () => {
       409,
       'no_room',
     );
-    assert.match(full.detail, /eu-1/);
+    assert.match(full.detail, /an enterprise tenant/);
+    assert.ok(full.errors?.some((finding) => finding.path === 'eu-1'));
     await fails(admin, 'GET', `${TENANTS}/nobody`, undefined, 404, 'tenant_not_found');
     await fails(admin, 'GET', `${TENANTS}?label=canary`, undefined, 422, 'invalid_label');
     await fails(admin, 'GET', `${TENANTS}?cursor=abc`, undefined, 422, 'invalid_cursor');

@@ -95,6 +95,15 @@ describe('placement', () => {
     assert.equal(chosen('enterprise'), 'e');
   });
 
+  it('calls each tier by its article', () => {
+    const verdict = (tier: 'premium' | 'enterprise', mode: 'shared' | 'dedicated') => {
+      const placement = planPlacement({ region: 'eu', tier, connectionLimit: 10 }, [server('a', { mode })]);
+      return placement.chosen === undefined ? placement.considered[0]?.verdict : undefined;
+    };
+    assert.equal(verdict('enterprise', 'shared'), 'is shared; an enterprise tenant needs a dedicated server');
+    assert.equal(verdict('premium', 'dedicated'), 'is dedicated; a premium tenant needs a shared server');
+  });
+
   it('says in words why a server was not taken', () => {
     const placement = planPlacement({ region: 'eu', tier: 'standard', connectionLimit: 10 }, [
       server('away', { region: 'us' }),
