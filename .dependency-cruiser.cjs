@@ -20,7 +20,7 @@ function only(from, targets, exceptions = {}) {
 
 const inControlPlane = (names) => names.map((name) => `control-plane/${name}`);
 /** What slices may use of http/: the forms of routes, event streams and pages, refusals. Who serves them is not theirs. */
-const ROUTE_TYPES = 'control-plane/http/(route|sse|channel|cursor|conflict).ts';
+const ROUTE_TYPES = 'control-plane/http/(route|sse|channel|cursor|conflict|follow).ts';
 
 /** Each slice may use those after it in SLICES, the engine and what is shared. */
 const sliceRules = SLICES.map((slice, index) =>

@@ -4,9 +4,10 @@ import type { Registry, Subscription } from '../registry/registry.ts';
 export interface Channel {
   /**
    * Calls `onNotify` with each payload, and with '' whenever notifications may have been missed: read the
-   * state again then, and once after subscribing. Returns the way out.
+   * state again then, and once after subscribing. Returns the way out, which settles when nothing is left open
+   * for this subscriber and never rejects.
    */
-  subscribe(onNotify: (payload: string) => void): Promise<() => void>;
+  subscribe(onNotify: (payload: string) => void): Promise<() => Promise<void>>;
 }
 
 /** A connection per stream would use up PostgreSQL's 100 with a few open consoles; one per channel serves all. */
@@ -14,12 +15,12 @@ export function sharedChannel(registry: Pick<Registry, 'listen'>, name: string):
   const listeners = new Set<(payload: string) => void>();
   let open: Promise<Subscription> | undefined;
 
-  const leave = (listener: (payload: string) => void): void => {
+  const leave = async (listener: (payload: string) => void): Promise<void> => {
     if (!listeners.delete(listener) || listeners.size > 0) return;
     const last = open;
     open = undefined;
     // A connection that never came up has nothing to close; its failure was told to its subscriber.
-    last?.then((subscription) => subscription.close()).catch(() => undefined);
+    await last?.then((subscription) => subscription.close()).catch(() => undefined);
   };
   return {
     subscribe: async (onNotify) => {

@@ -3,18 +3,10 @@ import { Operation, OperationFilter } from '../../contract/operation.ts';
 import { PageQuery, pageOf } from '../../contract/page.ts';
 import type { Queryable } from '../../platform/pg.ts';
 import { requireRegion, visibleRegions, type Caller } from '../access/caller.ts';
-import { coalesced, sharedChannel, type Channel } from '../http/channel.ts';
+import { sharedChannel } from '../http/channel.ts';
 import { CreatedCursor, decodeCursor, pageByCreation } from '../http/cursor.ts';
-import {
-  accepted,
-  route,
-  streamRoute,
-  type Answer,
-  type Call,
-  type SliceRoutes,
-  type StreamCall,
-} from '../http/route.ts';
-import { openEventStream } from '../http/sse.ts';
+import { follow } from '../http/follow.ts';
+import { accepted, route, streamRoute, type Answer, type Call, type SliceRoutes } from '../http/route.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { BoundOperation } from './definition.ts';
 import { cancelOperation, operationNotFound, retryOperation } from './operation.ts';
@@ -90,7 +82,14 @@ export function operationRoutes(deps: OperationRoutesDeps): SliceRoutes {
         id: 'watchOperation',
         summary: 'Follow an operation: `operation` at each change, `end` when it is over',
         permission: 'fleet:read',
-        stream: (call) => watch(call, deps.registry, channel),
+        stream: (call) =>
+          follow(call, {
+            id: call.params.id,
+            channel,
+            event: 'operation',
+            read: () => find(deps.registry, call.params.id, call.caller),
+            isOver: (operation) => operation.finishedAt !== null,
+          }),
       }),
     ],
   };
@@ -124,32 +123,4 @@ async function change(
   await find(tx, params.id, caller);
   await verb(tx, params.id, caller, requestId, deps.operations);
   return accepted(params.id, await find(tx, params.id, caller));
-}
-
-async function watch(call: StreamCall<OperationId, unknown>, db: Queryable, channel: Channel): Promise<void> {
-  const { id } = call.params;
-  await find(db, id, call.caller);
-  // The first notification may come before there is a stream to tell it to.
-  let refresh = (): void => undefined;
-  const leave = await channel.subscribe((payload) => {
-    if (payload === id || payload === '') refresh();
-  });
-  const events = openEventStream(call.request, call.response);
-  events.onClose(leave);
-  let shown = '';
-  refresh = coalesced(
-    async () => {
-      const operation = await find(db, id, call.caller);
-      const text = JSON.stringify(operation);
-      if (text !== shown) events.send('operation', operation);
-      shown = text;
-      if (operation.finishedAt === null) return;
-      events.send('end', { id, state: operation.state });
-      events.close();
-    },
-    // The client connects again and gets the reason as a proper answer.
-    () => events.close(),
-  );
-  refresh();
-  await events.closed;
 }

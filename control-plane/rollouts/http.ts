@@ -12,15 +12,15 @@ import {
 import { visibleRegions, type Caller } from '../access/caller.ts';
 import { sharedChannel, type Channel } from '../http/channel.ts';
 import { CreatedCursor, decodeCursor, pageByCreation, pageOfRows } from '../http/cursor.ts';
+import { follow } from '../http/follow.ts';
 import { route, streamRoute, type Answer, type SliceRoutes } from '../http/route.ts';
 import type { Registry, Transaction } from '../registry/registry.ts';
-import { streamRollout } from './events.ts';
-import { rolloutNotFound } from './rollout.ts';
+import { RESTING_STATES, rolloutNotFound } from './rollout.ts';
 import { planRollout, startRollout } from './start.ts';
 import { findRollout, ROLLOUT_CHANNEL } from './store.ts';
 import { abortRollout, pauseRollout, resumeRollout, retryRollout, type VerbRequest } from './verbs.ts';
 import { listRollouts, listTargets, type TargetRow } from './view-store.ts';
-import { readRollout, rowView, targetView } from './view.ts';
+import { readProgress, readRollout, rowView, targetView } from './view.ts';
 
 const RolloutId = z.object({ id: z.uuid() });
 const TargetCursor = z.object({ wave: z.number().int(), ordinal: z.number().int() });
@@ -171,8 +171,15 @@ function events(registry: Registry, changes: Channel) {
     tag: TAG,
     permission: 'fleet:read',
     params: RolloutId,
-    stream: ({ params, caller, request, response }) =>
-      streamRollout({ registry, changes, regions: visibleRegions(caller) }, params.id, { request, response }),
+    stream: (call) =>
+      follow(call, {
+        id: call.params.id,
+        channel: changes,
+        event: 'rollout',
+        read: () => readProgress(registry, call.params.id, visibleRegions(call.caller)),
+        // A halted one waits for a person.
+        isOver: (progress) => RESTING_STATES.includes(progress.state),
+      }),
   });
 }
 

@@ -38,12 +38,11 @@ describe('shared channel', () => {
     );
     for (const notify of fake.open) notify('1');
     assert.deepEqual([fake.opened(), seen], [1, ['a:1', 'b:1']]);
-    leaves[0]?.();
-    leaves[0]?.();
+    await leaves[0]?.();
+    await leaves[0]?.();
     for (const notify of fake.open) notify('2');
     assert.deepEqual(seen.slice(2), ['b:2']);
-    leaves[1]?.();
-    await Promise.resolve().then(() => undefined);
+    await leaves[1]?.();
     assert.equal(fake.open.size, 0);
     await channel.subscribe(() => undefined);
     assert.equal(fake.opened(), 2);
