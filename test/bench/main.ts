@@ -2,6 +2,7 @@ import { benchProvision } from './provision.ts';
 import { benchRollout } from './rollout.ts';
 import { benchRolloutPeer } from './rollout-peer.ts';
 import { benchRouting } from './routing.ts';
+import { benchRoutes } from './routes.ts';
 import { benchTakeover } from './takeover.ts';
 import { startTestClusters, stopTestClusters } from '../support/clusters.ts';
 
@@ -10,6 +11,7 @@ const BENCHES: Record<string, () => Promise<void>> = {
   'rollout-peer': benchRolloutPeer,
   provision: benchProvision,
   routing: benchRouting,
+  routes: benchRoutes,
   takeover: benchTakeover,
 };
 
