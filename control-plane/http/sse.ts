@@ -1,4 +1,5 @@
 import type { Request, Response } from 'express';
+import type { ServerResponse } from 'node:http';
 
 /** An open server-sent event stream. It ends with the client, or by `close`. */
 export interface EventStream {
@@ -29,13 +30,7 @@ export function openEventStream(request: Request, response: Response): EventStre
     else response.once('close', () => resolve());
   });
   request.socket.setNoDelay(true);
-  response.writeHead(200, {
-    'Content-Type': 'text/event-stream; charset=utf-8',
-    'Cache-Control': 'no-store',
-    // nginx would otherwise collect events before it passes them on.
-    'X-Accel-Buffering': 'no',
-  });
-  response.write(': open\n\n');
+  beginEventStream(response);
   const heartbeat = setInterval(() => write(response, ': still here\n\n'), HEARTBEAT_MS);
   void closed.then(() => clearInterval(heartbeat));
   return {
@@ -46,6 +41,17 @@ export function openEventStream(request: Request, response: Response): EventStre
       if (!response.writableEnded) response.end();
     },
   };
+}
+
+/** Sends the head of an event stream, for whoever paces its events: several clients at once, say. */
+export function beginEventStream(response: ServerResponse): void {
+  response.writeHead(200, {
+    'Content-Type': 'text/event-stream; charset=utf-8',
+    'Cache-Control': 'no-store',
+    // nginx would otherwise collect events before it passes them on.
+    'X-Accel-Buffering': 'no',
+  });
+  response.write(': open\n\n');
 }
 
 function write(response: Response, text: string): void {

@@ -1,7 +1,9 @@
 import type { ServerResponse } from 'node:http';
 import type { RouteChanges } from '../../contract/route.ts';
 import type { Logger } from '../../platform/logging.ts';
-import type { Registry, Subscription } from '../registry/registry.ts';
+import { sharedChannel, type Channel } from '../http/channel.ts';
+import { beginEventStream, formatEvent } from '../http/sse.ts';
+import type { Registry } from '../registry/registry.ts';
 import { feedRegions, routesSince } from './store.ts';
 
 /**
@@ -32,9 +34,9 @@ interface FeedClient {
 
 interface Feed {
   registry: Registry;
+  channel: Channel;
   logger: Logger;
   clients: Set<FeedClient>;
-  subscription: Promise<Subscription> | undefined;
   heartbeat: NodeJS.Timeout | undefined;
   retry: NodeJS.Timeout | undefined;
   /** A round is under way; `again` asks for another one after it. */
@@ -45,8 +47,8 @@ interface Feed {
 export function createRouteFeed(deps: { registry: Registry; logger: Logger }): RouteFeed {
   const feed: Feed = {
     ...deps,
+    channel: sharedChannel(deps.registry, 'fleet_routes'),
     clients: new Set(),
-    subscription: undefined,
     heartbeat: undefined,
     retry: undefined,
     running: false,
@@ -62,54 +64,27 @@ async function serve(feed: Feed, response: ServerResponse, region: string, since
     else response.once('close', resolve);
   });
   feed.clients.add(client);
+  feed.heartbeat ??= setInterval(() => beat(feed), HEARTBEAT_MS).unref();
+  let leave: (() => Promise<void>) | undefined;
   try {
-    await subscribe(feed);
-    open(feed, response);
+    leave = await feed.channel.subscribe(() => push(feed));
+    response.on('error', () => response.destroy());
+    response.on('drain', () => push(feed));
+    beginEventStream(response);
     push(feed);
     await gone;
   } finally {
     feed.clients.delete(client);
-    await unsubscribe(feed);
+    if (feed.clients.size === 0) stopTimers(feed);
+    await leave?.();
   }
 }
 
-function open(feed: Feed, response: ServerResponse): void {
-  response.on('error', () => response.destroy());
-  response.on('drain', () => push(feed));
-  response.writeHead(200, {
-    'Content-Type': 'text/event-stream',
-    'Cache-Control': 'no-store',
-    // nginx would otherwise collect events before it passes them on.
-    'X-Accel-Buffering': 'no',
-  });
-  response.write(': connected\n\n');
-}
-
-/** @throws what the first connect throws; the next client tries again. */
-async function subscribe(feed: Feed): Promise<void> {
-  feed.heartbeat ??= setInterval(() => beat(feed), HEARTBEAT_MS).unref();
-  feed.subscription ??= feed.registry.listen('fleet_routes', () => push(feed));
-  const mine = feed.subscription;
-  try {
-    await mine;
-  } catch (error) {
-    if (feed.subscription === mine) feed.subscription = undefined;
-    throw error;
-  }
-}
-
-/** With the last client goes the connection: a process that stops has nothing more to close. */
-async function unsubscribe(feed: Feed): Promise<void> {
-  if (feed.clients.size > 0) return;
+function stopTimers(feed: Feed): void {
   clearInterval(feed.heartbeat);
   clearTimeout(feed.retry);
   feed.heartbeat = undefined;
   feed.retry = undefined;
-  const last = feed.subscription;
-  feed.subscription = undefined;
-  // One that never came about has nothing to close.
-  const subscription = await last?.catch(() => undefined);
-  await subscription?.close();
 }
 
 /** Asks for a round. Any number of notifications during one round lead to one more round. */
@@ -159,7 +134,7 @@ async function round(feed: Feed): Promise<void> {
 }
 
 function send(clients: FeedClient[], changes: RouteChanges): void {
-  const event = `id: ${changes.version}\nevent: changes\ndata: ${JSON.stringify(changes)}\n\n`;
+  const event = formatEvent('changes', changes, changes.version);
   for (const client of clients) {
     if (!client.response.writable) continue;
     client.response.write(event);
