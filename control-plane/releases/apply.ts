@@ -1,13 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { FleetError, sqlState } from '../../platform/errors.ts';
 import type { PgAddress, PgClient } from '../../platform/pg.ts';
-import {
-  applySql,
-  createBookkeeping,
-  endOlderSessionsSql,
-  lockAndRead,
-  type DatabaseState,
-} from './bookkeeping.ts';
+import { applySql, endOlderSessionsSql, lockAndRead, type DatabaseState } from './bookkeeping.ts';
+import type { FindBlockers, Waiting } from './contention.ts';
 import { migrationFailure } from './failure.ts';
 import { missingMigrations, type Migration } from './release.ts';
 import { withMigrationSession } from './session.ts';
@@ -27,6 +22,8 @@ export interface ApplyRequest {
   endOlderSessions?: boolean | undefined;
   /** Cuts the connection when it fires; the outcome of what was under way is then unknown. */
   signal?: AbortSignal | undefined;
+  /** Asked while a migration waits for a lock; without it the failure names nobody. */
+  findBlockers?: FindBlockers | undefined;
 }
 
 export interface ApplyResult {
@@ -40,19 +37,22 @@ export interface ApplyResult {
 /**
  * Brings one database to the head of `request.migrations`. Each migration is applied once, whole, and
  * recorded with it; interrupted anywhere, the next call finds in the database where to go on.
+ * @param address of a login that may act as the owner and write schema `fleet`: the server's migrator
  * @throws FleetError `migration_failed` (retryable for lock waits), `migration_edited`,
  *   `migration_out_of_order`, `migration_unknown` (retryable: connection lost in the middle),
- *   `migration_locked` (retryable: another session migrates); errors of connecting as the driver gives them.
+ *   `migration_locked` (retryable: another session migrates), `migration_record_missing`; errors of connecting
+ *   as the driver gives them.
  */
 export async function applyMigrations(address: PgAddress, request: ApplyRequest): Promise<ApplyResult> {
   const started = performance.now();
   return withMigrationSession(address, request, async (client) => {
     const state = await takeLock(client, request);
     const missing = missingMigrations(state.applied, request.migrations);
+    const waiting = { pid: processId(client), findBlockers: request.findBlockers, signal: request.signal };
     for (const migration of missing) {
       request.signal?.throwIfAborted();
-      if (migration.transactional) await applyInTransaction(client, migration, request);
-      else await applyStepwise(client, migration, request);
+      if (migration.transactional) await applyInTransaction(client, migration, request, waiting);
+      else await applyStepwise(client, migration, { ...request, waiting });
     }
     return {
       applied: missing.map(({ name }) => name),
@@ -77,7 +77,7 @@ async function takeLock(client: PgClient, request: ApplyRequest): Promise<Databa
   for (let attempt = 1; attempt <= LOCK_TRIES; attempt += 1) {
     if (attempt > 1) await delay(LOCK_PAUSE_MS);
     request.signal?.throwIfAborted();
-    const state = await tryLock(client, request.ownerRole, before);
+    const state = await tryLock(client, before);
     if (state.locked) return state;
   }
   throw new FleetError({
@@ -89,21 +89,19 @@ async function takeLock(client: PgClient, request: ApplyRequest): Promise<Databa
   });
 }
 
-async function tryLock(client: PgClient, ownerRole: string, before: string): Promise<DatabaseState> {
+async function tryLock(client: PgClient, before: string): Promise<DatabaseState> {
   try {
-    return await lockAndRead(client, ownerRole, before);
+    return await lockAndRead(client, before);
   } catch (error) {
     if (sqlState(error) !== UNDEFINED_TABLE) throw error;
+    throw new FleetError({
+      code: 'migration_record_missing',
+      status: 409,
+      message: 'the database has lost its record of migrations (public.pgmigrations or schema fleet)',
+      fix: 'restore the database: without the record nobody can tell what is applied',
+      cause: error,
+    });
   }
-  // First contact: the tables are missing. The lock outlives the failed transaction if we got it.
-  await client.query('ROLLBACK');
-  const { rows } = await client.query<{ locked: boolean }>(
-    'SELECT count(*) > 0 AS locked FROM pg_locks WHERE locktype = $1 AND pid = pg_backend_pid()',
-    ['advisory'],
-  );
-  if (rows[0]?.locked !== true) return { locked: false, applied: [] };
-  await createBookkeeping(client, ownerRole);
-  return lockAndRead(client, ownerRole);
 }
 
 /** Role, settings, the migration's SQL, both records and COMMIT in one message: one round trip. */
@@ -111,13 +109,20 @@ async function applyInTransaction(
   client: PgClient,
   migration: Migration,
   request: ApplyRequest,
+  waiting: Waiting,
 ): Promise<void> {
-  const script = openingSql(migration) + applySql(migration, request, ELAPSED_MS, migration.upSql);
+  const opening = openingSql(migration, request.ownerRole);
+  const script = opening + applySql(migration, request, ELAPSED_MS, migration.upSql);
   try {
-    await runInTransaction(client, script, request.signal);
+    await runInTransaction(client, migration, script, waiting);
   } catch (error) {
-    throw await migrationFailure(error, migration, client);
+    throw migrationFailure(error, migration, opening.length);
   }
+}
+
+/** The session's process id on the server, which the driver knows but its types do not. */
+function processId(client: PgClient): number | undefined {
+  return 'processID' in client && typeof client.processID === 'number' ? client.processID : undefined;
 }
 
 /** Since the transaction began. */

@@ -1,12 +1,12 @@
 import type { PgClient, Queryable } from '../../platform/pg.ts';
 import { quoteIdent, quoteLiteral } from '../../platform/pg.ts';
-import { confinedSql } from './confine.ts';
 import type { Applied, Migration } from './release.ts';
+import { LEAVE_OWNER } from './transaction.ts';
 
 /**
  * What a tenant's database knows about its migrations. The truth of what is applied is node-pg-migrate's own
- * `public.pgmigrations`, owned by the tenant's owner role; schema `fleet`, owned by the server's admin,
- * adds what that table cannot hold.
+ * `public.pgmigrations`, owned by the tenant's owner role; schema `fleet`, owned by the server's admin and
+ * written by its migrator, adds what that table cannot hold.
  */
 export interface DatabaseState {
   /** Whether this session holds the migration lock now. */
@@ -34,7 +34,7 @@ CREATE TABLE IF NOT EXISTS fleet.migrations (
 CREATE TABLE IF NOT EXISTS fleet.progress (
   migration text PRIMARY KEY, statements_done integer NOT NULL, updated_at timestamptz NOT NULL DEFAULT now());`;
 
-/** Makes the tables where they are missing. The caller holds the migration lock. */
+/** Makes the tables where they are missing, as the server's admin. */
 export async function createBookkeeping(client: Queryable, ownerRole: string): Promise<void> {
   await client.query(
     `BEGIN; ${FLEET_SCHEMA_SQL} SET LOCAL ROLE ${quoteIdent(ownerRole)}; ${PGMIGRATIONS_SQL}; COMMIT`,
@@ -45,37 +45,40 @@ export async function createBookkeeping(client: Queryable, ownerRole: string): P
  * Takes the migration lock if it is free, and reads what is applied: one round trip. `before` is SQL to run
  * ahead of that in the same trip. @throws SQLSTATE 42P01 where the tables are missing.
  */
-export async function lockAndRead(client: PgClient, ownerRole: string, before = ''): Promise<DatabaseState> {
+export async function lockAndRead(client: PgClient, before = ''): Promise<DatabaseState> {
   const results = await runScript(
     client,
-    `${before}SELECT pg_try_advisory_lock(${MIGRATION_LOCK}) AS locked; ${readSql(ownerRole)}`,
+    `${before}SELECT pg_try_advisory_lock(${MIGRATION_LOCK}) AS locked; ${READ_SQL}`,
   );
   const [lock, ...rest] = results.slice(-3);
   return { locked: lock?.rows[0]?.locked === true, ...toState(rest) };
 }
 
 /** Reads what is applied, without the lock. @throws SQLSTATE 42P01 where the tables are missing. */
-export async function readState(client: PgClient, ownerRole: string): Promise<DatabaseState> {
-  return { locked: false, ...toState(await runScript(client, readSql(ownerRole))) };
+export async function readState(client: PgClient): Promise<DatabaseState> {
+  return { locked: false, ...toState(await runScript(client, READ_SQL)) };
 }
 
 /** By id, the order of insertion: run_on is local time of whoever ran it, and may go backwards. */
-function readSql(ownerRole: string): string {
-  return `BEGIN; SET LOCAL ROLE ${quoteIdent(ownerRole)};
+const READ_SQL = `BEGIN;
     SELECT name FROM public.pgmigrations ORDER BY id;
-    RESET ROLE;
+    SET LOCAL ROLE NONE;
     SELECT name, checksum FROM fleet.migrations;
     COMMIT`;
-}
 
 /** Statements done of the one non-transactional migration that was interrupted, if there is one. */
 export async function readProgress(
   client: PgClient,
 ): Promise<{ migration: string; statementsDone: number } | undefined> {
-  const { rows } = await client.query<{ migration: string; statementsDone: number }>(
-    'SELECT migration, statements_done AS "statementsDone" FROM fleet.progress',
+  const [result] = await runScript(
+    client,
+    `BEGIN; SET LOCAL ROLE NONE;
+     SELECT migration, statements_done FROM fleet.progress;
+     COMMIT`,
   );
-  return rows[0];
+  const [row] = result?.rows ?? [];
+  if (row === undefined) return undefined;
+  return { migration: String(row.migration), statementsDone: Number(row.statements_done) };
 }
 
 interface ScriptResult {
@@ -102,41 +105,30 @@ function toState([names, checksums]: ScriptResult[]): Omit<DatabaseState, 'locke
 
 /**
  * SQL that runs `sql` (none for a migration that is done in steps) as the owner and records the migration as
- * applied: the row that node-pg-migrate would write, as the owner too, and ours beside it, as the admin.
+ * applied: the row that node-pg-migrate would write, as the owner too, and ours beside it, as the migrator.
  * Runs inside the caller's transaction. `durationMs` is SQL for the milliseconds that the migration took.
  */
 export function applySql(
   migration: Migration,
-  target: { release: string; ownerRole: string },
+  target: { release: string },
   durationMs: string,
   sql: string,
 ): string {
   const name = quoteLiteral(migration.name);
-  const insert = `INSERT INTO public.pgmigrations (name, run_on) VALUES (${name}, pg_catalog.now())`;
-  return `${confinedSql(target.ownerRole, `${sql}\n;SET CONSTRAINTS ALL IMMEDIATE; ${insert}`)}
+  return `${sql}
+;INSERT INTO public.pgmigrations (name, run_on) VALUES (${name}, pg_catalog.now());
+${LEAVE_OWNER}
 INSERT INTO fleet.migrations (name, checksum, release, duration_ms, application_name)
-VALUES (${plainTableSql(name)}, ${quoteLiteral(migration.checksum)}, ${quoteLiteral(target.release)},
+VALUES (${name}, ${quoteLiteral(migration.checksum)}, ${quoteLiteral(target.release)},
         ${durationMs}, current_setting('application_name'))
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, release = excluded.release,
   applied_at = now(), duration_ms = excluded.duration_ms, application_name = excluded.application_name;
 ${migration.transactional ? '' : `DELETE FROM fleet.progress WHERE migration = ${name};`}`;
 }
 
-/**
- * The name; null, which the column refuses, where pgmigrations is not a plain table any more: reading a view
- * or a policy runs what the owner wrote, in the admin's session.
- */
-function plainTableSql(name: string): string {
-  return `(SELECT ${name} FROM pg_class WHERE oid = to_regclass('public.pgmigrations')
-     AND relkind = 'r' AND NOT relhasrules AND NOT relrowsecurity)`;
-}
-
-/**
- * SQL that notes how many statements of a non-transactional migration are done; for the inside of a transaction,
- * as the admin. Only pg_catalog is searched: nothing that a migration has made is called with the admin's rights.
- */
+/** SQL that notes how many statements of a non-transactional migration are done; ends the transaction's work. */
 export function progressSql(migration: Migration, statementsDone: number): string {
-  return `SET LOCAL search_path TO pg_catalog;
+  return `${LEAVE_OWNER}
 INSERT INTO fleet.progress (migration, statements_done) VALUES (${quoteLiteral(migration.name)}, ${statementsDone})
 ON CONFLICT (migration) DO UPDATE SET statements_done = excluded.statements_done, updated_at = now();`;
 }
@@ -148,11 +140,11 @@ ON CONFLICT (migration) DO UPDATE SET statements_done = excluded.statements_done
 export function endOlderSessionsSql(applicationName: string): string {
   const [, id, epoch] = /^fleet:([^:]+):([0-9]{1,9})$/.exec(applicationName) ?? [];
   if (id === undefined || epoch === undefined) return '';
-  return `SELECT pg_terminate_backend(pid, ${TERMINATE_WAIT_MS}) FROM pg_stat_activity
+  return `SET ROLE NONE; SELECT pg_terminate_backend(pid, ${TERMINATE_WAIT_MS}) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid()
       AND CASE WHEN application_name ~ '^fleet:[^:]+:[0-9]{1,9}$'
                 AND split_part(application_name, ':', 2) = ${quoteLiteral(id)}
-               THEN split_part(application_name, ':', 3)::int < ${epoch} ELSE false END; `;
+               THEN split_part(application_name, ':', 3)::int < ${epoch} ELSE false END; RESET ROLE; `;
 }
 
 /** 5 s: a backend ends within milliseconds unless it is writing a checkpoint-sized WAL record. */

@@ -1,38 +1,28 @@
 import { DatabaseError } from 'pg';
 import { FleetError, isRetryable, isUnreachable, sqlState } from '../../platform/errors.ts';
-import type { PgClient } from '../../platform/pg.ts';
+import { isContention, LockWaitError, type Blocker } from './contention.ts';
 import type { Migration } from './release.ts';
 import { lineAt } from './sql.ts';
-
-/** States that pass by themselves: waiting for a lock, a deadlock, a serialization conflict. */
-const CONTENTION = new Set(['55P03', '40P01', '40001']);
-
-export function isContention(error: unknown): boolean {
-  return CONTENTION.has(sqlState(error) ?? '');
-}
 
 const QUERY_CANCELED = '57014';
 
 /**
  * What to throw for an error while `migration` was in flight. Never the server's `detail`: it quotes rows of
- * the tenant.
+ * the tenant. `sqlStartsAt` is where the migration's text begins in what was sent, in characters.
  */
-export async function migrationFailure(
-  error: unknown,
-  migration: Migration,
-  client: PgClient,
-): Promise<FleetError> {
+export function migrationFailure(thrown: unknown, migration: Migration, sqlStartsAt?: number): FleetError {
+  const error = thrown instanceof LockWaitError ? thrown.cause : thrown;
+  const blockers = thrown instanceof LockWaitError ? thrown.blockers : [];
   const state = sqlState(error);
   if (state === undefined || isUnreachable(error)) return unknownOutcome(error, migration);
   const message = error instanceof Error ? error.message : String(error);
-  const where = failingLine(error, migration);
-  const blocker = isContention(error) ? await oldestTransaction(client) : '';
+  const where = failingLine(error, migration, sqlStartsAt);
   return new FleetError({
     code: 'migration_failed',
     status: 422,
-    message: `${migration.name} failed${where}: ${message} (SQLSTATE ${state})${blocker}`,
+    message: `${migration.name} failed${where}: ${message} (SQLSTATE ${state})${describeBlockers(blockers)}`,
     retryable: isRetryable(error),
-    fix: fixFor(state),
+    fix: fixFor(error, state),
     cause: error,
   });
 }
@@ -53,33 +43,26 @@ function unknownOutcome(error: unknown, migration: Migration): FleetError {
 }
 
 /** Only for an error in the migration's own text: not in a function that it calls, nor in a single statement. */
-function failingLine(error: unknown, { upSql }: Migration): string {
-  if (!(error instanceof DatabaseError) || error.internalQuery?.startsWith(upSql) !== true) return '';
-  const offset = Number(error.internalPosition) - 1;
+function failingLine(error: unknown, { upSql }: Migration, sqlStartsAt: number | undefined): string {
+  if (!(error instanceof DatabaseError) || sqlStartsAt === undefined) return '';
+  const offset = Number(error.position) - 1 - sqlStartsAt;
   if (!(offset >= 0 && offset < upSql.length)) return '';
   return ` at line ${lineAt(upSql, offset)} of its SQL`;
 }
 
-function fixFor(state: string): string {
+function fixFor(error: unknown, state: string): string {
   if (state === QUERY_CANCELED) {
     return 'it ran longer than its time-out: set `-- fleet: statement-timeout=…` or split it, and publish anew';
   }
-  if (CONTENTION.has(state)) return 'retry when the blocking transaction has ended';
+  if (isContention(error)) return 'retry when the blocking transaction has ended';
   return 'mend the data, or publish a corrected release; nothing of this migration was kept';
 }
 
-/** Names what most likely blocks: the oldest open transaction. Best effort: it is only words in a message. */
-async function oldestTransaction(client: PgClient): Promise<string> {
-  const { rows } = await client
-    .query<{ pid: number; state: string; seconds: number; application_name: string }>(
-      `SELECT pid, state, application_name, extract(epoch FROM now() - xact_start)::int AS seconds
-         FROM pg_stat_activity
-        WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL
-        ORDER BY xact_start LIMIT 1`,
-    )
-    .catch(() => ({ rows: [] }));
-  const [oldest] = rows;
-  if (oldest === undefined) return '';
-  const { pid, state, seconds } = oldest;
-  return `; the oldest open transaction there is pid ${pid} (${oldest.application_name}, ${state}, since ${seconds} s)`;
+function describeBlockers(blockers: Blocker[]): string {
+  return blockers
+    .map(({ pid, applicationName, state, seconds, query }) => {
+      const who = applicationName === '' ? state : `${applicationName}, ${state}`;
+      return `; blocked by pid ${pid} (${who}, in a transaction for ${seconds} s): ${query}`;
+    })
+    .join('');
 }

@@ -24,7 +24,7 @@ export async function inspectDatabase(
 ): Promise<Inspection> {
   return withMigrationSession(address, request, async (client) => {
     try {
-      const { applied } = await readState(client, request.ownerRole);
+      const { applied } = await readState(client);
       return {
         applied,
         schemaVersion: applied.at(-1)?.name ?? null,

@@ -5,7 +5,7 @@ import { withClient, type PgAddress, type PgClient } from '../../platform/pg.ts'
  * not only the migration.
  */
 export const LOCK_TIMEOUT_MS = 2_000;
-/** For all of a transaction's SQL: it may hold an exclusive lock for all that time; longer ones must say so. */
+/** For each statement: it may hold an exclusive lock for all that time; longer ones must say so. */
 export const STATEMENT_TIMEOUT_MS = 60_000;
 /**
  * Statements that run CONCURRENTLY wait for every older transaction without blocking anybody, so their lock
@@ -29,17 +29,18 @@ const SETTINGS: Record<string, string> = {
 };
 
 /**
- * Runs `work` on a connection of its own, which is always closed and never used again. When `signal` fires,
+ * Runs `work` as `ownerRole` on a connection of its own, which is always closed and never used again. When `signal` fires,
  * the connection is cut; the server then ends the statement under way.
  */
 export async function withMigrationSession<T>(
   address: PgAddress,
-  session: { applicationName: string; signal?: AbortSignal | undefined },
+  session: { applicationName: string; ownerRole: string; signal?: AbortSignal | undefined },
   work: (client: PgClient) => Promise<T>,
 ): Promise<T> {
-  const { applicationName, signal } = session;
+  const { applicationName, ownerRole, signal } = session;
+  const settings = { ...SETTINGS, role: ownerRole };
   signal?.throwIfAborted();
-  return withClient(address, { applicationName, settings: SETTINGS }, async (client) => {
+  return withClient(address, { applicationName, settings }, async (client) => {
     // With a query under way the driver's end() cuts the socket; errors of that reach the query itself.
     const cut = (): void => void client.end().catch(() => undefined);
     signal?.addEventListener('abort', cut, { once: true });

@@ -1,17 +1,17 @@
-import { quoteIdent, type PgClient } from '../../platform/pg.ts';
+import type { PgClient } from '../../platform/pg.ts';
 import { applySql, progressSql, readProgress } from './bookkeeping.ts';
-import { confinedSql } from './confine.ts';
-import { isContention, migrationFailure } from './failure.ts';
+import { retryContention, type Waiting } from './contention.ts';
+import { migrationFailure } from './failure.ts';
 import { clearTheWay } from './indexes.ts';
 import type { Migration } from './release.ts';
 import { CONCURRENT_LOCK_TIMEOUT_MS, CONCURRENT_STATEMENT_TIMEOUT_MS, SEARCH_PATH } from './session.ts';
 import { parseStatements, type Statement } from './sql.ts';
-import { openingSql, retryContention, runInTransaction } from './transaction.ts';
+import { openingSql, runInTransaction } from './transaction.ts';
 
 interface StepwiseRequest {
   ownerRole: string;
   release: string;
-  signal?: AbortSignal | undefined;
+  waiting: Waiting;
 }
 
 /**
@@ -31,48 +31,45 @@ export async function applyStepwise(
     const alreadyDone = half?.migration === migration.name ? half.statementsDone : 0;
     for (const [index, text] of (migration.statements ?? []).entries()) {
       if (index < alreadyDone) continue;
-      request.signal?.throwIfAborted();
+      request.waiting.signal?.throwIfAborted();
       const [statement] = await parseStatements(text);
       if (statement !== undefined) await runStatement(client, migration, request, statement, index + 1);
     }
     const elapsed = String(Math.round(performance.now() - started));
-    await client.query(`RESET ROLE; BEGIN; ${applySql(migration, request, elapsed, '')} COMMIT`);
+    await client.query(
+      `${openingSql(migration, request.ownerRole)}${applySql(migration, request, elapsed, '')} COMMIT`,
+    );
   } catch (error) {
-    throw await migrationFailure(error, migration, client);
+    throw migrationFailure(error, migration);
   }
 }
 
 async function runStatement(
   client: PgClient,
   migration: Migration,
-  { ownerRole, signal }: StepwiseRequest,
+  { ownerRole, waiting }: StepwiseRequest,
   statement: Statement,
   doneAfter: number,
 ): Promise<void> {
   const mark = progressSql(migration, doneAfter);
-  // Also what a release may not hold any more: nothing but index and vacuum work runs unconfined.
   if (statement.kind.run === 'transactional' || statement.kind.run === 'forbidden') {
-    const script = `RESET ROLE; ${openingSql(migration)}${confinedSql(ownerRole, statement.text)}${mark}`;
-    await runInTransaction(client, script, signal);
+    const script = `${openingSql(migration, ownerRole)}${statement.text}\n;${mark}`;
+    await runInTransaction(client, migration, script, waiting);
     return;
   }
   await retryContention(async () => {
-    await client.query(sessionSql(migration, ownerRole));
-    try {
-      if (await clearTheWay(client, statement.kind)) await client.query(statement.text);
-    } catch (error) {
-      if (isContention(error)) await client.query('RESET ROLE');
-      throw error;
-    }
-  }, signal);
-  await client.query(`RESET ROLE; BEGIN; ${mark} COMMIT`);
+    await client.query(sessionSql(migration));
+    if (await clearTheWay(client, statement.kind)) await client.query(statement.text);
+  }, waiting);
+  await client.query(`BEGIN; ${mark} COMMIT`);
 }
 
 /** For the session, not a transaction: these statements refuse to run in one. Given anew for each. */
-function sessionSql(migration: Migration, ownerRole: string): string {
+function sessionSql(migration: Migration): string {
   return (
     `SET lock_timeout = ${migration.lockTimeoutMs ?? CONCURRENT_LOCK_TIMEOUT_MS}; ` +
     `SET statement_timeout = ${migration.statementTimeoutMs ?? CONCURRENT_STATEMENT_TIMEOUT_MS}; ` +
-    `SET search_path TO ${SEARCH_PATH}; SET ROLE ${quoteIdent(ownerRole)}`
+    // RESET leads to the role that the session was opened with: the owner's.
+    `SET search_path TO ${SEARCH_PATH}; RESET ROLE`
   );
 }

@@ -1,12 +1,12 @@
 import { sqlState } from '../../platform/errors.ts';
 import type { Logger } from '../../platform/logging.ts';
-import { quoteIdent, type PgPoolClient } from '../../platform/pg.ts';
+import { quoteIdent, withClient, type PgPoolClient } from '../../platform/pg.ts';
 import { ADVISORY_LOCKS } from '../registry/locks.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { ServerAccess } from '../servers/access.ts';
+import { grantOwnerSql, grantRecordSql, openToMigratorSql } from '../servers/migrator.ts';
 import { applyMigrations } from './apply.ts';
 import { createBookkeeping } from './bookkeeping.ts';
-import { withMigrationSession } from './session.ts';
 import { currentRelease, listMigrations, type CurrentRelease } from './store.ts';
 
 export interface TemplateDeps {
@@ -109,9 +109,7 @@ async function build(
       await createOwner(client);
       await client.query(`CREATE DATABASE ${quoteIdent(temporary)} TEMPLATE template0`);
       await client.query(`REVOKE ALL ON DATABASE ${quoteIdent(temporary)} FROM PUBLIC`);
-      await client.query(
-        `GRANT CREATE ON DATABASE ${quoteIdent(temporary)} TO ${quoteIdent(TEMPLATE_OWNER)}`,
-      );
+      await client.query(openToMigratorSql(temporary, TEMPLATE_OWNER));
       await fill(deps, serverId, temporary, release);
       await client.query(`ALTER DATABASE ${quoteIdent(temporary)} WITH ALLOW_CONNECTIONS false`);
       await client.query(`ALTER DATABASE ${quoteIdent(temporary)} RENAME TO ${quoteIdent(template)}`);
@@ -135,16 +133,17 @@ async function fill(
 ): Promise<void> {
   const address = await deps.servers.address(serverId, database);
   const applicationName = `fleet:template:${release?.headOrdinal ?? 0}`;
-  await withMigrationSession(address, { applicationName }, async (client) => {
+  await withClient(address, { applicationName }, async (client) => {
     await client.query(
       `ALTER SCHEMA public OWNER TO ${quoteIdent(TEMPLATE_OWNER)};
        REVOKE ALL ON SCHEMA public FROM PUBLIC`,
     );
     await createBookkeeping(client, TEMPLATE_OWNER);
+    await client.query(grantRecordSql());
   });
   if (release === undefined) return;
   const migrations = await listMigrations(deps.registry, release.headOrdinal);
-  await applyMigrations(address, {
+  await applyMigrations(await deps.servers.migrator(serverId, database), {
     ownerRole: TEMPLATE_OWNER,
     migrations,
     release: release.name,
@@ -166,7 +165,7 @@ async function createOwner(client: PgPoolClient): Promise<void> {
       if (!ALREADY_THERE.has(sqlState(error) ?? '')) throw error;
     });
   }
-  await client.query(`GRANT ${owner} TO CURRENT_USER`);
+  await client.query(`GRANT ${owner} TO CURRENT_USER; ${grantOwnerSql(TEMPLATE_OWNER)}`);
 }
 
 async function databaseExists(client: PgPoolClient, name: string): Promise<boolean> {

@@ -42,7 +42,7 @@ interface Found {
 async function ask(run: Run, rollout: RolloutRecord, target: ClaimedTarget): Promise<Found> {
   if (await isGone(run.registry, target.databaseId)) return { event: 'skip', error: null, reason: 'deleted' };
   try {
-    const address = await run.servers.address(target.serverId, target.database);
+    const address = await run.servers.migrator(target.serverId, target.database);
     // With an empty list nothing is missing: it ends the dead worker's session, takes the lock, and reads.
     const { schemaVersion } = await applyMigrations(address, {
       ownerRole: target.ownerRole,

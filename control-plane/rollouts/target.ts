@@ -4,7 +4,8 @@ import type { ErrorSummary } from '../../platform/errors.ts';
 import { withLogContext } from '../../platform/logging.ts';
 import type { Registry } from '../registry/registry.ts';
 import { applyMigrations } from '../releases/apply.ts';
-import { isContention } from '../releases/failure.ts';
+import { findBlockers } from '../releases/blockers.ts';
+import { isContention } from '../releases/contention.ts';
 import type { Migration } from '../releases/release.ts';
 import type { ServerAccess } from '../servers/access.ts';
 import { isGone, type ClaimedTarget, type TargetResult } from './target-store.ts';
@@ -80,13 +81,14 @@ async function migrate(
 function applyWithRetry(run: TargetRun, target: ClaimedTarget, signal: AbortSignal) {
   return pRetry(
     async () => {
-      const address = await run.servers.address(target.serverId, target.database);
+      const address = await run.servers.migrator(target.serverId, target.database);
       return applyMigrations(address, {
         ownerRole: target.ownerRole,
         migrations: run.migrations,
         release: run.release,
         applicationName: run.applicationName,
         endOlderSessions: target.orphan,
+        findBlockers: findBlockers(run.servers, target.serverId),
         signal,
       });
     },

@@ -9,15 +9,17 @@ import {
 } from '../../platform/pg.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { Secrets } from '../secrets/secret.ts';
-import { serverNotFound, serverSubject } from './server.ts';
+import { migratorSubject, serverNotFound, serverSubject } from './server.ts';
 import { findServer } from './store.ts';
 
-/** The way to the servers as their admin. */
+/** The ways to the servers: as their admin, and as the login that migrates. */
 export interface ServerAccess {
   /** Lends a connection to the admin database. Returned only after success; destroyed after any error. */
   admin<T>(serverId: string, work: (client: PgPoolClient) => Promise<T>): Promise<T>;
   /** How to reach any database of the server as its admin. Holds the password: for connecting only. */
   address(serverId: string, database: string): Promise<PgAddress>;
+  /** The same as the login that may act as the owners of databases, and nothing else. */
+  migrator(serverId: string, database: string): Promise<PgAddress>;
   close(): Promise<void>;
 }
 
@@ -39,10 +41,13 @@ const ADDRESS_LIFE_MS = 5_000;
 /** CREATE DATABASE … TEMPLATE takes tens of milliseconds, seconds on a busy disk; a minute is a fault. */
 const STATEMENT_TIMEOUT = '60s';
 
+type Login = Pick<PgAddress, 'user' | 'password'>;
+
 interface Entry {
   /** Tells whether the pool still leads to the right place with the right credential. */
   key: string;
   address: PgAddress;
+  migrator: Login;
   readAt: number;
   pool: PgPool;
 }
@@ -83,6 +88,10 @@ export function createServerAccess(deps: ServerAccessDeps): ServerAccess {
       }
     },
     address: async (serverId, database) => ({ ...(await entryOf(serverId)).address, database }),
+    migrator: async (serverId, database) => {
+      const { address, migrator } = await entryOf(serverId);
+      return { ...address, ...migrator, database };
+    },
     close: async () => {
       closed = true;
       const open = await Promise.allSettled(entries.values());
@@ -117,7 +126,7 @@ async function refresh(deps: ServerAccessDeps, serverId: string, known: Entry | 
     known?.pool.end().catch((error: unknown) => deps.logger.warn('an admin pool did not close', { error }));
   };
   read.catch(closeOld);
-  const { address, key } = await read;
+  const { address, migrator, key } = await read;
   const readAt = Date.now();
   if (known?.key === key) {
     known.readAt = readAt;
@@ -131,17 +140,20 @@ async function refresh(deps: ServerAccessDeps, serverId: string, known: Entry | 
   const pool = createPool({ ...config, max: POOL_MAX, idleTimeoutMillis: IDLE_MS }, (error) => {
     deps.logger.warn('an admin connection was lost', { server: serverId, error });
   });
-  return { key, address, readAt, pool };
+  return { key, address, migrator, readAt, pool };
 }
 
 async function readAddress(
   deps: ServerAccessDeps,
   serverId: string,
-): Promise<{ address: PgAddress; key: string }> {
+): Promise<Pick<Entry, 'address' | 'migrator' | 'key'>> {
   const server = await findServer(deps.registry, serverId);
   if (server === undefined) throw serverNotFound(serverId);
-  const credential = await deps.secrets.current(deps.registry, serverSubject(server.id));
-  if (credential === undefined) {
+  const [credential, migrator] = await Promise.all([
+    deps.secrets.current(deps.registry, serverSubject(server.id)),
+    deps.secrets.current(deps.registry, migratorSubject(server.id)),
+  ]);
+  if (credential === undefined || migrator === undefined) {
     throw new FleetError({
       code: 'server_has_no_admin',
       status: 409,
@@ -156,5 +168,10 @@ async function readAddress(
     password: credential.password,
     tls: server.tls,
   };
-  return { address, key: [server.endpointEpoch, server.host, server.port, credential.versionId].join(' ') };
+  const versions = [credential.versionId, migrator.versionId];
+  return {
+    address,
+    migrator: { user: migrator.login, password: migrator.password },
+    key: [server.endpointEpoch, server.host, server.port, ...versions].join(' '),
+  };
 }

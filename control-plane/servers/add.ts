@@ -96,6 +96,7 @@ export async function startAddServer(
     name: wanted.name,
     region: wanted.region,
     adminVersionId: randomUUID(),
+    migratorVersionId: randomUUID(),
     bootstrapUser: address.user,
     bootstrapVersionId: randomUUID(),
   };

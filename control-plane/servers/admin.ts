@@ -1,6 +1,7 @@
 import { FleetError, sqlState } from '../../platform/errors.ts';
 import { quoteIdent, quoteLiteral, type PgAddress, type PgClient } from '../../platform/pg.ts';
 import { ADMIN_MARK, connected, FLEET_ADMIN } from './inspect.ts';
+import { dropMigratorRole } from './migrator.ts';
 
 /**
  * Hardening a server at registration: nothing for PUBLIC in the databases that every login could otherwise
@@ -104,22 +105,24 @@ async function closePublicSchemas(address: PgAddress): Promise<void> {
   }
 }
 
-/** Proves that the admin can log in. */
+/** Proves that the login can enter. */
 export async function verifyAdmin(address: PgAddress): Promise<void> {
   await connected(address, (client) => client.query('SELECT 1'));
 }
 
 /**
- * The inverse: takes fleet_admin away where it was made for this server. A role that still owns something (an
- * earlier fleet's templates) stays, but can no longer log in. What was closed to PUBLIC stays closed.
+ * The inverse: takes fleet_admin and its migrator away where they were made for this server. A role that still
+ * owns something (an earlier fleet's templates) stays, but can no longer log in. What was closed to PUBLIC stays
+ * closed.
  */
-export async function removeAdminRole(address: PgAddress, serverId: string): Promise<void> {
+export async function removeRoles(address: PgAddress, serverId: string): Promise<void> {
   await connected(address, async (client) => {
     const { rows } = await client.query(
       "SELECT 1 FROM pg_roles WHERE rolname = $1 AND shobj_description(oid, 'pg_authid') = $2",
       [FLEET_ADMIN, ADMIN_MARK + serverId],
     );
     if (rows.length === 0) return;
+    await dropMigratorRole(client);
     const role = quoteIdent(FLEET_ADMIN);
     await client.query(`REVOKE ALL ON DATABASE ${quoteIdent(address.database)} FROM ${role}`);
     await client.query(`DROP ROLE IF EXISTS ${role}`).catch(async (error: unknown) => {

@@ -71,7 +71,10 @@ export async function startCreateServer(
     adminUser: 'postgres',
     adminDatabase: 'postgres',
   });
-  const input = { serverId, name: wanted.name, region: wanted.region, adminVersionId: randomUUID() };
+  const input = {
+    ...{ serverId, name: wanted.name, region: wanted.region },
+    ...{ adminVersionId: randomUUID(), migratorVersionId: randomUUID() },
+  };
   await startRegistration(tx, { operationId, definition: createServer, input, ...request });
   return { operationId, serverId };
 }

@@ -1,14 +1,16 @@
 import { z } from 'zod';
 import { scramVerifier } from '../../platform/crypto.ts';
 import { FleetError, isUnreachable } from '../../platform/errors.ts';
+import type { PgAddress } from '../../platform/pg.ts';
 import type { StepContext } from '../operations/definition.ts';
 import type { Registry, Transaction } from '../registry/registry.ts';
 import type { Secrets } from '../secrets/secret.ts';
-import { hardenAsAdmin, hardenAsSuperuser, removeAdminRole, verifyAdmin } from './admin.ts';
+import { hardenAsAdmin, hardenAsSuperuser, removeRoles, verifyAdmin } from './admin.ts';
 import { lockPlacement } from './database-store.ts';
-import { assertUsable, FLEET_ADMIN, inspectServer } from './inspect.ts';
+import { assertUsable, FLEET_ADMIN, FLEET_MIGRATOR, inspectServer } from './inspect.ts';
+import { ensureMigratorRole, verifyMigrator } from './migrator.ts';
 import type { Provider } from './providers/provider.ts';
-import { serverNotFound, serverSubject, transitionServer } from './server.ts';
+import { migratorSubject, serverNotFound, serverSubject, transitionServer } from './server.ts';
 import { deleteProvisioning, findServer, moveServer, setServerAdmin } from './store.ts';
 
 /** What registering and creating a server have in common: check → harden → ready, and their inverses. */
@@ -18,6 +20,8 @@ export const RegistrationInput = z.object({
   region: z.string(),
   /** Version of the credential of fleet_admin. */
   adminVersionId: z.uuid(),
+  /** Version of the credential of fleet_migrator. */
+  migratorVersionId: z.uuid(),
 });
 export type RegistrationInput = z.infer<typeof RegistrationInput>;
 
@@ -56,38 +60,56 @@ export function alreadyRegistered(name: string): FleetError {
   });
 }
 
-/** The new credential is stored before the server learns of it: a repeated step sets the same password. */
+/** Each new credential is stored before the server learns of it: a repeated step sets the same password. */
 export async function harden(
   context: Context,
   deps: RegistrationDeps,
   provider: Provider,
 ): Promise<z.infer<typeof Hardened>> {
-  const { input } = context;
   const address = await provider.open();
+  const adminUser = await hardenServer(context, deps, address);
+  const { serverId, migratorVersionId: id } = context.input;
+  const migrator = { id, subject: migratorSubject(serverId), login: FLEET_MIGRATOR };
+  await makeLogin(context, deps, migrator, async (verifier, password) => {
+    await ensureMigratorRole(address, verifier);
+    await verifyMigrator({ ...address, user: FLEET_MIGRATOR, password });
+  });
+  return { adminUser };
+}
+
+/** Returns the login that administers the server from now on. */
+async function hardenServer(context: Context, deps: RegistrationDeps, address: PgAddress): Promise<string> {
+  const { serverId, adminVersionId: id } = context.input;
   if (!context.output('check', Checked).superuser) {
     await hardenAsAdmin(address);
-    return { adminUser: address.user };
+    return address.user;
   }
-  const subject = serverSubject(input.serverId);
-  const version = {
-    id: input.adminVersionId,
-    owner: subject,
-    subject,
-    region: input.region,
-    login: FLEET_ADMIN,
-  };
-  await context.transaction((tx) => deps.secrets.createVersion(tx, version));
-  const password = await deps.secrets.password(deps.registry, input.adminVersionId);
-  await hardenAsSuperuser(address, input.serverId, scramVerifier(password));
-  await verifyAdmin({ ...address, user: FLEET_ADMIN, password });
-  await context.transaction((tx) => deps.secrets.promote(tx, input.adminVersionId));
-  return { adminUser: FLEET_ADMIN };
+  const admin = { id, subject: serverSubject(serverId), login: FLEET_ADMIN };
+  await makeLogin(context, deps, admin, async (verifier, password) => {
+    await hardenAsSuperuser(address, serverId, verifier);
+    await verifyAdmin({ ...address, user: FLEET_ADMIN, password });
+  });
+  return FLEET_ADMIN;
+}
+
+/** Stores the credential, lets `make` set it on the server and prove it, and makes it the current one. */
+async function makeLogin(
+  { input, transaction }: Context,
+  deps: RegistrationDeps,
+  version: { id: string; subject: string; login: string },
+  make: (verifier: string, password: string) => Promise<void>,
+): Promise<void> {
+  const owner = serverSubject(input.serverId);
+  await transaction((tx) => deps.secrets.createVersion(tx, { ...version, owner, region: input.region }));
+  const password = await deps.secrets.password(deps.registry, version.id);
+  await make(scramVerifier(password), password);
+  await transaction((tx) => deps.secrets.promote(tx, version.id));
 }
 
 /** A server that cannot be reached any more cannot be tidied up either, and must not hold its name for that. */
 export async function unharden({ input, logger }: Context, provider: Provider): Promise<void> {
   try {
-    await removeAdminRole(await provider.open(), input.serverId);
+    await removeRoles(await provider.open(), input.serverId);
   } catch (error) {
     const expected = error instanceof FleetError || isUnreachable(error);
     if (!expected) throw error;

@@ -53,6 +53,11 @@ export function serverSubject(serverId: string): string {
   return `server:${serverId}`;
 }
 
+/** Under which the credential of its migrator is kept; the owner is the server all the same. */
+export function migratorSubject(serverId: string): string {
+  return `migrator:${serverId}`;
+}
+
 /** What the API shows of a server. */
 export function serverView(server: ServerUsage): Server {
   const { id, name, region, provider, mode, state, host, port, tls } = server;

@@ -43,7 +43,7 @@ async function catchUp(
   const release = await currentRelease(deps.registry);
   if (release === undefined || !(await isBehind(deps.registry, schemaVersion))) return schemaVersion;
   context.signal.throwIfAborted();
-  const result = await applyMigrations(await deps.servers.address(place.serverId, place.name), {
+  const result = await applyMigrations(await deps.servers.migrator(place.serverId, place.name), {
     ownerRole: place.ownerRole,
     migrations: await listMigrations(deps.registry, release.headOrdinal),
     release: release.name,

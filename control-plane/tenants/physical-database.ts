@@ -1,6 +1,7 @@
 import { sqlState } from '../../platform/errors.ts';
 import { quoteIdent, quoteLiteral, type Queryable } from '../../platform/pg.ts';
 import type { DatabaseNames } from '../servers/database.ts';
+import { openToMigratorSql } from '../servers/migrator.ts';
 import { TERMINATE_WAIT_MS } from './roles.ts';
 
 /** The database itself on its server: made, closed and dropped as the server's admin. */
@@ -27,7 +28,8 @@ const DUPLICATE_DATABASE = '42P04';
 const UNDEFINED_DATABASE = '3D000';
 
 /**
- * Copies the template and opens the copy to its own roles only. It is born closed: until PUBLIC has lost its
+ * Copies the template and opens the copy to its own roles and the migrator only. It belongs to the admin: an
+ * owner could change or drop it from the sessions of other databases. It is born closed: until PUBLIC has lost its
  * rights nobody can connect. A database that exists already (an earlier try) is brought to the same state.
  */
 export async function createDatabase(
@@ -40,7 +42,7 @@ export async function createDatabase(
     try {
       await admin.query(
         `CREATE DATABASE ${database} TEMPLATE ${quoteIdent(options.template)}
-           OWNER ${quoteIdent(names.ownerRole)} ALLOW_CONNECTIONS false
+           ALLOW_CONNECTIONS false
            CONNECTION LIMIT ${options.connectionLimit + ADMIN_CONNECTIONS}`,
       );
     } catch (error) {
@@ -48,6 +50,7 @@ export async function createDatabase(
     }
     await admin.query(`REVOKE ALL ON DATABASE ${database} FROM PUBLIC;
       GRANT CONNECT ON DATABASE ${database} TO ${quoteIdent(names.rwRole)};
+      ${openToMigratorSql(names.name, names.ownerRole)}
       ALTER DATABASE ${database} SET search_path = public, pg_temp;
       ${loginSettingsSql(names.name, names.loginA)}
       ALTER DATABASE ${database} ALLOW_CONNECTIONS true;`);

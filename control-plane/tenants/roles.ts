@@ -1,5 +1,6 @@
 import { quoteIdent, quoteLiteral, type Queryable } from '../../platform/pg.ts';
 import type { DatabaseNames } from '../servers/database.ts';
+import { grantOwnerSql } from '../servers/migrator.ts';
 
 /**
  * The roles of one tenant's database on its server, made and removed as the server's admin. Each function is
@@ -32,6 +33,7 @@ export async function createRoles(admin: Queryable, names: DatabaseNames, login:
   await admin.query(`${lockSql(names)}
     DO $$ BEGIN ${createMissing} END $$;
     GRANT ${owner} TO CURRENT_USER;
+    ${grantOwnerSql(names.ownerRole)}
     ALTER ROLE ${a} LOGIN CONNECTION LIMIT ${login.connectionLimit} PASSWORD ${quoteLiteral(login.verifier)};
     GRANT ${rw} TO ${a};`);
 }

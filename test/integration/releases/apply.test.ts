@@ -3,10 +3,13 @@ import { randomUUID } from 'node:crypto';
 import { applyMigrations, type ApplyRequest } from '../../../control-plane/releases/apply.ts';
 import { inspectDatabase } from '../../../control-plane/releases/inspect.ts';
 import type { Migration } from '../../../control-plane/releases/release.ts';
+import { findBlockers } from '../../../control-plane/releases/blockers.ts';
+import type { ServerAccess } from '../../../control-plane/servers/access.ts';
 import { FleetError } from '../../../platform/errors.ts';
 import { withClient } from '../../../platform/pg.ts';
 import { until } from '../../support/until.ts';
 import {
+  accessTo,
   makeTestServer,
   published,
   read,
@@ -66,11 +69,16 @@ function untilRunning(database: TenantDatabase, pattern: string): Promise<{ pid:
 describe('applying migrations to a database', () => {
   let server: TestServer;
   let database: TenantDatabase;
+  let access: ServerAccess;
 
   before(async () => {
     server = await makeTestServer();
+    access = accessTo(server);
   });
-  after(() => server.drop());
+  after(async () => {
+    await access.close();
+    await server.drop();
+  });
   beforeEach(async () => {
     database = await server.makeDatabase();
   });
@@ -99,6 +107,14 @@ describe('applying migrations to a database', () => {
       `SELECT DISTINCT pg_get_userbyid(relowner) AS owner FROM pg_class WHERE relnamespace = 'public'::regnamespace`,
     );
     assert.deepEqual(owners, [{ owner: database.ownerRole }]);
+  });
+
+  it('refuses a database that has lost its record', async () => {
+    await run(database.superuser, 'DROP TABLE pgmigrations');
+    const list = await published('CREATE TABLE a (id int)');
+    await assert.rejects(apply(database, list), isFleetError('migration_record_missing'));
+    const [found] = await read(database.superuser, "SELECT to_regclass('a') AS made");
+    assert.deepEqual(found, { made: null });
   });
 
   it('keeps nothing of a migration that fails, and all of those before it', async () => {
@@ -158,7 +174,6 @@ describe('applying migrations to a database', () => {
     await run(
       database.superuser,
       `SET ROLE ${database.ownerRole};
-       CREATE TABLE pgmigrations (id SERIAL PRIMARY KEY, name varchar(255) NOT NULL, run_on timestamp NOT NULL);
        CREATE TABLE a (id int);
        INSERT INTO pgmigrations (name, run_on) VALUES ('0001_m', now())`,
     );
@@ -170,15 +185,15 @@ describe('applying migrations to a database', () => {
   it('gives up after bounded lock waits, blocks nobody longer than one, and says who blocks', async () => {
     const list = await published('CREATE TABLE a (id int)', {
       upSql: 'ALTER TABLE a ADD b int',
-      lockTimeoutMs: 20,
+      lockTimeoutMs: 100,
     });
     await apply(database, list.slice(0, 1));
     await withClient(database.superuser, { applicationName: 'report' }, async (blocker) => {
-      await blocker.query('BEGIN; SELECT * FROM a');
-      await assert.rejects(
-        apply(database, list),
-        isFleetError('migration_failed', /55P03.*oldest open transaction there is pid \d+ \(report/, true),
-      );
+      await blocker.query("BEGIN; SELECT * FROM a WHERE id < 4711 AND 'secret' <> ''");
+      const named =
+        /55P03.*blocked by pid \d+ \(report, idle in transaction.*SELECT \* FROM a WHERE id < \$\d AND \$\d <> \$\d/;
+      const more = { findBlockers: findBlockers(access, '') };
+      await assert.rejects(apply(database, list, more), isFleetError('migration_failed', named, true));
       await blocker.query('COMMIT');
     });
     assert.deepEqual((await apply(database, list)).applied, ['0002_m']);

@@ -187,8 +187,6 @@ describe('statements that no release may hold', () => {
     'RESET ROLE',
     'RESET ALL',
     'DISCARD ALL',
-    'SAVEPOINT s',
-    'SELECT 1 AS a INTO b',
     `SELECT set_config('role', 'none', false)`,
     `SELECT pg_catalog.set_config('ROLE', 'none', false)`,
     'DO $$ BEGIN RESET ROLE; CREATE TABLE x (id int); END $$',

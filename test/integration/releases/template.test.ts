@@ -35,7 +35,7 @@ describe('golden template', () => {
     const cluster = await startTestCluster(join(folder, 'cluster'));
     superuser = cluster.superuser;
     server = await makeTestServer(cluster);
-    servers = accessTo(server.admin);
+    servers = accessTo(server);
   });
   after(async () => {
     await servers.close();
@@ -110,7 +110,7 @@ describe('golden template', () => {
 
   it('is built once for many callers, in one process and in two', async () => {
     await publish('CREATE TABLE a (id int); SELECT pg_sleep(0.2)');
-    const other = accessTo(server.admin);
+    const other = accessTo(server);
     try {
       const all = await Promise.all(
         Array.from({ length: 20 }, (_, index) =>
@@ -134,7 +134,7 @@ describe('golden template', () => {
 
   it('survives a builder that is killed half-way', async () => {
     await publish('CREATE TABLE a (id int); SELECT pg_sleep(1)');
-    const doomed = accessTo(server.admin);
+    const doomed = accessTo(server);
     const building = ensureTemplate(deps(doomed), SERVER);
     building.catch(() => undefined);
     const sleeping = await until('the build runs', async () => {

@@ -3,7 +3,15 @@ import type { RenderedMigration } from '../../../contract/release.ts';
 import { migrationChecksum, type Migration } from '../../../control-plane/releases/release.ts';
 import { parseStatements } from '../../../control-plane/releases/sql.ts';
 import type { ServerAccess } from '../../../control-plane/servers/access.ts';
-import { randomPassword } from '../../../platform/crypto.ts';
+import { createBookkeeping } from '../../../control-plane/releases/bookkeeping.ts';
+import { FLEET_MIGRATOR } from '../../../control-plane/servers/inspect.ts';
+import {
+  ensureMigratorRole,
+  grantOwnerSql,
+  grantRecordSql,
+  openToMigratorSql,
+} from '../../../control-plane/servers/migrator.ts';
+import { randomPassword, scramVerifier } from '../../../platform/crypto.ts';
 import {
   createPool,
   quoteIdent,
@@ -14,16 +22,19 @@ import {
 } from '../../../platform/pg.ts';
 import { clusters } from '../../support/clusters.ts';
 
-/** A server admin without superuser rights, as a registered server has one, and databases made by it. */
+/** The admin without superuser rights and the migrator of a registered server, and databases made by it. */
 export interface TestServer {
   admin: PgAddress;
+  migrator: PgAddress;
   /** A database like a tenant's: its own owner role without login, which owns schema public. */
   makeDatabase(): Promise<TenantDatabase>;
   drop(): Promise<void>;
 }
 
 export interface TenantDatabase {
+  /** As the migrator. */
   address: PgAddress;
+  admin: PgAddress;
   ownerRole: string;
   superuser: PgAddress;
 }
@@ -39,20 +50,28 @@ export async function makeTestServer({ superuser } = clusters().eu): Promise<Tes
      GRANT CONNECT ON DATABASE postgres TO ${user}`,
   );
   const admin: PgAddress = { ...superuser, user, password };
+  const migrator: PgAddress = { ...superuser, user: FLEET_MIGRATOR, password: randomPassword() };
+  await ensureMigratorRole(superuser, scramVerifier(migrator.password));
   return {
     admin,
+    migrator,
     makeDatabase: async () => {
       const database = `t_${randomUUID().replaceAll('-', '')}`;
       const ownerRole = `${database}_owner`;
       owners.push(ownerRole);
       await withClient(admin, { applicationName: 'test' }, async (client) => {
         await client.query(`CREATE ROLE ${ownerRole} NOLOGIN`);
-        await client.query(`GRANT ${ownerRole} TO CURRENT_USER`);
-        await client.query(`CREATE DATABASE ${database} OWNER ${ownerRole} TEMPLATE template0`);
+        await client.query(`GRANT ${ownerRole} TO CURRENT_USER; ${grantOwnerSql(ownerRole)}`);
+        await client.query(`CREATE DATABASE ${database} TEMPLATE template0`);
+        await client.query(openToMigratorSql(database, ownerRole));
       });
-      const address = { ...admin, database };
-      await run({ ...superuser, database }, `ALTER SCHEMA public OWNER TO ${ownerRole}`);
-      return { address, ownerRole, superuser: { ...superuser, database } };
+      const made = { admin: { ...admin, database }, superuser: { ...superuser, database } };
+      await run(made.superuser, `ALTER SCHEMA public OWNER TO ${ownerRole}`);
+      await withClient(made.admin, { applicationName: 'test' }, async (client) => {
+        await createBookkeeping(client, ownerRole);
+        await client.query(grantRecordSql());
+      });
+      return { ...made, address: { ...migrator, database }, ownerRole };
     },
     drop: async () => {
       await withClient(superuser, { applicationName: 'test' }, async (client) => {
@@ -70,7 +89,7 @@ export async function makeTestServer({ superuser } = clusters().eu): Promise<Tes
 }
 
 /** The way to one server, as servers/access.ts gives it. */
-export function accessTo(admin: PgAddress): ServerAccess {
+export function accessTo({ admin, migrator }: TestServer): ServerAccess {
   const pool = createPool({ ...admin, max: 8 }, () => undefined);
   return {
     admin: async (_serverId, work) => {
@@ -85,6 +104,7 @@ export function accessTo(admin: PgAddress): ServerAccess {
       }
     },
     address: (_serverId, database) => Promise.resolve({ ...admin, database }),
+    migrator: (_serverId, database) => Promise.resolve({ ...migrator, database }),
     close: () => pool.end(),
   };
 }

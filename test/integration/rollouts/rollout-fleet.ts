@@ -67,11 +67,12 @@ export async function makeRolloutFleet(slugs: string[]): Promise<RolloutFleet> {
   };
   const servers: ServerAccess = {
     admin: () => Promise.reject(new Error('a rollout has no business in the admin database')),
-    address: async (serverId, database) => {
+    address: () => Promise.reject(new Error('a rollout has no business as the admin')),
+    migrator: async (serverId, database) => {
       fleet.visits += 1;
       const region = serverId === serverIds.eu ? 'eu' : 'us';
       // Port 1 of the loopback refuses at once.
-      return { ...server.admin, database, ...(down.has(region) ? { port: 1 } : {}) };
+      return { ...server.migrator, database, ...(down.has(region) ? { port: 1 } : {}) };
     },
     close: async () => undefined,
   };

@@ -11,8 +11,9 @@ import { createSecrets } from '../../../control-plane/secrets/secret.ts';
 import { createServerAccess } from '../../../control-plane/servers/access.ts';
 import { databaseNames } from '../../../control-plane/servers/database.ts';
 import { hardenAsSuperuser } from '../../../control-plane/servers/admin.ts';
-import { FLEET_ADMIN } from '../../../control-plane/servers/inspect.ts';
-import { serverSubject } from '../../../control-plane/servers/server.ts';
+import { FLEET_ADMIN, FLEET_MIGRATOR } from '../../../control-plane/servers/inspect.ts';
+import { ensureMigratorRole } from '../../../control-plane/servers/migrator.ts';
+import { migratorSubject, serverSubject } from '../../../control-plane/servers/server.ts';
 import { createTenant, startCreateTenant } from '../../../control-plane/tenants/create.ts';
 import { deleteTenant, startDeleteTenant } from '../../../control-plane/tenants/delete.ts';
 import type { TenantDeps } from '../../../control-plane/tenants/deps.ts';
@@ -146,7 +147,9 @@ async function addRegions(deps: TenantDeps): Promise<void> {
 async function addServer({ registry, secrets }: TenantDeps, region: 'eu' | 'us'): Promise<void> {
   const { superuser } = clusters()[region];
   const [id, password] = [randomUUID(), randomPassword()];
+  const migratorPassword = randomPassword();
   await hardenAsSuperuser(superuser, id, scramVerifier(password));
+  await ensureMigratorRole(superuser, scramVerifier(migratorPassword));
   await registry.transaction(async (tx) => {
     await tx.query(
       `INSERT INTO servers (id, name, region, provider, mode, state, host, port, tls, admin_user,
@@ -159,6 +162,12 @@ async function addServer({ registry, secrets }: TenantDeps, region: 'eu' | 'us')
       tx,
       { id: randomUUID(), owner: subject, subject, region, login: FLEET_ADMIN },
       password,
+    );
+    const migrator = migratorSubject(id);
+    await secrets.importVersion(
+      tx,
+      { id: randomUUID(), owner: subject, subject: migrator, region, login: FLEET_MIGRATOR },
+      migratorPassword,
     );
   });
 }

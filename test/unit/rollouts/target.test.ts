@@ -11,7 +11,8 @@ async function tryTarget(error: Error): Promise<{ result: TargetResult | undefin
     registry: { query: async () => ({ rows: [{ gone: false }] }) } as unknown as Registry,
     servers: {
       admin: () => Promise.reject(error),
-      address: () => {
+      address: () => Promise.reject(error),
+      migrator: () => {
         tries += 1;
         return Promise.reject(error);
       },
