@@ -5,6 +5,7 @@ import { FleetError } from '../platform/errors.ts';
 import { listen } from '../platform/listen.ts';
 import type { Logger } from '../platform/logging.ts';
 import { createAccessLog, type AccessLog } from './access-log.ts';
+import { endpoint } from './api/endpoint.ts';
 import { projectsRouter } from './api/projects.ts';
 import { tasksRouter } from './api/tasks.ts';
 import { whoami } from './api/whoami.ts';
@@ -71,25 +72,35 @@ function createApp(options: TenantAppOptions, routing: TenantRouting, metrics: M
   app.disable('x-powered-by');
   // Our ETags are versions; hashing every body would only cost.
   app.disable('etag');
-  app.get('/healthz', (_request, response) => void response.json({ status: 'ok' }));
-  app.get('/readyz', (_request, response) => {
-    const problems = routing.ready() ? [] : ['the route table is not loaded'];
-    response.status(problems.length === 0 ? 200 : 503).json({ ready: problems.length === 0, problems });
+  endpoint(app, '/healthz', { get: (_request, response) => void response.json({ status: 'ok' }) });
+  endpoint(app, '/readyz', {
+    get: (_request, response) => {
+      const problems = routing.ready() ? [] : ['the route table is not loaded'];
+      response.status(problems.length === 0 ? 200 : 503).json({ ready: problems.length === 0, problems });
+    },
   });
-  app.get('/metrics', async (request, response) => {
-    const isOperator = equalInConstantTime(request.get('authorization') ?? '', `Bearer ${token}`);
-    response.type(metrics.contentType).send(await metrics.render(isOperator ? 'operator' : 'anyone'));
+  endpoint(app, '/metrics', {
+    get: async (request, response) => {
+      const isOperator = equalInConstantTime(request.get('authorization') ?? '', `Bearer ${token}`);
+      response.type(metrics.contentType).send(await metrics.render(isOperator ? 'operator' : 'anyone'));
+    },
   });
   app.use(routing.middleware);
-  app.get('/api/v1/whoami', whoami);
-  app.use(express.json({ limit: '1mb', strict: true }));
+  endpoint(app, '/api/v1/whoami', { get: whoami });
   app.use('/api/v1/projects/:projectId/tasks', tasksRouter());
   app.use('/api/v1/projects', projectsRouter());
-  app.use(() => {
-    throw new FleetError({ code: 'not_found', status: 404, message: 'there is nothing at this path' });
-  });
+  app.use(refusePath);
   app.use(problemHandler(logger));
   return app;
+}
+
+function refusePath(): never {
+  throw new FleetError({
+    code: 'not_found',
+    status: 404,
+    message: 'there is nothing at this path',
+    fix: 'use /api/v1/whoami, /api/v1/projects or /api/v1/projects/{id}/tasks',
+  });
 }
 
 function urlHost(host: string): string {

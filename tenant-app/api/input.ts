@@ -10,6 +10,7 @@ export function parseInput<T extends z.ZodType>(schema: T, value: unknown): z.in
     code: 'invalid_request',
     status: 400,
     message: 'the request holds values that cannot be used',
+    fix: 'correct the fields that `errors` names',
     errors: parsed.error.issues.map((issue) => ({ path: issue.path.join('.'), message: issue.message })),
   });
 }
@@ -24,7 +25,12 @@ export function readId(request: Request, name: string, noun: string): string {
 }
 
 export function notFound(noun: string): FleetError {
-  return new FleetError({ code: `${noun}_not_found`, status: 404, message: `there is no such ${noun}` });
+  return new FleetError({
+    code: `${noun}_not_found`,
+    status: 404,
+    message: `there is no such ${noun}`,
+    fix: `list the ${noun}s there are, and take an id from there`,
+  });
 }
 
 /** The version that If-Match demands. @throws FleetError 400 `bad_if_match` */

@@ -1,6 +1,7 @@
 import express, { type Request, type Response } from 'express';
 import { PageQuery } from '../../contract/page.ts';
 import { readCursor } from './cursor.ts';
+import { endpoint } from './endpoint.ts';
 import { idempotently } from './idempotency.ts';
 import { changeMissed, notFound, parseInput, readId, readIfMatch, sendVersioned } from './input.ts';
 import { CreateProject, UpdateProject, type Project } from './project.ts';
@@ -9,11 +10,8 @@ import { deleteProject, findProject, insertProject, listProjects, updateProject 
 /** `/api/v1/projects`. */
 export function projectsRouter(): express.Router {
   const router = express.Router();
-  router.get('/', list);
-  router.post('/', create);
-  router.get('/:projectId', get);
-  router.patch('/:projectId', update);
-  router.delete('/:projectId', remove);
+  endpoint(router, '/', { get: list, post: create });
+  endpoint(router, '/:projectId', { get, patch: update, delete: remove });
   return router;
 }
 

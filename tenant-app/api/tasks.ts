@@ -3,6 +3,7 @@ import { PageQuery } from '../../contract/page.ts';
 import { SQLSTATE, sqlState } from '../../platform/errors.ts';
 import type { Queryable } from '../../platform/pg.ts';
 import { readCursor } from './cursor.ts';
+import { endpoint } from './endpoint.ts';
 import { idempotently } from './idempotency.ts';
 import { changeMissed, notFound, parseInput, readId, readIfMatch, sendVersioned } from './input.ts';
 import { findProject } from './project-store.ts';
@@ -12,11 +13,8 @@ import { deleteTask, findTask, insertTasks, listTasks, updateTask } from './task
 /** `/api/v1/projects/{projectId}/tasks`. */
 export function tasksRouter(): express.Router {
   const router = express.Router({ mergeParams: true });
-  router.get('/', list);
-  router.post('/', create);
-  router.get('/:taskId', get);
-  router.patch('/:taskId', update);
-  router.delete('/:taskId', remove);
+  endpoint(router, '/', { get: list, post: create });
+  endpoint(router, '/:taskId', { get, patch: update, delete: remove });
   return router;
 }
 

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { ErrorRequestHandler, Response } from 'express';
 import type { Problem } from '../../contract/problem.ts';
 import { FleetError, isUnreachable, sqlState, type FleetErrorFields } from '../../platform/errors.ts';
@@ -54,7 +55,7 @@ export function sendProblem(response: Response, error: FleetError, requestId: st
 export function problemHandler(logger: Logger): ErrorRequestHandler {
   return (error: unknown, request, response, _next) => {
     const known = asFleetError(error);
-    const requestId = String(response.getHeader(REQUEST_ID_HEADER) ?? '');
+    const requestId = requestIdOf(response);
     if (known.status >= 500 && !(error instanceof FleetError)) {
       logger.error('a request failed', {
         requestId,
@@ -64,6 +65,15 @@ export function problemHandler(logger: Logger): ErrorRequestHandler {
     }
     sendProblem(response, known, requestId);
   };
+}
+
+/** Probes are answered before the middleware has given the request an id: then it gets one here. */
+function requestIdOf(response: Response): string {
+  const given = response.getHeader(REQUEST_ID_HEADER);
+  if (typeof given === 'string') return given;
+  const made = randomUUID();
+  if (!response.headersSent) response.setHeader(REQUEST_ID_HEADER, made);
+  return made;
 }
 
 const UNDEFINED_OBJECTS = new Set(['42P01', '42703', '42883', '3F000']);
@@ -115,5 +125,7 @@ function clientFault(error: unknown): FleetError | undefined {
     code: type.replaceAll(/[^a-z0-9]+/g, '_'),
     status,
     message: 'the request cannot be read',
+    fix:
+      status === 413 ? 'send less at once' : 'send valid JSON in UTF-8, and a path in percent-encoded UTF-8',
   });
 }

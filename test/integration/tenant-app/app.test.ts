@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
+import { Problem } from '../../../contract/problem.ts';
 import { callTenant } from '../../support/api.ts';
 import { until } from '../../support/until.ts';
 import type { TenantApp } from '../../../tenant-app/tenant-app.ts';
@@ -135,6 +136,40 @@ describe('tenant app', () => {
       'content-type': 'application/json',
     });
     assert.equal(broken.status, 400);
+  });
+
+  it('refuses what it cannot serve with a problem that says what it can', async () => {
+    const id = '00000000-0000-4000-8000-000000000000';
+    const form = { 'content-type': 'application/x-www-form-urlencoded' };
+    const refusals: [string, string, Record<string, string>, number, string, string?][] = [
+      ['POST', '/api/v1/projects', form, 415, 'unsupported_media_type'],
+      ['PATCH', `/api/v1/projects/${id}/tasks/${id}`, form, 415, 'unsupported_media_type'],
+      ['PUT', '/api/v1/projects', {}, 405, 'method_not_allowed', 'GET, HEAD, OPTIONS, POST'],
+      ['DELETE', `/api/v1/projects/${id}/tasks`, {}, 405, 'method_not_allowed', 'GET, HEAD, OPTIONS, POST'],
+      [
+        'POST',
+        `/api/v1/projects/${id}`,
+        form,
+        405,
+        'method_not_allowed',
+        'DELETE, GET, HEAD, OPTIONS, PATCH',
+      ],
+      ['POST', '/api/v1/whoami', {}, 405, 'method_not_allowed', 'GET, HEAD, OPTIONS'],
+      ['POST', '/healthz', {}, 405, 'method_not_allowed', 'GET, HEAD, OPTIONS'],
+      ['POST', '/api/v1/nothing', form, 404, 'not_found'],
+      ['GET', `/api/v1/projects/${id}`, {}, 404, 'project_not_found'],
+    ];
+    for (const [method, path, headers, status, code, allow] of refusals) {
+      const body = method === 'GET' || method === 'DELETE' ? undefined : { name: 'x' };
+      const answer = await call<Problem>(method, path, body, headers);
+      assert.equal(answer.status, status, `${method} ${path}`);
+      assert.match(answer.headers['content-type'] ?? '', /^application\/problem\+json/);
+      assert.equal(Problem.parse(answer.body).code, code);
+      assert.ok(answer.body.fix !== undefined && answer.body.requestId !== '');
+      assert.equal(answer.headers['allow'], allow);
+    }
+    const options = await call('OPTIONS', '/api/v1/projects');
+    assert.deepEqual([options.status, options.headers['allow']], [204, 'GET, HEAD, OPTIONS, POST']);
   });
 
   it('makes a thing once per Idempotency-Key, also for two requests at one moment', async () => {
