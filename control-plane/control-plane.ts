@@ -27,6 +27,7 @@ import { createSecrets, type Secrets } from './secrets/secret.ts';
 import { createServerAccess, type ServerAccess } from './servers/access.ts';
 import { addServer } from './servers/add.ts';
 import { createServer as createServerOperation } from './servers/create.ts';
+import { stopAsRetired } from './servers/embedded-servers.ts';
 import { checkServers } from './servers/health.ts';
 import { serverRoutes } from './servers/http.ts';
 import { findRegion } from './servers/region-store.ts';
@@ -103,6 +104,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const deps = createDeps(options, registry);
   const operations = allOperations(deps);
   await bootstrapFleet(deps, config);
+  const retirements = await stopAsRetired(deps);
   const worker = role === 'api' ? undefined : await startFleetWorker(options, deps, operations);
   const api = role === 'worker' ? undefined : await serve(deps, operations, options);
   logger.info('control plane ready', { role, url: api?.url });
@@ -112,6 +114,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     stop: async () => {
       await api?.close();
       await worker?.stop();
+      await retirements.close();
       await deps.servers.close();
       await registry.close();
     },

@@ -6,7 +6,7 @@ import type { Secrets } from '../secrets/secret.ts';
 import { lockPlacement } from './database-store.ts';
 import { serverInUse, wrongServerState } from './registration.ts';
 import { serverNotFound, serverSubject, transitionServer, type ServerUsage } from './server.ts';
-import { findServer, moveServer } from './store.ts';
+import { findServer, moveServer, notifyRetired } from './store.ts';
 
 export interface Change {
   caller: Caller;
@@ -32,7 +32,7 @@ export async function changeServer(
 
 /**
  * Takes an empty server out of the fleet: its admin credential is destroyed, its data is left alone. An
- * embedded cluster's process is stopped at the next start of the control plane.
+ * embedded cluster's process is stopped right after the commit, by whoever has it on its machine.
  * @throws FleetError 412 `version_conflict`, 409 `server_in_use`, `server_state_conflict`
  */
 export async function removeServer(
@@ -46,6 +46,7 @@ export async function removeServer(
   if (server.databases > 0) throw serverInUse(server.name, server.databases);
   const retired = await move(tx, server, 'retire', change);
   await secrets.destroyOwner(tx, serverSubject(server.id));
+  await notifyRetired(tx, server.id);
   return retired;
 }
 

@@ -1,8 +1,8 @@
 import type { Logger } from '../../platform/logging.ts';
-import type { Registry } from '../registry/registry.ts';
+import type { Registry, Subscription } from '../registry/registry.ts';
 import { embeddedProvider, holdsCluster, stopEmbedded, type EmbeddedDeps } from './providers/embedded.ts';
 import type { ServerRecord } from './server.ts';
-import { listLiveServers, listRetiredServers, setEndpoint, setHealth } from './store.ts';
+import { listLiveServers, listRetiredServers, RETIRED_CHANNEL, setEndpoint, setHealth } from './store.ts';
 
 export interface EmbeddedServersDeps extends EmbeddedDeps {
   registry: Registry;
@@ -15,13 +15,35 @@ export interface EmbeddedServersDeps extends EmbeddedDeps {
  * Data that is not on this machine is never made anew: an empty cluster would look like lost tenants.
  */
 export async function ensureEmbeddedServers(deps: EmbeddedServersDeps): Promise<void> {
-  const [live, retired] = await Promise.all([
-    listLiveServers(deps.registry, 'embedded'),
-    listRetiredServers(deps.registry, 'embedded'),
-  ]);
-  await Promise.all(retired.map((server) => stopEmbedded(deps, server)));
+  await stopRetired(deps);
+  const live = await listLiveServers(deps.registry, 'embedded');
   const health = await Promise.all(live.map((server) => ensureRunning(deps, server)));
   await setHealth(deps.registry, health);
+}
+
+/**
+ * Stops this machine's clusters as their servers are retired, from now on: PostgreSQL tells every process at the
+ * commit of the removal. What was missed while the connection was down is made good when it is back.
+ */
+export async function stopAsRetired(deps: EmbeddedServersDeps): Promise<Subscription> {
+  let last = Promise.resolve();
+  const subscription = await deps.registry.listen(RETIRED_CHANNEL, () => {
+    last = last
+      .then(() => stopRetired(deps))
+      .catch((error: unknown) => deps.logger.warn('a retired server was not stopped', { error }));
+  });
+  return {
+    close: async () => {
+      await subscription.close();
+      await last;
+    },
+  };
+}
+
+/** Those that do not run, or whose data is elsewhere, cost a look at a file. */
+async function stopRetired(deps: EmbeddedServersDeps): Promise<void> {
+  const retired = await listRetiredServers(deps.registry, 'embedded');
+  await Promise.all(retired.map((server) => stopEmbedded(deps, server)));
 }
 
 async function ensureRunning(deps: EmbeddedServersDeps, server: ServerRecord) {

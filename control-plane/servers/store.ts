@@ -126,6 +126,13 @@ export async function insertServer(tx: Queryable, server: NewServer): Promise<vo
   );
 }
 
+/** Told at the commit of a server's removal. */
+export const RETIRED_CHANNEL = 'fleet_servers_retired';
+
+export async function notifyRetired(tx: Queryable, id: string): Promise<void> {
+  await tx.query('SELECT pg_notify($1, $2)', [RETIRED_CHANNEL, id]);
+}
+
 /** Moves the state; false when it is no longer `from`. */
 export async function moveServer(
   tx: Queryable,

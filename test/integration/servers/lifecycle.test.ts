@@ -11,13 +11,14 @@ import { createSecrets } from '../../../control-plane/secrets/secret.ts';
 import { createServerAccess } from '../../../control-plane/servers/access.ts';
 import { createServer } from '../../../control-plane/servers/create.ts';
 import { reserveDatabase } from '../../../control-plane/servers/reserve.ts';
-import { ensureEmbeddedServers } from '../../../control-plane/servers/embedded-servers.ts';
+import { ensureEmbeddedServers, stopAsRetired } from '../../../control-plane/servers/embedded-servers.ts';
 import { checkServers } from '../../../control-plane/servers/health.ts';
 import { serverRoutes } from '../../../control-plane/servers/http.ts';
 import { clusterPid, stopCluster } from '../../../control-plane/servers/providers/cluster.ts';
 import { ensureRegion } from '../../../control-plane/servers/region.ts';
 import { findServer } from '../../../control-plane/servers/store.ts';
 import { startTestCluster } from '../../support/clusters.ts';
+import { until } from '../../support/until.ts';
 import { freshRegistry, quietLogger, type TestRegistry } from '../../support/registry.ts';
 import { addRegions, callRoute, drive, insertReadyServer, insertTenant } from './support.ts';
 
@@ -104,6 +105,16 @@ describe('servers', function () {
     const again = await create('eu-1');
     assert.equal(again.error?.code, 'cluster_folder_taken', 'old data is not taken over');
     assert.ok(existsSync(join(folder, 'eu-1', 'data')));
+  });
+
+  it('that are embedded are stopped as soon as they are removed, and keep their data', async () => {
+    assert.equal((await create('eu-1')).state, 'succeeded');
+    const stopping = await stopAsRetired(deps());
+    assert.ok(clusterPid(join(folder, 'eu-1')) !== undefined);
+    await call('removeServer', { params: { name: 'eu-1' } });
+    await until('its process has ended', async () => clusterPid(join(folder, 'eu-1')) === undefined);
+    await stopping.close();
+    assert.ok(existsSync(join(folder, 'eu-1', 'data', 'PG_VERSION')));
   });
 
   it('take databases until they are cordoned, and again afterwards', async () => {
