@@ -1,3 +1,4 @@
+import { sha256 } from '../../platform/crypto.ts';
 import { sqlState } from '../../platform/errors.ts';
 import type { Logger } from '../../platform/logging.ts';
 import { quoteIdent, withClient, type PgPoolClient } from '../../platform/pg.ts';
@@ -50,8 +51,12 @@ export async function ensureTemplate(deps: TemplateDeps, serverId: string): Prom
  */
 export function templateName(release: Pick<CurrentRelease, 'headOrdinal' | 'checksum'> | undefined): string {
   if (release === undefined) return `${PREFIX}0`;
-  return `${PREFIX}${release.headOrdinal}_${release.checksum.slice(0, CHECKSUM_LENGTH)}`;
+  const content = sha256(`${TEMPLATE_FORMAT}\0${release.checksum}`);
+  return `${PREFIX}${release.headOrdinal}_${content.slice(0, CHECKSUM_LENGTH)}`;
 }
+
+/** Raised when templates are made in another way than before: older ones are then stale. */
+const TEMPLATE_FORMAT = 2;
 
 /** 48 bits tell a server's few templates apart. */
 const CHECKSUM_LENGTH = 12;
@@ -136,7 +141,8 @@ async function fill(
   await withClient(address, { applicationName }, async (client) => {
     await client.query(
       `ALTER SCHEMA public OWNER TO ${quoteIdent(TEMPLATE_OWNER)};
-       REVOKE ALL ON SCHEMA public FROM PUBLIC`,
+       REVOKE ALL ON SCHEMA public FROM PUBLIC;
+       ${closeRoutinesSql(TEMPLATE_OWNER)}`,
     );
     await createBookkeeping(client, TEMPLATE_OWNER);
     await client.query(grantRecordSql());
@@ -149,6 +155,20 @@ async function fill(
     release: release.name,
     applicationName,
   });
+}
+
+/**
+ * SQL that keeps what `owner` makes from now on to itself, where PostgreSQL lets everybody call new routines. What
+ * migrations grant to PUBLIC themselves stays: a database that is born from a template and one that was migrated
+ * step by step have the same rights.
+ */
+export function closeRoutinesSql(owner: string): string {
+  return `ALTER DEFAULT PRIVILEGES FOR ROLE ${quoteIdent(owner)} REVOKE EXECUTE ON ROUTINES FROM PUBLIC;`;
+}
+
+/** The inverse, for a copy whose objects have gone to another owner. */
+export function reopenRoutinesSql(owner: string): string {
+  return `ALTER DEFAULT PRIVILEGES FOR ROLE ${quoteIdent(owner)} GRANT EXECUTE ON ROUTINES TO PUBLIC;`;
 }
 
 /**

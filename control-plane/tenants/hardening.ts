@@ -1,6 +1,6 @@
 import { quoteIdent, quoteLiteral } from '../../platform/pg.ts';
 import type { DatabaseNames } from '../servers/database.ts';
-import { TEMPLATE_OWNER } from '../releases/template.ts';
+import { closeRoutinesSql, reopenRoutinesSql, TEMPLATE_OWNER } from '../releases/template.ts';
 
 /**
  * What is done inside a new tenant database, as one message that PostgreSQL runs as one transaction: the
@@ -13,9 +13,9 @@ export function hardeningSql(names: DatabaseNames, marker: { tenantId: string; d
   return `
     ${reassignSchemas(names.ownerRole)}
     REASSIGN OWNED BY ${quoteIdent(TEMPLATE_OWNER)} TO ${owner};
+    ${reopenRoutinesSql(TEMPLATE_OWNER)}
     REVOKE ALL ON SCHEMA public FROM PUBLIC;
-    REVOKE ALL ON ALL ROUTINES IN SCHEMA public FROM PUBLIC;
-    ${defaults} REVOKE EXECUTE ON ROUTINES FROM PUBLIC;
+    ${closeRoutinesSql(names.ownerRole)}
 
     GRANT USAGE ON SCHEMA public TO ${rw};
     GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO ${rw};
