@@ -1,0 +1,58 @@
+import type { PgAddress, PgClient } from '../../platform/pg.ts';
+import { MIGRATION_LOCK } from './bookkeeping.ts';
+import { SCHEMA_SQL } from './schema-sql.ts';
+import { describeSchema, type CatalogueRow, type Schema, type SchemaRoles } from './schema.ts';
+import { withMigrationSession } from './session.ts';
+
+/** A database as it stands between two migrations. */
+export interface LiveSchema {
+  schema: Schema;
+  /** Names of the migrations that it has, in order. */
+  applied: string[];
+  /** PostgreSQL's major version: it decides on the words of the description. */
+  serverMajor: number;
+}
+
+/**
+ * Reads schema and applied migrations together, in one round trip beside connecting. The migration lock is shared
+ * meanwhile, so that nobody migrates in between; answers undefined where somebody does, or a migration stands
+ * half done.
+ * @param address of the server's migrator
+ * @throws SQLSTATE 42P01 where the record of migrations is missing; errors of connecting as the driver gives them
+ */
+export async function readLiveSchema(
+  address: PgAddress,
+  request: { applicationName: string; roles: SchemaRoles; signal?: AbortSignal | undefined },
+): Promise<LiveSchema | undefined> {
+  const session = { ...request, ownerRole: request.roles.ownerRole };
+  return withMigrationSession(address, session, async (client) => {
+    const results = await runScript(client);
+    const [lock, names, progress, , catalogue] = results.filter(({ command }) => command === 'SELECT');
+    const facts = lock?.rows[0];
+    if (facts?.free !== true || (progress?.rows.length ?? 0) > 0) return undefined;
+    return {
+      schema: describeSchema((catalogue?.rows ?? []) as unknown as CatalogueRow[], request.roles),
+      applied: (names?.rows ?? []).map(({ name }) => String(name)),
+      serverMajor: Number(facts.major),
+    };
+  });
+}
+
+interface ScriptResult {
+  command: string;
+  rows: Record<string, unknown>[];
+}
+
+/** The record of migrations is the owner's, the progress of one is the migrator's own. */
+async function runScript(client: PgClient): Promise<ScriptResult[]> {
+  const results: unknown = await client.query(`BEGIN READ ONLY;
+    SELECT pg_try_advisory_xact_lock_shared(${MIGRATION_LOCK}) AS free,
+           current_setting('server_version_num')::int / 10000 AS major;
+    SELECT name FROM public.pgmigrations ORDER BY id;
+    SET LOCAL ROLE NONE;
+    SELECT migration FROM fleet.progress;
+    ${SCHEMA_SQL};
+    COMMIT`);
+  // The driver answers a script with an array, which its types do not say.
+  return results as ScriptResult[];
+}
