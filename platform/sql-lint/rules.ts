@@ -1,0 +1,60 @@
+import type { Rule } from './rule.ts';
+import { BREAKING_RULES } from './rules/breaking.ts';
+import { CONSTRAINT_RULES } from './rules/constraints.ts';
+import { DATA_RULES } from './rules/data.ts';
+import { INDEX_RULES } from './rules/indexes.ts';
+import { REWRITE_RULES } from './rules/rewrites.ts';
+import { STYLE_RULES } from './rules/style.ts';
+import { TRANSACTION_RULES } from './rules/transactions.ts';
+import { VERSION_RULES } from './rules/versions.ts';
+
+/** What is found not in a statement but in the text around it; the linter itself reports these. */
+export const TEXT_RULES = {
+  syntax: textRule({
+    id: 'syntax-error',
+    severity: 'error',
+    finds: 'SQL that PostgreSQL’s parser refuses; commands of psql (`\\d`, `\\copy`) too',
+    danger: 'publishing refuses it',
+    remedy: 'correct it; a command of psql has no meaning to a server',
+    allowable: false,
+  }),
+  dynamic: textRule({
+    id: 'dynamic-sql',
+    severity: 'warning',
+    finds: '`EXECUTE` of SQL that is put together when it runs, and `DO` in another language than PL/pgSQL',
+    danger: 'nobody knows before it runs what it locks: no rule looks at it',
+    remedy: 'write the statements out, or rehearse the migration and look at its locks',
+    allowable: true,
+  }),
+  unusedAllow: textRule({
+    id: 'unused-allow',
+    severity: 'warning',
+    finds: 'an `allow=RULE` that allows nothing',
+    danger: 'it would let the next finding of that rule pass unseen',
+    remedy: 'take the directive out',
+    allowable: false,
+  }),
+} as const;
+
+function textRule(fields: Omit<Rule, 'lock' | 'hold' | 'check'>): Rule {
+  return { ...fields, lock: 'none', hold: 'moment', check: () => [] };
+}
+
+/** Every rule, in the order of the reference. */
+export const RULES: Rule[] = [
+  ...REWRITE_RULES,
+  ...CONSTRAINT_RULES,
+  ...INDEX_RULES,
+  ...BREAKING_RULES,
+  ...DATA_RULES,
+  ...TRANSACTION_RULES,
+  ...VERSION_RULES,
+  TEXT_RULES.syntax,
+  TEXT_RULES.dynamic,
+  TEXT_RULES.unusedAllow,
+  ...STYLE_RULES,
+];
+
+export function findRule(id: string): Rule | undefined {
+  return RULES.find((rule) => rule.id === id);
+}
