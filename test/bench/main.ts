@@ -4,7 +4,8 @@ import { benchRolloutPeer } from './rollout-peer.ts';
 import { benchRouting } from './routing.ts';
 import { benchRoutes } from './routes.ts';
 import { benchTakeover } from './takeover.ts';
-import { startTestClusters, stopTestClusters } from '../support/clusters.ts';
+import { startTestClusters } from '../support/clusters.ts';
+import { closeTestRun, openTestRun } from '../support/test-run.ts';
 
 const BENCHES: Record<string, () => Promise<void>> = {
   rollout: benchRollout,
@@ -25,9 +26,10 @@ if (names.length === 0 || unknown.length > 0) {
 }
 
 // Benchmarks run on clusters with the settings of a real start: flushing to disk, no statement log.
-await startTestClusters({});
+openTestRun();
 try {
+  await startTestClusters({});
   for (const name of names) await BENCHES[name]?.();
 } finally {
-  await stopTestClusters();
+  await closeTestRun();
 }

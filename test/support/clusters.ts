@@ -1,9 +1,8 @@
-import { mkdtempSync, rmSync, chmodSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { startCluster, stopCluster, type Cluster } from '../../control-plane/servers/providers/cluster.ts';
+import { startCluster, type Cluster } from '../../control-plane/servers/providers/cluster.ts';
+import { makeServersFolder } from './test-run.ts';
 
-/** The PostgreSQL servers of a test run: started once, stopped at its end. */
+/** The PostgreSQL servers of a process that runs tests: started once, stopped at the end of the run. */
 export interface TestClusters {
   registry: Cluster;
   eu: Cluster;
@@ -36,9 +35,10 @@ export function clustersFolder(): string {
   return folder;
 }
 
+/** Harmless when they run already. */
 export async function startTestClusters(settings: Record<string, string> = TEST_SETTINGS): Promise<void> {
-  folder = mkdtempSync(join(tmpdir(), 'flotilla-test-'));
-  chmodSync(folder, 0o711);
+  if (running !== undefined) return;
+  folder = makeServersFolder();
   const [registry, eu, us] = await Promise.all(
     NAMES.map((name) => startTestCluster(join(folder ?? '', name), 0, settings)),
   );
@@ -62,11 +62,4 @@ export function startTestCluster(
     },
     settings,
   });
-}
-
-export async function stopTestClusters(): Promise<void> {
-  if (folder === undefined) return;
-  const parent = folder;
-  await Promise.all(NAMES.map((name) => stopCluster(join(parent, name), 'immediate')));
-  rmSync(parent, { recursive: true, force: true });
 }
