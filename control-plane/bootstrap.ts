@@ -4,9 +4,9 @@ import { dataFiles } from '../platform/config.ts';
 import { FleetError } from '../platform/errors.ts';
 import { writePrivate } from '../platform/files.ts';
 import { authenticate } from './access/authenticate.ts';
-import { SYSTEM_CALLER } from './access/caller.ts';
+import { SYSTEM_CALLER, type Asker } from './access/caller.ts';
 import { createKey, ensureSystemPrincipal } from './access/keys.ts';
-import { audit } from './audit/audit.ts';
+import { auditAsked } from './audit/audit.ts';
 import type { Deps } from './control-plane.ts';
 import { ADVISORY_LOCKS } from './registry/locks.ts';
 import type { Transaction } from './registry/registry.ts';
@@ -53,13 +53,11 @@ interface KeySpec {
 async function ensureKeyFile(tx: Transaction, file: string, spec: KeySpec): Promise<void> {
   if (existsSync(file) && (await works(tx, readFileSync(file, 'utf8').trim()))) return;
   const key = await createKey(tx, spec);
-  audit(tx, {
-    actor: SYSTEM_CALLER.name,
-    actorRole: SYSTEM_CALLER.role,
+  const asker: Asker = { caller: SYSTEM_CALLER, requestId: null, reason: 'first start' };
+  auditAsked(tx, asker, {
     action: 'key.create',
     resource: `key:${key.id}`,
     after: { name: spec.name, role: spec.role, regions: spec.regions },
-    reason: 'first start',
   });
   tx.beforeCommit(async () => {
     writePrivate(file, `${key.token}\n`);

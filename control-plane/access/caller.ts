@@ -10,6 +10,17 @@ export interface Caller {
   regions: string[];
 }
 
+/** Who asks for a change, and how the request says so. */
+export interface Asker {
+  caller: Caller;
+  /** Null where it is the control plane's own doing. */
+  requestId: string | null;
+  /** The version that they have seen of what is to be changed; undefined = any. */
+  ifMatch?: number | undefined;
+  /** Why, in their own words. */
+  reason?: string | undefined;
+}
+
 /** The control plane acting by itself (first start, schedules). */
 export const SYSTEM_CALLER: Caller = {
   principalId: '00000000-0000-0000-0000-000000000001',

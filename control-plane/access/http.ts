@@ -4,7 +4,7 @@ import { ApiKey, CreatedKey, CreateKey } from '../../contract/access.ts';
 import { PageQuery, pageOf } from '../../contract/page.ts';
 import { FleetError } from '../../platform/errors.ts';
 import type { Queryable } from '../../platform/pg.ts';
-import { audit } from '../audit/audit.ts';
+import { auditAsked } from '../audit/audit.ts';
 import { CreatedCursor, decodeCursor, pageByCreation } from '../http/cursor.ts';
 import { route, type Answer, type Call, type SliceRoutes } from '../http/route.ts';
 import { mayUseRegion, requireRegion, visibleRegions, type Caller } from './caller.ts';
@@ -70,14 +70,11 @@ async function create(call: Call<unknown, unknown, CreateKey>, deps: AccessRoute
   if ((await insertPrincipal(tx, { id: randomUUID(), name, kind })) === undefined) throw nameTaken(name);
   const expiresAt = body.expiresInDays === undefined ? null : daysFromNow(body.expiresInDays);
   const { id, token } = await createKey(tx, { name, kind, role, regions, expiresAt });
-  audit(tx, {
-    actor: caller.name,
-    actorRole: caller.role,
+  auditAsked(tx, call, {
     action: 'key.create',
     resource: `key:${id}`,
     region: onlyRegion(regions),
     after: { name, role, regions, expiresAt: expiresAt?.toISOString() ?? null },
-    requestId: call.requestId,
   });
   return { body: { ...(await findKey(tx, id)), token } };
 }
@@ -105,14 +102,11 @@ async function revoke(call: Call<{ id: string }, unknown, unknown>): Promise<Ans
   }
   requireWithin(caller, key.regions);
   if (await revokeKey(tx, key.id)) {
-    audit(tx, {
-      actor: caller.name,
-      actorRole: caller.role,
+    auditAsked(tx, call, {
       action: 'key.revoke',
       resource: `key:${key.id}`,
       region: onlyRegion(key.regions),
       before: { name: key.name, role: key.role, regions: key.regions },
-      requestId: call.requestId,
     });
   }
   return {};

@@ -1,6 +1,7 @@
 import type { Role } from '../../contract/access.ts';
 import { sha256 } from '../../platform/crypto.ts';
 import { redact } from '../../platform/logging.ts';
+import type { Asker } from '../access/caller.ts';
 import type { Transaction } from '../registry/registry.ts';
 import { appendEntries, lockHead } from './store.ts';
 
@@ -58,6 +59,15 @@ export function audit(tx: Transaction, record: AuditRecord): void {
     };
     await appendEntries(last, { ...fields, hash: entryHash(fields) });
   });
+}
+
+/** Records what somebody asked for, and why, in the transaction that does it. */
+export function auditAsked(
+  tx: Transaction,
+  { caller, requestId, reason }: Asker,
+  what: Pick<AuditRecord, 'action' | 'resource' | 'region' | 'before' | 'after'>,
+): void {
+  audit(tx, { ...what, actor: caller.name, actorRole: caller.role, reason: reason ?? null, requestId });
 }
 
 /** SHA-256 over the canonical JSON (sorted keys) of all fields but `hash`. */

@@ -119,8 +119,8 @@ async function change(
   deps: OperationRoutesDeps,
   verb: typeof retryOperation,
 ): Promise<Answer> {
-  const { tx, params, caller, requestId } = call;
+  const { tx, params, caller } = call;
   await find(tx, params.id, caller);
-  await verb(tx, params.id, caller, requestId, deps.operations);
+  await verb(tx, params.id, deps.operations, call);
   return accepted(params.id, await find(tx, params.id, caller));
 }

@@ -1,6 +1,6 @@
 import { FleetError, SQLSTATE, sqlState } from '../../platform/errors.ts';
-import type { Caller } from '../access/caller.ts';
-import { audit } from '../audit/audit.ts';
+import type { Asker, Caller } from '../access/caller.ts';
+import { auditAsked } from '../audit/audit.ts';
 import type { Transaction } from '../registry/registry.ts';
 import type { BoundOperation } from './definition.ts';
 import { wake } from './driver.ts';
@@ -70,9 +70,8 @@ function inProgress(name: string, open: { id: string; kind: string } | undefined
 export async function retryOperation(
   tx: Transaction,
   id: string,
-  caller: Caller,
-  requestId: string | null,
   operations: ReadonlyMap<string, BoundOperation>,
+  asker: Asker,
 ): Promise<void> {
   const operation = await lockAndLoad(tx, id);
   if (operation.state === 'queued' || operation.state === 'running') return;
@@ -93,15 +92,12 @@ export async function retryOperation(
     await requeueOperation(tx, id, 'forward', operation.direction === 'backward');
     await definition?.retried(tx, operation.input);
   }
-  audit(tx, {
-    actor: caller.name,
-    actorRole: caller.role,
+  auditAsked(tx, asker, {
     action: 'operation.retry',
     resource: `operation:${id}`,
     region: operation.region,
     before: { state: operation.state },
     after: { state: 'queued', direction: halfUndone ? 'backward' : 'forward' },
-    requestId,
   });
   await wake(tx, 'operation', id);
 }
@@ -124,9 +120,8 @@ function isLeftOver(step: RunnableOperation['steps'][number]): boolean {
 export async function cancelOperation(
   tx: Transaction,
   id: string,
-  caller: Caller,
-  requestId: string | null,
   operations: ReadonlyMap<string, BoundOperation>,
+  asker: Asker,
 ): Promise<void> {
   const operation = await lockAndLoad(tx, id);
   if (operation.state === 'cancelled') return;
@@ -143,14 +138,11 @@ export async function cancelOperation(
     });
   }
   await requestCancel(tx, id);
-  audit(tx, {
-    actor: caller.name,
-    actorRole: caller.role,
+  auditAsked(tx, asker, {
     action: 'operation.cancel',
     resource: `operation:${id}`,
     region: operation.region,
     before: { state: operation.state },
-    requestId,
   });
   await wake(tx, 'operation', id);
 }

@@ -9,7 +9,7 @@ import {
   RolloutTarget,
   RolloutVerbBody,
 } from '../../contract/rollout.ts';
-import { visibleRegions, type Caller } from '../access/caller.ts';
+import { visibleRegions, type Asker, type Caller } from '../access/caller.ts';
 import { sharedChannel, type Channel } from '../http/channel.ts';
 import { CreatedCursor, decodeCursor, pageByCreation, pageOfRows } from '../http/cursor.ts';
 import { follow } from '../http/follow.ts';
@@ -18,7 +18,7 @@ import type { Registry, Transaction } from '../registry/registry.ts';
 import { RESTING_STATES, rolloutNotFound } from './rollout.ts';
 import { planRollout, startRollout } from './start.ts';
 import { findRollout, ROLLOUT_CHANNEL } from './store.ts';
-import { abortRollout, pauseRollout, resumeRollout, retryRollout, type VerbRequest } from './verbs.ts';
+import { abortRollout, pauseRollout, resumeRollout, retryRollout } from './verbs.ts';
 import { listRollouts, listTargets, type TargetRow } from './view-store.ts';
 import { readProgress, readRollout, rowView, targetView } from './view.ts';
 
@@ -142,7 +142,7 @@ function verb<B extends { reason?: string | undefined }>(
   name: string,
   summary: string,
   body: z.ZodType<B>,
-  act: (tx: Transaction, id: string, request: VerbRequest & B) => Promise<void>,
+  act: (tx: Transaction, id: string, asker: Asker & B) => Promise<void>,
 ) {
   return route({
     method: 'post',

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import type { RolloutSpec } from '../../contract/rollout.ts';
 import { FleetError } from '../../platform/errors.ts';
-import { requireRegion, type Caller } from '../access/caller.ts';
-import { audit } from '../audit/audit.ts';
+import { requireRegion, type Asker } from '../access/caller.ts';
+import { auditAsked } from '../audit/audit.ts';
 import { requireVersion } from '../http/conflict.ts';
 import { wake } from '../operations/driver.ts';
 import type { Transaction } from '../registry/registry.ts';
@@ -21,12 +21,6 @@ import {
 } from './store.ts';
 import { countTargets, targetRegions } from './target-store.ts';
 
-/** Who asks for it, for the audit log. */
-export interface Asker {
-  caller: Caller;
-  requestId: string;
-}
-
 /**
  * Freezes the plan of a rollout: which databases, in which wave, lacking what. Nothing runs yet.
  * @throws FleetError 404 `release_not_found`, 409 `release_superseded`, 400 `tenant_unknown`, 403 `region_forbidden`
@@ -39,16 +33,13 @@ export async function planRollout(tx: Transaction, spec: RolloutSpec, asker: Ask
   const waves = planWaves(spec, await listMigrations(tx, release.headOrdinal), members);
   const id = randomUUID();
   await insertRollout(tx, { id, spec, author: asker.caller.name, waves });
-  audit(tx, {
-    actor: asker.caller.name,
-    actorRole: asker.caller.role,
+  auditAsked(tx, asker, {
     action: 'rollout.plan',
     resource: `rollout:${id}`,
     after: {
       release: release.name,
       waves: waves.map(({ name, targets }) => ({ name, targets: targets.length })),
     },
-    requestId: asker.requestId,
   });
   return id;
 }
@@ -58,11 +49,7 @@ export async function planRollout(tx: Transaction, spec: RolloutSpec, asker: Ask
  * database is visited: the registry's record decides.
  * @throws FleetError 404 `rollout_not_found`, 409 `rollout_active`, 409 `rollout_state`
  */
-export async function startRollout(
-  tx: Transaction,
-  id: string,
-  asker: Asker & { ifMatch?: number | undefined },
-): Promise<void> {
+export async function startRollout(tx: Transaction, id: string, asker: Asker): Promise<void> {
   const active = await lockActiveRollout(tx);
   const rollout = await lockRollout(tx, id);
   if (rollout === undefined) throw rolloutNotFound(id);
@@ -74,13 +61,10 @@ export async function startRollout(
   const upToDate = await isUpToDate(tx, rollout);
   if (upToDate) await succeedAtOnce(tx, rollout);
   else await moveRollout(tx, rollout, 'start', null);
-  audit(tx, {
-    actor: asker.caller.name,
-    actorRole: asker.caller.role,
+  auditAsked(tx, asker, {
     action: 'rollout.start',
     resource: `rollout:${id}`,
     after: { release: rollout.release, state: upToDate ? 'succeeded' : 'running' },
-    requestId: asker.requestId,
   });
   if (!upToDate) await wake(tx, 'rollout', id);
 }

@@ -1,6 +1,6 @@
 import { FleetError } from '../../platform/errors.ts';
-import { requireRegion, type Caller } from '../access/caller.ts';
-import { audit } from '../audit/audit.ts';
+import { requireRegion, type Asker } from '../access/caller.ts';
+import { auditAsked } from '../audit/audit.ts';
 import { requireVersion } from '../http/conflict.ts';
 import { wake } from '../operations/driver.ts';
 import type { Transaction } from '../registry/registry.ts';
@@ -8,35 +8,28 @@ import { rolloutNotFound, wrongState, type Cause, type RolloutEvent } from './ro
 import { lockRollout, moveRollout, reopenWaves, type RolloutRecord } from './store.ts';
 import { retryTargets, skipPending, targetRegions } from './target-store.ts';
 
-/** A person's word to a rollout. Saying it twice is the same as once. */
-export interface VerbRequest {
-  caller: Caller;
-  requestId: string;
-  reason?: string | undefined;
-  /** The version that the caller has seen. */
-  ifMatch?: number | undefined;
-}
+// A person's words to a rollout. Saying one twice is the same as once.
 
 /** No new target is started; those in flight finish and are recorded. A bake's end stays where it is. */
-export async function pauseRollout(tx: Transaction, id: string, request: VerbRequest): Promise<void> {
-  const rollout = await admit(tx, id, request);
+export async function pauseRollout(tx: Transaction, id: string, asker: Asker): Promise<void> {
+  const rollout = await admit(tx, id, asker);
   if (rollout.state === 'paused') return;
-  await apply(tx, rollout, 'pause', request, personsCause('paused', request));
+  await apply(tx, rollout, 'pause', asker, personsCause('paused', asker));
 }
 
 /** Goes on after a pause. What the machine has halted needs a repair and `retry` instead. */
-export async function resumeRollout(tx: Transaction, id: string, request: VerbRequest): Promise<void> {
-  const rollout = await admit(tx, id, request);
+export async function resumeRollout(tx: Transaction, id: string, asker: Asker): Promise<void> {
+  const rollout = await admit(tx, id, asker);
   if (rollout.state === 'running') return;
-  await apply(tx, rollout, 'resume', request, null);
+  await apply(tx, rollout, 'resume', asker, null);
   await wake(tx, 'rollout', id);
 }
 
 /** Ends the rollout for good. Targets in flight finish; no schema is reverted. */
-export async function abortRollout(tx: Transaction, id: string, request: VerbRequest): Promise<void> {
-  const rollout = await admit(tx, id, request);
+export async function abortRollout(tx: Transaction, id: string, asker: Asker): Promise<void> {
+  const rollout = await admit(tx, id, asker);
   if (rollout.state === 'aborted') return;
-  await apply(tx, rollout, 'abort', request, personsCause('aborted', request));
+  await apply(tx, rollout, 'abort', asker, personsCause('aborted', asker));
   await skipPending(tx, id, 'aborted');
 }
 
@@ -48,17 +41,17 @@ export async function abortRollout(tx: Transaction, id: string, request: VerbReq
 export async function retryRollout(
   tx: Transaction,
   id: string,
-  request: VerbRequest & { target?: string | undefined },
+  asker: Asker & { target?: string | undefined },
 ): Promise<void> {
-  const rollout = await admit(tx, id, request);
+  const rollout = await admit(tx, id, asker);
   if (rollout.state === 'running') return;
-  await apply(tx, rollout, 'retry', request, null);
-  const count = await retryTargets(tx, id, request.target ?? null);
-  if (count === 0 && request.target !== undefined) {
+  await apply(tx, rollout, 'retry', asker, null);
+  const count = await retryTargets(tx, id, asker.target ?? null);
+  if (count === 0 && asker.target !== undefined) {
     throw new FleetError({
       code: 'nothing_to_retry',
       status: 409,
-      message: `${request.target} has no failed or unreachable target in this rollout`,
+      message: `${asker.target} has no failed or unreachable target in this rollout`,
       fix: `fleet rollout get ${id} shows the failing ones`,
     });
   }
@@ -66,11 +59,11 @@ export async function retryRollout(
   await wake(tx, 'rollout', id);
 }
 
-async function admit(tx: Transaction, id: string, request: VerbRequest): Promise<RolloutRecord> {
+async function admit(tx: Transaction, id: string, asker: Asker): Promise<RolloutRecord> {
   const rollout = await lockRollout(tx, id);
   if (rollout === undefined) throw rolloutNotFound(id);
-  for (const region of await targetRegions(tx, id)) requireRegion(request.caller, region);
-  requireVersion({ noun: 'rollout', name: id, version: rollout.version }, request.ifMatch);
+  for (const region of await targetRegions(tx, id)) requireRegion(asker.caller, region);
+  requireVersion({ noun: 'rollout', name: id, version: rollout.version }, asker.ifMatch);
   return rollout;
 }
 
@@ -78,22 +71,18 @@ async function apply(
   tx: Transaction,
   rollout: RolloutRecord,
   event: RolloutEvent,
-  request: VerbRequest,
+  asker: Asker,
   why: Cause | null,
 ): Promise<void> {
   if (!(await moveRollout(tx, rollout, event, why))) throw wrongState(rollout, event);
-  audit(tx, {
-    actor: request.caller.name,
-    actorRole: request.caller.role,
+  auditAsked(tx, asker, {
     action: `rollout.${event}`,
     resource: `rollout:${rollout.id}`,
     before: { state: rollout.state },
-    reason: request.reason ?? null,
-    requestId: request.requestId,
   });
 }
 
-function personsCause(code: 'paused' | 'aborted', request: VerbRequest): Cause {
-  const actor = request.caller.name;
-  return { code, message: request.reason ?? `${code} by ${actor}`, actor };
+function personsCause(code: 'paused' | 'aborted', asker: Asker): Cause {
+  const actor = asker.caller.name;
+  return { code, message: asker.reason ?? `${code} by ${actor}`, actor };
 }

@@ -1,5 +1,5 @@
-import type { Caller } from '../access/caller.ts';
-import { audit } from '../audit/audit.ts';
+import type { Asker } from '../access/caller.ts';
+import { auditAsked } from '../audit/audit.ts';
 import { requireVersion } from '../http/conflict.ts';
 import type { Transaction } from '../registry/registry.ts';
 import type { Secrets } from '../secrets/secret.ts';
@@ -7,13 +7,6 @@ import { lockPlacement } from './database-store.ts';
 import { serverInUse, wrongServerState } from './registration.ts';
 import { serverNotFound, serverSubject, transitionServer, type ServerUsage } from './server.ts';
 import { findServer, moveServer, notifyRetired } from './store.ts';
-
-export interface Change {
-  caller: Caller;
-  requestId: string;
-  /** Version that the caller has seen; undefined = any. */
-  ifMatch: number | undefined;
-}
 
 /**
  * Cordon and uncordon. Under the placement lock, so that no reservation that is under way slips in after it.
@@ -23,11 +16,11 @@ export async function changeServer(
   tx: Transaction,
   seen: ServerUsage,
   event: 'cordon' | 'uncordon',
-  change: Change,
+  asker: Asker,
 ): Promise<ServerUsage> {
   await lockPlacement(tx, seen.region);
   const server = await reread(tx, seen.id);
-  return move(tx, server, event, change);
+  return move(tx, server, event, asker);
 }
 
 /**
@@ -39,12 +32,12 @@ export async function removeServer(
   tx: Transaction,
   secrets: Secrets,
   seen: ServerUsage,
-  change: Change,
+  asker: Asker,
 ): Promise<ServerUsage> {
   await lockPlacement(tx, seen.region);
   const server = await reread(tx, seen.id);
   if (server.databases > 0) throw serverInUse(server.name, server.databases);
-  const retired = await move(tx, server, 'retire', change);
+  const retired = await move(tx, server, 'retire', asker);
   await secrets.destroyOwner(tx, serverSubject(server.id));
   await notifyRetired(tx, server.id);
   return retired;
@@ -54,22 +47,19 @@ async function move(
   tx: Transaction,
   server: ServerUsage,
   event: 'cordon' | 'uncordon' | 'retire',
-  { caller, requestId, ifMatch }: Change,
+  asker: Asker,
 ): Promise<ServerUsage> {
-  requireVersion({ noun: 'server', name: server.name, version: server.version }, ifMatch);
+  requireVersion({ noun: 'server', name: server.name, version: server.version }, asker.ifMatch);
   const next = transitionServer(server.state, event);
   if (next === undefined || !(await moveServer(tx, server.id, server.state, next))) {
     throw wrongServerState(server.name, server.state, event);
   }
-  audit(tx, {
-    actor: caller.name,
-    actorRole: caller.role,
+  auditAsked(tx, asker, {
     action: event === 'retire' ? 'server.remove' : `server.${event}`,
     resource: `server:${server.name}`,
     region: server.region,
     before: { state: server.state },
     after: { state: next },
-    requestId,
   });
   return reread(tx, server.id);
 }

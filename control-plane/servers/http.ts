@@ -122,9 +122,9 @@ function changeRoute(event: 'cordon' | 'uncordon') {
     status: 200,
     response: Server,
     etag: true,
-    handle: async ({ params, caller, requestId, ifMatch, tx }) => {
-      const server = await visibleServer(tx, params.name, caller);
-      return answer(await changeServer(tx, server, event, { caller, requestId, ifMatch }));
+    handle: async (call) => {
+      const server = await visibleServer(call.tx, call.params.name, call.caller);
+      return answer(await changeServer(call.tx, server, event, call));
     },
   });
 }
@@ -141,9 +141,9 @@ function deleteRoute({ secrets }: ServerRouteDeps) {
     status: 200,
     response: Server,
     etag: true,
-    handle: async ({ params, caller, requestId, ifMatch, tx }) => {
-      const server = await visibleServer(tx, params.name, caller);
-      return answer(await removeServer(tx, secrets, server, { caller, requestId, ifMatch }));
+    handle: async (call) => {
+      const server = await visibleServer(call.tx, call.params.name, call.caller);
+      return answer(await removeServer(call.tx, secrets, server, call));
     },
   });
 }

@@ -3,7 +3,7 @@ import { pageOf, PageQuery } from '../../contract/page.ts';
 import { CreateRegion, Region } from '../../contract/server.ts';
 import { FleetError, SQLSTATE, sqlState } from '../../platform/errors.ts';
 import { requireRegion, visibleRegions } from '../access/caller.ts';
-import { audit } from '../audit/audit.ts';
+import { auditAsked } from '../audit/audit.ts';
 import { decodeCursor, pageOfRows } from '../http/cursor.ts';
 import { route, type Route } from '../http/route.ts';
 import { findRegionUsage, insertRegion, listRegions, type RegionUsage } from './region-store.ts';
@@ -63,7 +63,8 @@ const createRoute = route({
   body: CreateRegion,
   status: 201,
   response: Region,
-  handle: async ({ body, caller, requestId, tx }) => {
+  handle: async (call) => {
+    const { body, caller, tx } = call;
     requireRegion(caller, body.name);
     try {
       await insertRegion(tx, { ...body, appUrl: body.appUrl ?? null });
@@ -71,14 +72,11 @@ const createRoute = route({
       if (sqlState(error) === SQLSTATE.uniqueViolation) throw taken(body);
       throw error;
     }
-    audit(tx, {
-      actor: caller.name,
-      actorRole: caller.role,
+    auditAsked(tx, call, {
       action: 'region.create',
       resource: `region:${body.name}`,
       region: body.name,
       after: body,
-      requestId,
     });
     const region = await findRegionUsage(tx, body.name);
     if (region === undefined) throw regionNotFound(body.name);

@@ -4,8 +4,8 @@ import { Tier, type CreateTenant } from '../../contract/tenant.ts';
 import { scramVerifier } from '../../platform/crypto.ts';
 import { FleetError, SQLSTATE, sqlState } from '../../platform/errors.ts';
 import { withClient } from '../../platform/pg.ts';
-import { requireRegion } from '../access/caller.ts';
-import { audit } from '../audit/audit.ts';
+import { requireRegion, type Asker } from '../access/caller.ts';
+import { auditAsked } from '../audit/audit.ts';
 import type { OperationDefinition, StepContext } from '../operations/definition.ts';
 import { startOperation } from '../operations/operation.ts';
 import { markDatabaseReady, markDatabaseReserved, releaseReservation } from '../servers/database-store.ts';
@@ -22,7 +22,6 @@ import { claimDomains } from './domains.ts';
 import { hardeningSql } from './hardening.ts';
 import { checkLogin } from './login-check.ts';
 import { createDatabase, dropDatabase } from './physical-database.ts';
-import type { Request } from './request.ts';
 import { createRoles, dropRoles } from './roles.ts';
 import { insertTenant, lockState, moveTenant, savePlacement } from './store.ts';
 import { requireTransition, tenantSubject, transition } from './tenant.ts';
@@ -73,9 +72,11 @@ export const createTenant: OperationDefinition<Input, TenantDeps> = {
  *   `no_room`: then nothing at all is left, as `tx` rolls back
  */
 export async function startCreateTenant(
-  { tx, caller, requestId }: Request,
+  tx: Transaction,
   body: CreateTenant,
+  asker: Asker,
 ): Promise<{ operationId: string; tenantId: string }> {
+  const { caller, requestId } = asker;
   requireRegion(caller, body.region);
   if ((await findRegion(tx, body.region)) === undefined) throw regionNotFound(body.region);
   const [operationId, tenantId, databaseId] = [randomUUID(), randomUUID(), randomUUID()];
@@ -93,14 +94,11 @@ export async function startCreateTenant(
     caller,
     requestId,
   });
-  audit(tx, {
-    actor: caller.name,
-    actorRole: caller.role,
+  auditAsked(tx, asker, {
     action: 'tenant.create',
     resource: `tenant:${slug}`,
     region,
     after: { ...body, id: tenantId, server: report.server, operation: operationId },
-    requestId,
   });
   return { operationId, tenantId };
 }

@@ -1,11 +1,13 @@
 import { FleetError } from '../../platform/errors.ts';
+import type { Asker } from '../access/caller.ts';
 import type { OperationDefinition, StepContext } from '../operations/definition.ts';
+import type { Transaction } from '../registry/registry.ts';
 import { markDatabaseDropped } from '../servers/database-store.ts';
 import { databaseNames } from '../servers/database.ts';
+import { tenantToChange } from './admit.ts';
 import type { TenantDeps } from './deps.ts';
 import { LifecycleInput, startLifecycle } from './lifecycle.ts';
 import { closeDatabase, dropDatabase } from './physical-database.ts';
-import { tenantToChange, type Request } from './request.ts';
 import { dropRoles } from './roles.ts';
 import { moveTenant, removeDomains } from './store.ts';
 import { tenantSubject } from './tenant.ts';
@@ -31,11 +33,12 @@ export const deleteTenant: OperationDefinition<LifecycleInput, TenantDeps> = {
  * @throws FleetError 422 `confirmation_required`, 409 `wrong_state`
  */
 export async function startDeleteTenant(
-  request: Request,
+  tx: Transaction,
   slugOrId: string,
   confirm: string | undefined,
+  asker: Asker,
 ): Promise<{ operationId: string; tenantId: string }> {
-  const tenant = await tenantToChange(request, slugOrId);
+  const tenant = await tenantToChange(tx, slugOrId, asker);
   if (confirm !== tenant.slug) {
     throw new FleetError({
       code: 'confirmation_required',
@@ -44,7 +47,12 @@ export async function startDeleteTenant(
       fix: `fleet tenant delete ${tenant.slug} --confirm ${tenant.slug}`,
     });
   }
-  const operationId = await startLifecycle(request, tenant, { definition: deleteTenant, event: 'offboard' });
+  const operationId = await startLifecycle(
+    tx,
+    tenant,
+    { definition: deleteTenant, event: 'offboard' },
+    asker,
+  );
   return { operationId, tenantId: tenant.id };
 }
 

@@ -39,7 +39,7 @@ const create = route({
   status: 202,
   response: Tenant,
   handle: async (call) => {
-    const { operationId, tenantId } = await startCreateTenant(call, call.body);
+    const { operationId, tenantId } = await startCreateTenant(call.tx, call.body, call);
     return acceptedFor(call.tx, operationId, tenantId);
   },
 });
@@ -90,7 +90,7 @@ const update = route({
   response: Tenant,
   etag: true,
   handle: async (call) => {
-    const tenant = await updateTenant(call, call.params.slug, call.body);
+    const tenant = await updateTenant(call.tx, call.params.slug, call.body, call);
     return { body: tenant, version: tenant.version };
   },
 });
@@ -110,7 +110,7 @@ const suspend = route({
   handle: async (call) =>
     acceptedFor(
       call.tx,
-      await startSuspendTenant(call, call.params.slug, call.body?.reason),
+      await startSuspendTenant(call.tx, call.params.slug, { ...call, reason: call.body?.reason }),
       call.params.slug,
     ),
 });
@@ -127,7 +127,7 @@ const resume = route({
   response: Tenant,
   etag: true,
   handle: async (call) =>
-    acceptedFor(call.tx, await startResumeTenant(call, call.params.slug), call.params.slug),
+    acceptedFor(call.tx, await startResumeTenant(call.tx, call.params.slug, call), call.params.slug),
 });
 
 const remove = route({
@@ -145,7 +145,7 @@ const remove = route({
   etag: true,
   handle: async (call) => {
     const confirm = call.query.confirm ?? call.body?.confirm;
-    const { operationId, tenantId } = await startDeleteTenant(call, call.params.slug, confirm);
+    const { operationId, tenantId } = await startDeleteTenant(call.tx, call.params.slug, confirm, call);
     return acceptedFor(call.tx, operationId, tenantId);
   },
 });

@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import type { Tenant } from '../../contract/tenant.ts';
-import { audit } from '../audit/audit.ts';
+import type { Asker } from '../access/caller.ts';
+import { auditAsked } from '../audit/audit.ts';
 import { startOperation, type StartOperation } from '../operations/operation.ts';
+import type { Transaction } from '../registry/registry.ts';
 import { findLiveDatabase } from '../servers/database-store.ts';
-import type { Request } from './request.ts';
 import { moveTenant } from './store.ts';
 import { requireTransition, tenantSubject, type TenantEvent } from './tenant.ts';
 
@@ -21,7 +22,6 @@ export interface LifecycleChange {
   definition: StartOperation['definition'];
   /** What happens to the tenant at once, before the first step; absent when the last step moves it. */
   event?: TenantEvent;
-  reason?: string | undefined;
 }
 
 /**
@@ -30,10 +30,12 @@ export interface LifecycleChange {
  * @throws FleetError 409 `wrong_state`, `operation_in_progress`
  */
 export async function startLifecycle(
-  { tx, caller, requestId }: Request,
+  tx: Transaction,
   tenant: Tenant,
   change: LifecycleChange,
+  asker: Asker,
 ): Promise<string> {
+  const { caller, requestId, reason } = asker;
   const state = change.event === undefined ? tenant.state : requireTransition(tenant, change.event);
   const id = randomUUID();
   const database = await findLiveDatabase(tx, tenant.id);
@@ -53,19 +55,15 @@ export async function startLifecycle(
     requestId,
   });
   if (change.event !== undefined) {
-    const cause = change.reason === undefined ? null : { code: 'asked', message: change.reason };
+    const cause = reason === undefined ? null : { code: 'asked', message: reason };
     await moveTenant(tx, tenant.id, tenant.state, change.event, cause);
   }
-  audit(tx, {
-    actor: caller.name,
-    actorRole: caller.role,
+  auditAsked(tx, asker, {
     action: change.definition.kind,
     resource: `tenant:${tenant.slug}`,
     region: tenant.region,
     before: { id: tenant.id, state: tenant.state },
     after: { id: tenant.id, state, operation: id },
-    reason: change.reason ?? null,
-    requestId,
   });
   return id;
 }

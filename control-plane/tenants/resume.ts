@@ -1,13 +1,15 @@
 import { z } from 'zod';
 import { FleetError } from '../../platform/errors.ts';
+import type { Asker } from '../access/caller.ts';
 import type { OperationDefinition, StepContext } from '../operations/definition.ts';
+import type { Transaction } from '../registry/registry.ts';
 import { databaseSubject } from '../secrets/secret.ts';
 import { findDatabase, setSchemaVersions } from '../servers/database-store.ts';
 import { databaseNames, type DatabaseRecord } from '../servers/database.ts';
+import { tenantToChange } from './admit.ts';
 import { joinFleet } from './catch-up.ts';
 import type { TenantDeps } from './deps.ts';
 import { LifecycleInput, startLifecycle } from './lifecycle.ts';
-import { tenantToChange, type Request } from './request.ts';
 import { closeLogins, openLogin } from './roles.ts';
 import { moveTenant } from './store.ts';
 import { requireTransition } from './tenant.ts';
@@ -27,10 +29,10 @@ export const resumeTenant: OperationDefinition<LifecycleInput, TenantDeps> = {
 };
 
 /** @throws FleetError 409 `wrong_state` unless the tenant is suspended */
-export async function startResumeTenant(request: Request, slugOrId: string): Promise<string> {
-  const tenant = await tenantToChange(request, slugOrId);
+export async function startResumeTenant(tx: Transaction, slugOrId: string, asker: Asker): Promise<string> {
+  const tenant = await tenantToChange(tx, slugOrId, asker);
   requireTransition(tenant, 'resume');
-  return startLifecycle(request, tenant, { definition: resumeTenant });
+  return startLifecycle(tx, tenant, { definition: resumeTenant }, asker);
 }
 
 const Migrated = z.object({ schemaVersion: z.string().nullable() });

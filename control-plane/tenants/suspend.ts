@@ -1,8 +1,10 @@
+import type { Asker } from '../access/caller.ts';
 import type { OperationDefinition, StepContext } from '../operations/definition.ts';
+import type { Transaction } from '../registry/registry.ts';
 import { databaseNames } from '../servers/database.ts';
+import { tenantToChange } from './admit.ts';
 import type { TenantDeps } from './deps.ts';
 import { LifecycleInput, startLifecycle } from './lifecycle.ts';
-import { tenantToChange, type Request } from './request.ts';
 import { closeLogins } from './roles.ts';
 
 /** The tenant is not served any more, from the request on; the step locks the database as well. */
@@ -14,13 +16,9 @@ export const suspendTenant: OperationDefinition<LifecycleInput, TenantDeps> = {
 };
 
 /** @throws FleetError 409 `wrong_state` unless the tenant is active */
-export async function startSuspendTenant(
-  request: Request,
-  slugOrId: string,
-  reason: string | undefined,
-): Promise<string> {
-  const tenant = await tenantToChange(request, slugOrId);
-  return startLifecycle(request, tenant, { definition: suspendTenant, event: 'suspend', reason });
+export async function startSuspendTenant(tx: Transaction, slugOrId: string, asker: Asker): Promise<string> {
+  const tenant = await tenantToChange(tx, slugOrId, asker);
+  return startLifecycle(tx, tenant, { definition: suspendTenant, event: 'suspend' }, asker);
 }
 
 async function lockOut({ input, signal }: StepContext<LifecycleInput>, deps: TenantDeps): Promise<void> {

@@ -1,8 +1,10 @@
 import { Labels, type Tenant, type UpdateTenant } from '../../contract/tenant.ts';
 import { FleetError } from '../../platform/errors.ts';
-import { audit } from '../audit/audit.ts';
+import type { Asker } from '../access/caller.ts';
+import { auditAsked } from '../audit/audit.ts';
+import type { Transaction } from '../registry/registry.ts';
+import { tenantToChange } from './admit.ts';
 import { claimDomains } from './domains.ts';
-import { tenantToChange, type Request } from './request.ts';
 import { findTenant, saveTenant } from './store.ts';
 import { tenantNotFound } from './tenant.ts';
 
@@ -11,12 +13,12 @@ import { tenantNotFound } from './tenant.ts';
  * @throws FleetError 412 `version_conflict`, 409 `wrong_state`, `domain_taken`, 422 `invalid_label`, `domain_reserved`
  */
 export async function updateTenant(
-  request: Request,
+  tx: Transaction,
   slugOrId: string,
   change: UpdateTenant,
+  asker: Asker,
 ): Promise<Tenant> {
-  const { tx, caller, requestId } = request;
-  const before = await tenantToChange(request, slugOrId);
+  const before = await tenantToChange(tx, slugOrId, asker);
   requireEditable(before);
   await saveTenant(tx, {
     id: before.id,
@@ -28,15 +30,12 @@ export async function updateTenant(
   if (change.domains !== undefined) await claimDomains(tx, before.id, change.domains);
   const after = await findTenant(tx, before.id);
   if (after === undefined) throw tenantNotFound(slugOrId);
-  audit(tx, {
-    actor: caller.name,
-    actorRole: caller.role,
+  auditAsked(tx, asker, {
     action: 'tenant.update',
     resource: `tenant:${before.slug}`,
     region: before.region,
     before: editable(before),
     after: editable(after),
-    requestId,
   });
   return after;
 }

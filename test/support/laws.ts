@@ -213,7 +213,9 @@ async function crashAt(
 }
 
 async function retryToSuccess(subject: Subject, id: string): Promise<void> {
-  await subject.registry.transaction((tx) => retryOperation(tx, id, SYSTEM_CALLER, null, subject.operations));
+  await subject.registry.transaction((tx) =>
+    retryOperation(tx, id, subject.operations, { caller: SYSTEM_CALLER, requestId: null }),
+  );
   await drive(subject, id);
   await assertState(subject, id, 'succeeded');
   await subject.settle(id);

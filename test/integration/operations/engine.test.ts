@@ -43,7 +43,9 @@ describe('operation engine', () => {
     });
   const state = async (id: string) => (await getOperation(test.registry, id))?.state;
   const retry = (id: string) =>
-    test.registry.transaction((tx) => retryOperation(tx, id, SYSTEM_CALLER, null, toyOperations(deps)));
+    test.registry.transaction((tx) =>
+      retryOperation(tx, id, toyOperations(deps), { caller: SYSTEM_CALLER, requestId: null }),
+    );
 
   it('does every step once, in order, and stores the outputs', async () => {
     const id = await startToy(test.registry, 'toy.forward', 'plain');
@@ -144,7 +146,7 @@ describe('operation engine', () => {
     const cancel: Probe = async (point) => {
       if (point.step === 'one' && point.moment === 'after-effect' && point.direction === 'forward') {
         await test.registry.transaction((tx) =>
-          cancelOperation(tx, id, SYSTEM_CALLER, null, toyOperations(deps)),
+          cancelOperation(tx, id, toyOperations(deps), { caller: SYSTEM_CALLER, requestId: null }),
         );
       }
     };

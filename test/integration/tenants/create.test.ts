@@ -182,7 +182,7 @@ describe('creating a tenant', () => {
     assert.match(failed.stateCause?.message ?? '', /first try fails/);
     assert.equal(failed.database, null);
     await world.registry.transaction((tx) =>
-      retryOperation(tx, operationId, SYSTEM_CALLER, null, world.operations),
+      retryOperation(tx, operationId, world.operations, { caller: SYSTEM_CALLER, requestId: null }),
     );
     assert.equal((await findTenant(world.registry, tenantId))?.state, 'provisioning');
     assert.equal(await world.drive(operationId), 'succeeded');
@@ -199,7 +199,7 @@ describe('creating a tenant', () => {
     await world.remove(tenantId);
     await assert.rejects(
       world.registry.transaction((tx) =>
-        retryOperation(tx, operationId, SYSTEM_CALLER, null, world.operations),
+        retryOperation(tx, operationId, world.operations, { caller: SYSTEM_CALLER, requestId: null }),
       ),
       { code: 'operation_superseded', status: 409 },
     );
@@ -267,7 +267,7 @@ describe('deleting a tenant', () => {
     const tenant = await world.create('careful');
     for (const confirm of [undefined, '', 'other', tenant.id]) {
       await assert.rejects(
-        world.request((request) => startDeleteTenant(request, 'careful', confirm)),
+        world.request((request) => startDeleteTenant(request.tx, 'careful', confirm, request)),
         { code: 'confirmation_required', status: 422 },
       );
     }
@@ -278,7 +278,9 @@ describe('deleting a tenant', () => {
   it('goes on by retry where it stopped when the server was out of reach', async () => {
     const inventory = await world.inventory();
     const tenant = await world.create('stuck');
-    const { operationId } = await world.request((request) => startDeleteTenant(request, 'stuck', 'stuck'));
+    const { operationId } = await world.request((request) =>
+      startDeleteTenant(request.tx, 'stuck', 'stuck', request),
+    );
     const step = world.operations.get('tenant.delete')?.steps.find((one) => one.name === 'roles');
     assert.ok(step !== undefined);
     const run = step.do;
@@ -290,7 +292,7 @@ describe('deleting a tenant', () => {
     }
     assert.equal((await findTenant(world.registry, tenant.id))?.state, 'offboarding');
     await world.registry.transaction((tx) =>
-      retryOperation(tx, operationId, SYSTEM_CALLER, null, world.operations),
+      retryOperation(tx, operationId, world.operations, { caller: SYSTEM_CALLER, requestId: null }),
     );
     assert.equal(await world.drive(operationId), 'succeeded');
     const operation = await getOperation(world.registry, operationId);

@@ -67,7 +67,7 @@ describe('operations of tenants', () => {
   obeysTheLaws('tenant.suspend', suspendTenant, () =>
     subject(async () => {
       const { id } = await world.create(slug());
-      return world.request((request) => startSuspendTenant(request, id, 'unpaid'));
+      return world.request((request) => startSuspendTenant(request.tx, id, { ...request, reason: 'unpaid' }));
     }, isLocked),
   );
 
@@ -75,8 +75,8 @@ describe('operations of tenants', () => {
     subject(
       async () => {
         const { id } = await world.create(slug());
-        await world.drive(await world.request((request) => startSuspendTenant(request, id, undefined)));
-        return world.request((request) => startResumeTenant(request, id));
+        await world.drive(await world.request((request) => startSuspendTenant(request.tx, id, request)));
+        return world.request((request) => startResumeTenant(request.tx, id, request));
       },
       serves,
       isLocked,
@@ -88,7 +88,7 @@ describe('operations of tenants', () => {
       async () => {
         const tenant = await world.create(slug(), { domains: [`${slug()}.example.com`] });
         const { operationId } = await world.request((request) =>
-          startDeleteTenant(request, tenant.id, tenant.slug),
+          startDeleteTenant(request.tx, tenant.id, tenant.slug, request),
         );
         return operationId;
       },

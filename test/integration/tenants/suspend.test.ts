@@ -15,11 +15,11 @@ describe('suspending and resuming a tenant', () => {
   after(() => world.stop());
 
   const suspend = async (id: string): Promise<void> => {
-    const operation = await world.request((request) => startSuspendTenant(request, id, undefined));
+    const operation = await world.request((request) => startSuspendTenant(request.tx, id, request));
     assert.equal(await world.drive(operation), 'succeeded');
   };
   const resume = async (id: string): Promise<string | undefined> =>
-    world.drive(await world.request((request) => startResumeTenant(request, id)));
+    world.drive(await world.request((request) => startResumeTenant(request.tx, id, request)));
 
   it('ends the sessions that are open and keeps the data', async () => {
     const tenant = await world.create('acme');

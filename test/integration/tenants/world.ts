@@ -1,11 +1,11 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import type { CreateTenant, Tenant } from '../../../contract/tenant.ts';
 import { CreateTenant as CreateTenantSchema } from '../../../contract/tenant.ts';
-import { SYSTEM_CALLER } from '../../../control-plane/access/caller.ts';
+import { SYSTEM_CALLER, type Asker } from '../../../control-plane/access/caller.ts';
 import { bindOperation, type BoundOperation } from '../../../control-plane/operations/definition.ts';
 import { createOperationDriver } from '../../../control-plane/operations/engine.ts';
 import { getOperation } from '../../../control-plane/operations/store.ts';
-import type { Registry } from '../../../control-plane/registry/registry.ts';
+import type { Registry, Transaction } from '../../../control-plane/registry/registry.ts';
 import { publishRelease } from '../../../control-plane/releases/publish.ts';
 import { createSecrets } from '../../../control-plane/secrets/secret.ts';
 import { createServerAccess } from '../../../control-plane/servers/access.ts';
@@ -18,7 +18,6 @@ import { createTenant, startCreateTenant } from '../../../control-plane/tenants/
 import { deleteTenant, startDeleteTenant } from '../../../control-plane/tenants/delete.ts';
 import type { TenantDeps } from '../../../control-plane/tenants/deps.ts';
 import { dropDatabase } from '../../../control-plane/tenants/physical-database.ts';
-import type { Request } from '../../../control-plane/tenants/request.ts';
 import { resumeTenant } from '../../../control-plane/tenants/resume.ts';
 import { dropRoles } from '../../../control-plane/tenants/roles.ts';
 import { findTenant } from '../../../control-plane/tenants/store.ts';
@@ -36,7 +35,7 @@ export interface World {
   deps: TenantDeps;
   operations: ReadonlyMap<string, BoundOperation>;
   /** Runs `work` as a request of an admin. */
-  request<T>(work: (request: Request) => Promise<T>): Promise<T>;
+  request<T>(work: (request: Asker & { tx: Transaction }) => Promise<T>): Promise<T>;
   /** Starts a creation; nothing works on it yet. */
   begin(slug: string, more?: Partial<CreateTenant>): Promise<{ operationId: string; tenantId: string }>;
   /** Carries the operation to its end and answers its state. */
@@ -85,13 +84,10 @@ export async function startWorld(): Promise<World> {
     registry,
     deps,
     operations,
-    request: (work) =>
-      registry.transaction((tx) =>
-        work({ tx, caller: SYSTEM_CALLER, requestId: 'test', ifMatch: undefined }),
-      ),
+    request: (work) => registry.transaction((tx) => work({ tx, caller: SYSTEM_CALLER, requestId: 'test' })),
     begin: (slug, more = {}) =>
       world.request((request) =>
-        startCreateTenant(request, CreateTenantSchema.parse({ slug, region: 'eu', ...more })),
+        startCreateTenant(request.tx, CreateTenantSchema.parse({ slug, region: 'eu', ...more }), request),
       ),
     drive: async (operationId) => {
       await driveOnce(registry, driver, operationId);
@@ -110,7 +106,7 @@ export async function startWorld(): Promise<World> {
       const tenant = await findTenant(registry, tenantId);
       if (tenant === undefined || tenant.state === 'deleted') return;
       const { operationId } = await world.request((request) =>
-        startDeleteTenant(request, tenantId, tenant.slug),
+        startDeleteTenant(request.tx, tenantId, tenant.slug, request),
       );
       if ((await world.drive(operationId)) === 'succeeded') return;
       const error = (await getOperation(registry, operationId))?.error;
