@@ -153,6 +153,15 @@ export const Rollout = RolloutSummary.extend({
 });
 export type Rollout = z.infer<typeof Rollout>;
 
+/** The answer to planning where no database lacks anything: no plan is stored. */
+export const NothingToPlan = z.object({
+  release: z.string(),
+  nothingToDo: z.literal(true),
+  /** Whether new tenants begin at the release. If not, starting a rollout of it makes it so. */
+  current: z.boolean(),
+});
+export type NothingToPlan = z.infer<typeof NothingToPlan>;
+
 export const RolloutVerbBody = z.strictObject({ reason: z.string().max(500).optional() });
 export const RetryRollout = z.strictObject({
   reason: z.string().max(500).optional(),

@@ -44,6 +44,8 @@ export interface Call<P, Q, B> {
 }
 
 export interface Answer {
+  /** Where success has another status than the route's own: nothing had to be made. */
+  status?: 200;
   /** Checked against `response` in tests; sent as JSON. */
   body?: unknown;
   headers?: Record<string, string>;

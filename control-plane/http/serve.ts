@@ -112,7 +112,7 @@ function prepare(route: Route, answer: Answer, check: boolean): Sent {
   const text = answer.body === undefined ? null : JSON.stringify(answer.body);
   if (check) checkAnswer(route, text);
   return {
-    status: route.status,
+    status: answer.status ?? route.status,
     headers: {
       ...answer.headers,
       ...(answer.version === undefined ? {} : { ETag: `"${answer.version}"` }),

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { PageQuery, pageOf } from '../../contract/page.ts';
 import {
+  NothingToPlan,
   RetryRollout,
   Rollout,
   RolloutFilter,
@@ -16,7 +17,7 @@ import { follow } from '../http/follow.ts';
 import { route, streamRoute, type Answer, type SliceRoutes } from '../http/route.ts';
 import type { Registry, Transaction } from '../registry/registry.ts';
 import { RESTING_STATES, rolloutNotFound } from './rollout.ts';
-import { planRollout, startRollout } from './start.ts';
+import { nothingToPlan, planRollout, startRollout } from './start.ts';
 import { findRollout, ROLLOUT_CHANNEL } from './store.ts';
 import { abortRollout, pauseRollout, resumeRollout, retryRollout } from './verbs.ts';
 import { listRollouts, listTargets, type TargetRow } from './view-store.ts';
@@ -60,13 +61,15 @@ const plan = route({
   method: 'post',
   path: '/api/v1/rollouts/plan',
   id: 'planRollout',
-  summary: 'Store the plan of a rollout, to be looked at and started later',
+  summary: 'Store the plan of a rollout, to be started later; 200 and no plan where no database is behind',
   tag: TAG,
   permission: 'rollout:write',
   body: RolloutSpec,
   status: 201,
-  response: Rollout,
+  response: z.union([Rollout, NothingToPlan]),
   handle: async ({ body, caller, requestId, tx }) => {
+    const nothing = await nothingToPlan(tx, body);
+    if (nothing !== undefined) return { status: 200, body: nothing };
     const id = await planRollout(tx, body, { caller, requestId });
     return created(tx, id, caller);
   },

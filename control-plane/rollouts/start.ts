@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { RolloutSpec } from '../../contract/rollout.ts';
+import type { NothingToPlan, RolloutSpec } from '../../contract/rollout.ts';
 import { FleetError } from '../../platform/errors.ts';
 import { requireRegion, type Asker } from '../access/caller.ts';
 import { auditAsked } from '../audit/audit.ts';
@@ -42,6 +42,16 @@ export async function planRollout(tx: Transaction, spec: RolloutSpec, asker: Ask
     },
   });
   return id;
+}
+
+/** What to answer in place of a plan that would hold no database; undefined when there is something to plan. */
+export async function nothingToPlan(tx: Transaction, spec: RolloutSpec): Promise<NothingToPlan | undefined> {
+  const release = await requireRelease(tx, spec.release);
+  await refuseUnknownTenants(tx, spec);
+  const members = await fleetMembers(tx, { behindOrdinal: release.headOrdinal });
+  if (planWaves(spec, [], members).some((wave) => wave.targets.length > 0)) return undefined;
+  const current = await currentRelease(tx);
+  return { release: release.name, nothingToDo: true, current: current?.name === release.name };
 }
 
 /**

@@ -30,7 +30,9 @@ export async function stopAsRetired(deps: EmbeddedServersDeps): Promise<Subscrip
   const subscription = await deps.registry.listen(RETIRED_CHANNEL, () => {
     last = last
       .then(() => stopRetired(deps))
-      .catch((error: unknown) => deps.logger.warn('a retired server was not stopped', { error }));
+      .catch((error: unknown) => {
+        deps.logger.warn('a retired server was not stopped', { error });
+      });
   });
   return {
     close: async () => {

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { parse, YAMLParseError } from 'yaml';
 import { z } from 'zod';
-import { Rollout, RolloutSpec, RolloutSummary } from '../../contract/rollout.ts';
+import { NothingToPlan, Rollout, RolloutSpec, RolloutSummary } from '../../contract/rollout.ts';
 import { change } from '../change.ts';
 import { path } from '../client.ts';
 import { confirmYes } from '../confirm.ts';
@@ -12,6 +12,8 @@ import { renderRolloutPlan } from '../output/rollout-plan.ts';
 import { rolloutView } from '../output/rollout-view.ts';
 import { checkInput, type Session } from '../session.ts';
 import { followRollout, lineWriter, requireSuccess, rolloutId, showRollout } from './rollout-watch.ts';
+
+const PlanAnswer = z.union([NothingToPlan, Rollout]);
 
 export interface SpecFlags {
   release?: string;
@@ -28,18 +30,21 @@ export async function listRollouts({ client, out }: Session, { limit, ...filter 
   out.list(await client().list('/api/v1/rollouts', RolloutSummary, filter, limit), rolloutView);
 }
 
-/** Stores a plan to be looked at. @throws CliError exit 6 with --detailed-exitcode when there is work to do. */
+/**
+ * Stores a plan to be looked at; where no database is behind, says so and stores none.
+ * @throws CliError exit 6 with --detailed-exitcode when there is work to do
+ */
 export async function planRollout(
   session: Session,
   file: string | undefined,
   flags: SpecFlags,
 ): Promise<void> {
   const body = readSpec(session, file, flags);
-  const reply = await change(session, { method: 'POST', path: '/api/v1/rollouts/plan', body }, Rollout);
+  const reply = await change(session, { method: 'POST', path: '/api/v1/rollouts/plan', body }, PlanAnswer);
   if (reply === undefined) return;
   const plan = reply.body;
+  if ('nothingToDo' in plan) return sayNothingToDo(session, plan);
   session.out.text(renderRolloutPlan(plan, session.out.paint), plan, plan.id);
-  if (plan.total === 0) return;
   session.out.note(`nothing is started; to start it: fleet rollout start ${plan.id}`);
   if (flags.detailedExitcode !== true) return;
   throw new CliError({
@@ -48,6 +53,12 @@ export async function planRollout(
     message: `${plan.total} targets are behind release ${plan.release}`,
     fix: `fleet rollout start ${plan.id}`,
   });
+}
+
+function sayNothingToDo({ out }: Session, answer: NothingToPlan): void {
+  const { release } = answer;
+  out.text(`nothing to do: no database is behind release ${release}; no plan was stored`, answer, '');
+  if (!answer.current) out.note(`to let new tenants begin at it: fleet rollout start --release ${release}`);
 }
 
 /** Plans and starts in one request; or starts a plan that is stored, when its id is given. */

@@ -44,9 +44,11 @@ export function addRolloutCommands(program: Command, open: OpenSession): void {
 function addPlanning(rollout: Command, open: OpenSession): void {
   rollout
     .command('plan [file]')
-    .description('store a plan and show which tenants it takes, in which waves; starts nothing')
+    .description(
+      'store a plan and show which tenants it takes, in which waves; starts nothing, and stores nothing when no database is behind',
+    )
     .option('--release <release>', 'plan this release in one wave, or the release for FILE')
-    .option('--detailed-exitcode', 'exit 6 when there is something to do')
+    .option('--detailed-exitcode', 'exit 6 when there is something to do, 0 when there is nothing')
     .action(async (file: string | undefined, flags: SpecFlags) => await planRollout(open(), file, flags));
   rollout
     .command('start [file]')

@@ -12,15 +12,11 @@ export function renderRolloutPlan(plan: Rollout, paint: Paint): string {
     [
       { title: 'rollout', value: (each) => each.id },
       { title: 'release', value: (each) => each.release },
-      {
-        title: 'targets',
-        value: (each) => (each.total === 0 ? 'none: the fleet is up to date' : each.total),
-      },
+      { title: 'targets', value: (each) => each.total },
       { title: 'migrations', value: (each) => missingText(each.targets) },
     ],
     paint,
   );
-  if (plan.total === 0) return fields;
   const waves = renderTable<RolloutWave>(
     plan.waves,
     [

@@ -69,8 +69,13 @@ describe('releases and rollouts on the command line', () => {
       const watched = await cli('rollout get latest -w', { tty: true });
       assert.equal(watched.code, 0, watched.stderr);
       assert.match(watched.stdout, /succeeded/);
+      const before = (await cli('rollout list -o name')).stdout;
       const again = await cli('rollout plan --release r1 --detailed-exitcode');
       assert.equal(again.code, 0, again.stderr);
+      assert.match(again.stdout, /^nothing to do: no database is behind release r1; no plan was stored\n$/);
+      const data = JSON.parse((await cli('rollout plan --release r1 -o json')).stdout) as object;
+      assert.deepEqual(data, { release: 'r1', nothingToDo: true, current: true });
+      assert.equal((await cli('rollout list -o name')).stdout, before);
     });
   });
 
