@@ -8,6 +8,8 @@ import type { Logger } from '../platform/logging.ts';
 import { accessRoutes } from './access/http.ts';
 import { auditRoutes } from './audit/http.ts';
 import { bootstrapFleet } from './bootstrap.ts';
+import { createDriftDriver, checkWhenDue } from './drift/driver.ts';
+import { driftRoutes } from './drift/http.ts';
 import { createHttpApp } from './http/app.ts';
 import { forgetOldIdempotencyKeys } from './http/store.ts';
 import type { SliceRoutes } from './http/route.ts';
@@ -88,6 +90,7 @@ export function allRoutes(deps: Deps, operations: ReadonlyMap<string, BoundOpera
     secretRoutes(),
     releaseRoutes(),
     rolloutRoutes(deps),
+    driftRoutes(),
     operationRoutes({ ...deps, operations }),
     auditRoutes(deps),
     accessRoutes({ findRegion }),
@@ -161,6 +164,7 @@ function startFleetWorker(
   const schedules: Schedule[] = [
     { name: 'server-health', cron: '* * * * *', run: () => checkServers(deps) },
     { name: 'idempotency-keys', cron: '17 * * * *', run: () => forgetOldIdempotencyKeys(registry) },
+    ...driftSchedule(deps, options.config.driftIntervalMs),
   ];
   return startWorker({
     registry,
@@ -174,8 +178,15 @@ function startFleetWorker(
         ...(options.probe === undefined ? {} : { probe: options.probe }),
       }),
       createRolloutDriver(deps),
+      createDriftDriver(deps),
     ],
   });
+}
+
+/** Asks every few minutes whether a check is due: the interval may be any, and a control plane that was down catches up. */
+function driftSchedule(deps: Deps, intervalMs: number | undefined): Schedule[] {
+  if (intervalMs === undefined) return [];
+  return [{ name: 'drift', cron: '*/5 * * * *', run: () => checkWhenDue(deps, intervalMs) }];
 }
 
 interface Listening {

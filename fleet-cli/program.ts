@@ -5,6 +5,7 @@ import { addApiCommand } from './commands/api.ts';
 import { addAuditCommands } from './commands/audit.ts';
 import { addContextCommands } from './commands/context.ts';
 import { addDoctorCommand } from './commands/doctor.ts';
+import { addDriftCommands } from './commands/drift.ts';
 import { addKeyCommands } from './commands/key.ts';
 import { addOperationCommands } from './commands/operation.ts';
 import { addRegionCommands } from './commands/region.ts';
@@ -41,6 +42,7 @@ export function createProgram(io: Io): Command {
   addTenantCommands(program, open);
   addReleaseCommands(program, open);
   addRolloutCommands(program, open);
+  addDriftCommands(program, open);
   addOperationCommands(program, open);
   addRegionCommands(program, open);
   addServerCommands(program, open);

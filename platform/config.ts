@@ -36,6 +36,10 @@ const Environment = z.object({
       }
     })
     .pipe(z.record(z.string(), z.url())),
+  FLEET_DRIFT_INTERVAL: z
+    .string()
+    .regex(/^(off|[1-9]\d{0,4}[mh])$/, 'a time such as 24h or 30m, or off')
+    .default('24h'),
   FLEET_DEMO: z.enum(['on', 'off']).default('on'),
   FLEET_LOG_LEVEL: z.enum(['error', 'warn', 'info', 'debug', 'silent']).default('info'),
 });
@@ -52,6 +56,8 @@ export interface Config {
   regions: string[];
   /** Where a person reaches each region's tenant app; told in 421 answers and in tenants' URLs. */
   appUrls: Record<string, string>;
+  /** Milliseconds between two looks at the schemas of the whole fleet; undefined: only when somebody asks. */
+  driftIntervalMs: number | undefined;
   demo: boolean;
   logLevel: string;
 }
@@ -76,9 +82,18 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
     appPort: values.FLEET_APP_PORT,
     regions: values.FLEET_REGIONS,
     appUrls: values.FLEET_APP_URLS,
+    driftIntervalMs: intervalMs(values.FLEET_DRIFT_INTERVAL),
     demo: values.FLEET_DEMO === 'on',
     logLevel: values.FLEET_LOG_LEVEL,
   };
+}
+
+const MINUTE_MS = 60_000;
+
+/** Milliseconds of `24h` or `30m`; undefined for `off`. */
+function intervalMs(text: string): number | undefined {
+  if (text === 'off') return undefined;
+  return Number(text.slice(0, -1)) * (text.endsWith('h') ? 60 * MINUTE_MS : MINUTE_MS);
 }
 
 /** Names of the files in the data folder that programs share. All are 0600. */

@@ -1,0 +1,54 @@
+import type { Registry } from '../registry/registry.ts';
+import { releaseChecksum, type Migration } from '../releases/release.ts';
+import type { Schema } from '../releases/schema.ts';
+import { listMigrations } from '../releases/store.ts';
+import type { ServerAccess } from '../servers/access.ts';
+import { findReference, insertReference } from './reference-store.ts';
+import { schemaOf } from './scratch.ts';
+
+/** What the published migrations make, by version: what databases are compared with. */
+export interface References {
+  /** The published migrations, in order. */
+  migrations: Migration[];
+  /**
+   * The schema that the first `ordinal` migrations make (0: none) on a PostgreSQL of the given major version. Where
+   * nobody has asked before, they are applied to a scratch database on `serverId`, which takes about as long as
+   * making a tenant's template.
+   */
+  at(ordinal: number, place: { serverId: string; serverMajor: number }): Promise<Schema>;
+}
+
+export interface ReferenceDeps {
+  registry: Registry;
+  servers: ServerAccess;
+}
+
+/** Reads the list of migrations once. Whoever asks for the same schema at once waits for the same answer. */
+export async function openReferences(deps: ReferenceDeps): Promise<References> {
+  const migrations = await listMigrations(deps.registry);
+  const asked = new Map<string, Promise<Schema>>();
+  return {
+    migrations,
+    at: (ordinal, place) => {
+      const key = `${ordinal}/${place.serverMajor}`;
+      const known = asked.get(key) ?? reference(deps, migrations.slice(0, ordinal), place);
+      asked.set(key, known);
+      // What failed once (a server that is down) may work on another.
+      known.catch(() => asked.delete(key));
+      return known;
+    },
+  };
+}
+
+async function reference(
+  { registry, servers }: ReferenceDeps,
+  migrations: Migration[],
+  { serverId, serverMajor }: { serverId: string; serverMajor: number },
+): Promise<Schema> {
+  const key = { checksum: releaseChecksum(migrations), serverMajor };
+  const known = await findReference(registry, key);
+  if (known !== undefined) return known;
+  const schema = await schemaOf(servers, serverId, migrations);
+  await insertReference(registry, key, schema);
+  return schema;
+}
