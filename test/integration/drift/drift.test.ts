@@ -5,12 +5,20 @@ import { acceptDrift } from '../../../control-plane/drift/accept.ts';
 import { findCheck, isCheckDue, type DriftCheckRecord } from '../../../control-plane/drift/check-store.ts';
 import { checkDrift } from '../../../control-plane/drift/check.ts';
 import { checkWhenDue, createDriftDriver } from '../../../control-plane/drift/driver.ts';
+import { compareFingerprint } from '../../../control-plane/drift/drift.ts';
+import { openReferences } from '../../../control-plane/drift/reference.ts';
 import { SCRATCH_DATABASE } from '../../../control-plane/drift/scratch.ts';
 import { startDriftCheck } from '../../../control-plane/drift/start.ts';
-import { knownDrift, listDrift, type DriftRow } from '../../../control-plane/drift/store.ts';
+import {
+  acceptedDifferences,
+  knownDrift,
+  listDrift,
+  type DriftRow,
+} from '../../../control-plane/drift/store.ts';
 import { applyMigrations } from '../../../control-plane/releases/apply.ts';
 import { MIGRATION_LOCK } from '../../../control-plane/releases/bookkeeping.ts';
 import { publishRelease } from '../../../control-plane/releases/publish.ts';
+import { readSchema } from '../../../control-plane/releases/schema.ts';
 import { listMigrations, setCurrentRelease } from '../../../control-plane/releases/store.ts';
 import { setSchemaVersions } from '../../../control-plane/servers/database-store.ts';
 import { databaseNames } from '../../../control-plane/servers/database.ts';
@@ -131,6 +139,22 @@ describe('drift', () => {
     await run(clusters().eu.superuser, `CREATE DATABASE ${SCRATCH_DATABASE} OWNER fleet_admin`);
     await check({ tenants: ['late'] });
     assert.equal(await scratchDatabases(), 0, 'what a killed worker left is still there');
+  });
+
+  it('can be asked for in a session that is there already, before DDL', async () => {
+    const { id, address } = place('late');
+    const names = databaseNames(id);
+    const roles = { ...names, logins: [names.loginA, names.loginB] };
+    const references = await openReferences(world.deps);
+    const { rows } = await world.registry.query<{ id: string }>("SELECT id FROM servers WHERE region = 'eu'");
+    const expected = await references.at(3, { serverId: rows[0]?.id ?? '', serverMajor: 18 });
+    const accepted = await acceptedDifferences(world.registry, [id]);
+    await withClient(address, { applicationName: 'test' }, async (client) => {
+      await client.query('BEGIN');
+      const found = await readSchema(client, roles);
+      await client.query('COMMIT');
+      assert.equal(compareFingerprint(found, expected, accepted.get(id) ?? null).verdict, 'same');
+    });
   });
 
   it('is found, shown as a diff with its first sighting, and told to rollouts', async () => {
