@@ -20,3 +20,21 @@ export function requireVersion(
     fix: `fleet ${noun} get ${name}, then decide again`,
   });
 }
+
+/**
+ * What somebody asked of a resource that its state does not allow: 409 `wrong_state`, naming the states that do.
+ * `fix` where there is something better to do than to look.
+ */
+export function wrongState(
+  { noun, name, state }: Named & { state: string },
+  verb: string,
+  allowed: readonly string[],
+  fix = `fleet ${noun} get ${name}`,
+): FleetError {
+  return new FleetError({
+    code: 'wrong_state',
+    status: 409,
+    message: `${noun} ${name} is ${state}: ${verb} needs it to be ${allowed.join(' or ')}`,
+    fix,
+  });
+}

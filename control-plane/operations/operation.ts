@@ -1,10 +1,11 @@
 import { FleetError, SQLSTATE, sqlState } from '../../platform/errors.ts';
 import type { Asker, Caller } from '../access/caller.ts';
 import { auditAsked } from '../audit/audit.ts';
+import { wrongState } from '../http/conflict.ts';
 import type { Transaction } from '../registry/registry.ts';
 import type { BoundOperation } from './definition.ts';
 import { wake } from './driver.ts';
-import { transitionOperation } from './state.ts';
+import { operationSources, transitionOperation, type OperationEvent } from './state.ts';
 import {
   findNewerOperation,
   findOpenOperation,
@@ -76,11 +77,7 @@ export async function retryOperation(
   const operation = await lockAndLoad(tx, id);
   if (operation.state === 'queued' || operation.state === 'running') return;
   if (transitionOperation(operation.state, 'retry') === undefined) {
-    throw new FleetError({
-      code: 'operation_finished',
-      status: 409,
-      message: `operation ${id} has ${operation.state} and cannot be retried`,
-    });
+    throw inWrongState(operation, 'retry');
   }
   const newer = await findNewerOperation(tx, operation);
   if (newer !== undefined) throw superseded(operation, newer);
@@ -116,7 +113,10 @@ function isLeftOver(step: RunnableOperation['steps'][number]): boolean {
   return step.state !== 'undone' && step.state !== 'pending';
 }
 
-/** Asks the operation to stop at its next step and undo what it did. @throws FleetError 409 `not_cancellable` */
+/**
+ * Asks the operation to stop at its next step and undo what it did.
+ * @throws FleetError 409 `wrong_state` when it is over, `not_cancellable` when it only goes forward
+ */
 export async function cancelOperation(
   tx: Transaction,
   id: string,
@@ -126,14 +126,12 @@ export async function cancelOperation(
   const operation = await lockAndLoad(tx, id);
   if (operation.state === 'cancelled') return;
   const definition = operations.get(operation.kind);
-  if (transitionOperation(operation.state, 'cancel') === undefined || definition?.cancellable !== true) {
+  if (transitionOperation(operation.state, 'cancel') === undefined) throw inWrongState(operation, 'cancel');
+  if (definition?.cancellable !== true) {
     throw new FleetError({
       code: 'not_cancellable',
       status: 409,
-      message:
-        definition?.cancellable === true
-          ? `operation ${id} has already ${operation.state}`
-          : `${operation.kind} only goes forward and cannot be cancelled`,
+      message: `${operation.kind} only goes forward and cannot be cancelled`,
       fix: `fleet operation get ${id}`,
     });
   }
@@ -145,6 +143,10 @@ export async function cancelOperation(
     before: { state: operation.state },
   });
   await wake(tx, 'operation', id);
+}
+
+function inWrongState({ id, state }: RunnableOperation, event: OperationEvent): FleetError {
+  return wrongState({ noun: 'operation', name: id, state }, event, operationSources(event));
 }
 
 async function lockAndLoad(tx: Transaction, id: string): Promise<RunnableOperation> {

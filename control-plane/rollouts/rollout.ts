@@ -1,5 +1,6 @@
 import type { RolloutState, TargetState, WaveState } from '../../contract/rollout.ts';
 import { FleetError } from '../../platform/errors.ts';
+import { wrongState } from '../http/conflict.ts';
 
 /**
  * A rollout takes a release through waves of targets. Three machines, each a table of
@@ -130,25 +131,12 @@ export function rolloutNotFound(id: string): FleetError {
   });
 }
 
-const PARTICIPLES: Record<RolloutEvent, string> = {
-  start: 'started',
-  pause: 'paused',
-  resume: 'resumed',
-  halt: 'halted',
-  retry: 'retried',
-  abort: 'aborted',
-  succeed: 'ended',
-};
-
 /** The verb that the rollout's state does not allow, with the one that it does. */
-export function wrongState(rollout: { id: string; state: RolloutState }, event: RolloutEvent): FleetError {
-  const { id, state } = rollout;
-  return new FleetError({
-    code: 'rollout_state',
-    status: 409,
-    message: `rollout ${id} is ${state} and cannot be ${PARTICIPLES[event]}`,
-    fix: wayOn(id, state),
-  });
+export function rolloutInWrongState(
+  { id, state }: { id: string; state: RolloutState },
+  event: RolloutEvent,
+): FleetError {
+  return wrongState({ noun: 'rollout', name: id, state }, event, sources(ROLLOUT, event), wayOn(id, state));
 }
 
 function wayOn(id: string, state: RolloutState): string {

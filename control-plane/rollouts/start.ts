@@ -9,7 +9,7 @@ import type { Transaction } from '../registry/registry.ts';
 import { currentRelease, findRelease, listMigrations, setCurrentRelease } from '../releases/store.ts';
 import { fleetMembers, lockMembership } from '../tenants/store.ts';
 import { isLive, planWaves } from './plan.ts';
-import { rolloutNotFound, wrongState } from './rollout.ts';
+import { rolloutInWrongState, rolloutNotFound } from './rollout.ts';
 import {
   insertRollout,
   listWaves,
@@ -23,7 +23,7 @@ import { countTargets, targetRegions } from './target-store.ts';
 
 /**
  * Freezes the plan of a rollout: which databases, in which wave, lacking what. Nothing runs yet.
- * @throws FleetError 404 `release_not_found`, 409 `release_superseded`, 400 `tenant_unknown`, 403 `region_forbidden`
+ * @throws FleetError 404 `release_not_found`, 409 `release_superseded`, 404 `tenant_not_found`, 403 `region_forbidden`
  */
 export async function planRollout(tx: Transaction, spec: RolloutSpec, asker: Asker): Promise<string> {
   const release = await requireRelease(tx, spec.release);
@@ -57,7 +57,7 @@ export async function nothingToPlan(tx: Transaction, spec: RolloutSpec): Promise
 /**
  * Starts a planned rollout. Where every live tenant is at the release already it has succeeded at once, and no
  * database is visited: the registry's record decides.
- * @throws FleetError 404 `rollout_not_found`, 409 `rollout_active`, 409 `rollout_state`
+ * @throws FleetError 404 `rollout_not_found`, 409 `rollout_active`, 409 `wrong_state`
  */
 export async function startRollout(tx: Transaction, id: string, asker: Asker): Promise<void> {
   const active = await lockActiveRollout(tx);
@@ -65,7 +65,7 @@ export async function startRollout(tx: Transaction, id: string, asker: Asker): P
   if (rollout === undefined) throw rolloutNotFound(id);
   if (rollout.state === 'running') return;
   requireVersion({ noun: 'rollout', name: id, version: rollout.version }, asker.ifMatch);
-  if (rollout.state !== 'planned') throw wrongState(rollout, 'start');
+  if (rollout.state !== 'planned') throw rolloutInWrongState(rollout, 'start');
   if (active !== undefined) throw alreadyActive(active);
   for (const region of await targetRegions(tx, id)) requireRegion(asker.caller, region);
   const upToDate = await isUpToDate(tx, rollout);
@@ -129,8 +129,8 @@ async function refuseUnknownTenants(tx: Transaction, spec: RolloutSpec): Promise
   const unknown = named.filter(({ name }) => !known.has(name));
   if (unknown.length === 0) return;
   throw new FleetError({
-    code: 'tenant_unknown',
-    status: 400,
+    code: 'tenant_not_found',
+    status: 404,
     message: `the waves name tenants that the fleet does not have: ${unknown.map(({ name }) => name).join(', ')}`,
     fix: 'fleet tenant list',
     errors: unknown.map(({ name, path }) => ({ path, message: `there is no live tenant ${name}` })),

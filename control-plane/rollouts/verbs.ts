@@ -4,7 +4,7 @@ import { auditAsked } from '../audit/audit.ts';
 import { requireVersion } from '../http/conflict.ts';
 import { wake } from '../operations/driver.ts';
 import type { Transaction } from '../registry/registry.ts';
-import { rolloutNotFound, wrongState, type Cause, type RolloutEvent } from './rollout.ts';
+import { rolloutInWrongState, rolloutNotFound, type Cause, type RolloutEvent } from './rollout.ts';
 import { lockRollout, moveRollout, reopenWaves, type RolloutRecord } from './store.ts';
 import { retryTargets, skipPending, targetRegions } from './target-store.ts';
 
@@ -74,7 +74,7 @@ async function apply(
   asker: Asker,
   why: Cause | null,
 ): Promise<void> {
-  if (!(await moveRollout(tx, rollout, event, why))) throw wrongState(rollout, event);
+  if (!(await moveRollout(tx, rollout, event, why))) throw rolloutInWrongState(rollout, event);
   auditAsked(tx, asker, {
     action: `rollout.${event}`,
     resource: `rollout:${rollout.id}`,

@@ -4,13 +4,19 @@ import { requireVersion } from '../http/conflict.ts';
 import type { Transaction } from '../registry/registry.ts';
 import type { Secrets } from '../secrets/secret.ts';
 import { lockPlacement } from './database-store.ts';
-import { serverInUse, wrongServerState } from './registration.ts';
-import { serverNotFound, serverSubject, transitionServer, type ServerUsage } from './server.ts';
+import { serverInUse } from './registration.ts';
+import {
+  serverInWrongState,
+  serverNotFound,
+  serverSubject,
+  transitionServer,
+  type ServerUsage,
+} from './server.ts';
 import { findServer, moveServer, notifyRetired } from './store.ts';
 
 /**
  * Cordon and uncordon. Under the placement lock, so that no reservation that is under way slips in after it.
- * @throws FleetError 412 `version_conflict`, 409 `server_state_conflict`
+ * @throws FleetError 412 `version_conflict`, 409 `wrong_state`
  */
 export async function changeServer(
   tx: Transaction,
@@ -26,7 +32,7 @@ export async function changeServer(
 /**
  * Takes an empty server out of the fleet: its admin credential is destroyed, its data is left alone. An
  * embedded cluster's process is stopped right after the commit, by whoever has it on its machine.
- * @throws FleetError 412 `version_conflict`, 409 `server_in_use`, `server_state_conflict`
+ * @throws FleetError 412 `version_conflict`, 409 `server_in_use`, `wrong_state`
  */
 export async function removeServer(
   tx: Transaction,
@@ -52,7 +58,7 @@ async function move(
   requireVersion({ noun: 'server', name: server.name, version: server.version }, asker.ifMatch);
   const next = transitionServer(server.state, event);
   if (next === undefined || !(await moveServer(tx, server.id, server.state, next))) {
-    throw wrongServerState(server.name, server.state, event);
+    throw serverInWrongState(server, event);
   }
   auditAsked(tx, asker, {
     action: event === 'retire' ? 'server.remove' : `server.${event}`,

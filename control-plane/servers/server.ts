@@ -1,5 +1,12 @@
-import type { Server, ServerMode, ServerProvider, ServerState } from '../../contract/server.ts';
+import {
+  SERVER_STATES,
+  type Server,
+  type ServerMode,
+  type ServerProvider,
+  type ServerState,
+} from '../../contract/server.ts';
 import { FleetError } from '../../platform/errors.ts';
+import { wrongState } from '../http/conflict.ts';
 
 /** A PostgreSQL server of the fleet, as the registry knows it. */
 export interface ServerRecord {
@@ -74,6 +81,16 @@ export function serverView(server: ServerUsage): Server {
   };
 }
 
+/** @returns 409 `wrong_state` */
+export function serverInWrongState(
+  { name, state }: Pick<ServerRecord, 'name' | 'state'>,
+  event: ServerEvent,
+): FleetError {
+  const allowed = SERVER_STATES.filter((from) => transitionServer(from, event) !== undefined);
+  return wrongState({ noun: 'server', name, state }, event, allowed);
+}
+
+/** @returns 404 `server_not_found` */
 export function serverNotFound(nameOrId: string): FleetError {
   return new FleetError({
     code: 'server_not_found',

@@ -3,7 +3,7 @@ import type { ErrorSummary } from '../../platform/errors.ts';
 import type { Queryable } from '../../platform/pg.ts';
 import { isUuid } from '../../platform/uuid.ts';
 import { ADVISORY_LOCKS } from '../registry/locks.ts';
-import { requireTransition, tenantNotFound, wrongState, type TenantEvent } from './tenant.ts';
+import { requireTransition, tenantInWrongState, tenantNotFound, type TenantEvent } from './tenant.ts';
 import { tenantView, type TenantRow } from './view.ts';
 
 /** All SQL of the tables `tenants` and `domains`, save the list that people see (list-store.ts). */
@@ -113,7 +113,7 @@ export async function moveTenant(
   if (rowCount === 1) return;
   const tenant = await findTenant(tx, tenantId);
   if (tenant === undefined) throw tenantNotFound(tenantId);
-  if (tenant.state !== next) throw wrongState(tenant, event);
+  if (tenant.state !== next) throw tenantInWrongState(tenant, event);
 }
 
 /** The tenant's state, its row locked until the transaction ends; undefined when there is no such tenant. */

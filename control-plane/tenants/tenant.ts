@@ -1,5 +1,6 @@
 import type { Tenant, TenantState } from '../../contract/tenant.ts';
 import { FleetError } from '../../platform/errors.ts';
+import { wrongState } from '../http/conflict.ts';
 
 /**
  *   provisioning ─▶ active ⇄ suspended        active ⇄ moving
@@ -55,16 +56,15 @@ export function statesBefore(event: TenantEvent): TenantState[] {
 export function requireTransition(tenant: Pick<Tenant, 'slug' | 'state'>, event: TenantEvent): TenantState {
   const next = transition(tenant.state, event);
   if (next !== undefined) return next;
-  throw wrongState(tenant, event);
+  throw tenantInWrongState(tenant, event);
 }
 
-export function wrongState(tenant: Pick<Tenant, 'slug' | 'state'>, event: TenantEvent): FleetError {
-  return new FleetError({
-    code: 'wrong_state',
-    status: 409,
-    message: `${tenant.slug} is ${tenant.state}: ${event} needs it to be ${statesBefore(event).join(' or ')}`,
-    fix: `fleet tenant get ${tenant.slug}`,
-  });
+/** @returns 409 `wrong_state` */
+export function tenantInWrongState(
+  { slug, state }: Pick<Tenant, 'slug' | 'state'>,
+  event: TenantEvent,
+): FleetError {
+  return wrongState({ noun: 'tenant', name: slug, state }, event, statesBefore(event));
 }
 
 /** Owner of the tenant's data key and subject of its operations. */

@@ -1,7 +1,8 @@
-import { Labels, type Tenant, type UpdateTenant } from '../../contract/tenant.ts';
+import { Labels, type Tenant, type TenantState, type UpdateTenant } from '../../contract/tenant.ts';
 import { FleetError } from '../../platform/errors.ts';
 import type { Asker } from '../access/caller.ts';
 import { auditAsked } from '../audit/audit.ts';
+import { wrongState } from '../http/conflict.ts';
 import type { Transaction } from '../registry/registry.ts';
 import { tenantToChange } from './admit.ts';
 import { claimDomains } from './domains.ts';
@@ -40,13 +41,11 @@ export async function updateTenant(
   return after;
 }
 
+const EDITABLE: TenantState[] = ['provisioning', 'active', 'suspended', 'moving', 'failed'];
+
 function requireEditable(tenant: Tenant): void {
-  if (tenant.state !== 'deleted' && tenant.state !== 'offboarding') return;
-  throw new FleetError({
-    code: 'wrong_state',
-    status: 409,
-    message: `${tenant.slug} is ${tenant.state} and cannot be changed any more`,
-  });
+  if (EDITABLE.includes(tenant.state)) return;
+  throw wrongState({ noun: 'tenant', name: tenant.slug, state: tenant.state }, 'update', EDITABLE);
 }
 
 function changedLabels(

@@ -198,6 +198,6 @@ describe('operation routes', () => {
     assert.deepEqual([retry.status, retry.body.state], [202, 'queued']);
     await succeed(id);
     const late = await app.admin.call<Problem>('POST', `/api/v1/operations/${id}/retry`);
-    assert.deepEqual([late.status, late.body.code], [409, 'operation_finished']);
+    assert.deepEqual([late.status, late.body.code], [409, 'wrong_state']);
   });
 });

@@ -209,7 +209,7 @@ describe('rollout driver', () => {
     for (const verb of [resumeRollout, retryRollout, pauseRollout]) {
       await assert.rejects(
         fleet.registry.transaction((tx) => verb(tx, id, ASKER)),
-        { code: 'rollout_state', status: 409 },
+        { code: 'wrong_state', status: 409 },
       );
     }
     const again = await fleet.start();

@@ -138,7 +138,7 @@ describe('rollout over a changing fleet', () => {
       perServer: 1,
       budget: { failures: 0 },
     };
-    await assert.rejects(plan({ waves: [typo] }), { code: 'tenant_unknown', status: 400 });
+    await assert.rejects(plan({ waves: [typo] }), { code: 'tenant_not_found', status: 404 });
     await assert.rejects(plan({}, ['eu']), { code: 'region_forbidden', status: 403 });
     assert.equal((await fleet.registry.query('SELECT 1 FROM rollouts')).rowCount, 0);
   });
@@ -154,7 +154,7 @@ describe('rollout over a changing fleet', () => {
     assert.equal((await fleet.read(id)).state, 'succeeded');
     await assert.rejects(
       fleet.registry.transaction((tx) => startRollout(tx, id, ASKER)),
-      { code: 'rollout_state' },
+      { code: 'wrong_state' },
     );
   });
 });

@@ -59,6 +59,7 @@ describe('servers', function () {
   it('that are embedded start again with their data, wherever their port is now', async () => {
     assert.equal((await create('eu-1')).state, 'succeeded');
     const first = await findServer(test.registry, 'eu-1');
+    assert.equal(first?.maxConnections, 20, "PostgreSQL's own, and not the default");
     const servers = createServerAccess(deps());
     const id = first?.id ?? '';
     await servers.admin(id, (client) => client.query('CREATE DATABASE kept'));
@@ -134,13 +135,13 @@ describe('servers', function () {
     assert.equal((cordoned.body as Server).state, 'cordoned');
     assert.equal(cordoned.version, (before.version ?? 0) + 1);
     await assert.rejects(reserve(), { code: 'no_room' });
-    await assert.rejects(call('cordonServer', { params }), { code: 'server_state_conflict' });
+    await assert.rejects(call('cordonServer', { params }), { code: 'wrong_state' });
     await call('uncordonServer', { params });
     await reserve();
     await assert.rejects(call('removeServer', { params }), { code: 'server_in_use', status: 409 });
     await test.registry.query('DELETE FROM databases');
     assert.equal(((await call('removeServer', { params })).body as Server).state, 'retired');
-    await assert.rejects(call('uncordonServer', { params }), { code: 'server_state_conflict' });
+    await assert.rejects(call('uncordonServer', { params }), { code: 'wrong_state' });
     const { rows } = await test.registry.query<{ action: string }>(
       'SELECT action FROM audit_log ORDER BY seq',
     );
@@ -150,6 +151,18 @@ describe('servers', function () {
     );
     await insertReadyServer(test.registry, 'eu-1');
     assert.equal((await findServer(test.registry, 'eu-1'))?.state, 'ready', 'the name is free again');
+  });
+
+  it('that are dedicated hold one database, whatever the default', async () => {
+    const body = { name: 'eu-1', region: 'eu', provider: 'embedded' };
+    const made = await call('addServer', { body: { ...body, mode: 'dedicated' } });
+    assert.equal((made.body as Server).maxDatabases, 1);
+    const shared = await call('addServer', { body: { ...body, name: 'eu-2' } });
+    assert.equal((shared.body as Server).maxDatabases, 1_000);
+    await assert.rejects(
+      call('addServer', { body: { ...body, name: 'eu-3', mode: 'dedicated', maxDatabases: 7 } }),
+      /a dedicated server holds one database/,
+    );
   });
 
   it('are listed page by page, and only those of the regions that the key may see', async () => {
