@@ -1,29 +1,28 @@
-import { setTimeout as delay } from 'node:timers/promises';
-import { FleetError, sqlState } from '../../platform/errors.ts';
 import type { PgAddress, PgClient } from '../../platform/pg.ts';
-import { applySql, endOlderSessionsSql, lockAndRead, type DatabaseState } from './bookkeeping.ts';
+import { applySql, type DatabaseState } from './bookkeeping.ts';
 import type { FindBlockers, Waiting } from './contention.ts';
 import { migrationFailure } from './failure.ts';
+import { takeLock, type LockRequest } from './lock.ts';
 import { missingMigrations, type Migration } from './release.ts';
+import { finishRevert } from './revert-step.ts';
 import { withMigrationSession } from './session.ts';
+import { changedRows, totals, type MigrationStatistics } from './statistics.ts';
 import { applyStepwise } from './stepwise.ts';
-import { openingSql, runInTransaction } from './transaction.ts';
+import { OPENING_STATEMENTS, openingSql, runInTransaction } from './transaction.ts';
 
-export interface ApplyRequest {
+export interface ApplyRequest extends LockRequest {
   /** Role that owns the tenant's objects; the migrations run as it. */
   ownerRole: string;
   /** The complete list up to the wanted head. */
   migrations: Migration[];
   /** Name of the release, for the record. */
   release: string;
-  /** `fleet:<rollout or operation id>:<epoch>`. */
-  applicationName: string;
-  /** Ends the sessions of smaller epochs of the same id first. */
-  endOlderSessions?: boolean | undefined;
   /** Cuts the connection when it fires; the outcome of what was under way is then unknown. */
   signal?: AbortSignal | undefined;
   /** Asked while a migration waits for a lock; without it the failure names nobody. */
   findBlockers?: FindBlockers | undefined;
+  /** Told after each migration: what is through when a later one fails. */
+  onApplied?: ((step: MigrationStatistics) => void) | undefined;
 }
 
 export interface ApplyResult {
@@ -32,6 +31,10 @@ export interface ApplyResult {
   /** Name of the last migration that the database has; null for none. */
   schemaVersion: string | null;
   durationMs: number;
+  /** Over all migrations; what it counts is said at MigrationStatistics. */
+  lockWaitMs: number;
+  rows: number;
+  steps: MigrationStatistics[];
 }
 
 /**
@@ -40,88 +43,70 @@ export interface ApplyResult {
  * @param address of a login that may act as the owner and write schema `fleet`: the server's migrator
  * @throws FleetError `migration_failed` (retryable for lock waits), `migration_edited`,
  *   `migration_out_of_order`, `migration_unknown` (retryable: connection lost in the middle),
- *   `migration_locked` (retryable: another session migrates), `migration_record_missing`; errors of connecting
- *   as the driver gives them.
+ *   `migration_locked` (retryable: another session migrates), `migration_fenced` (a newer owner was here),
+ *   `migration_record_missing`; errors of connecting as the driver gives them.
  */
 export async function applyMigrations(address: PgAddress, request: ApplyRequest): Promise<ApplyResult> {
   const started = performance.now();
   return withMigrationSession(address, request, async (client) => {
-    const state = await takeLock(client, request);
-    const missing = missingMigrations(state.applied, request.migrations);
     const waiting = { pid: processId(client), findBlockers: request.findBlockers, signal: request.signal };
+    const found = await takeLock(client, request);
+    // Checked before anything is changed, the completion of an interrupted undo too.
+    missingMigrations(found.applied, request.migrations);
+    const state = await finishRevert(client, found, { ...request, waiting });
+    const missing = missingMigrations(state.applied, request.migrations);
+    const steps: MigrationStatistics[] = [];
     for (const migration of missing) {
       request.signal?.throwIfAborted();
-      if (migration.transactional) await applyInTransaction(client, migration, request, waiting);
-      else await applyStepwise(client, migration, { ...request, waiting });
+      const step = await applyOne(client, migration, state, { ...request, waiting });
+      steps.push(step);
+      request.onApplied?.(step);
     }
     return {
       applied: missing.map(({ name }) => name),
       schemaVersion: (missing.at(-1) ?? state.applied.at(-1))?.name ?? null,
       durationMs: Math.round(performance.now() - started),
+      ...totals(steps),
+      steps,
     };
   });
 }
 
-/** A held lock mostly belongs to a session that is just leaving; 20 × 100 ms outlasts it. */
-const LOCK_TRIES = 20;
-const LOCK_PAUSE_MS = 100;
-
-const UNDEFINED_TABLE = '42P01';
-
-/**
- * Takes the migration lock and reads the state under it. Asks instead of waiting in the server: a session
- * that waits for the lock in a transaction deadlocks with the holder's CREATE INDEX CONCURRENTLY.
- */
-async function takeLock(client: PgClient, request: ApplyRequest): Promise<DatabaseState> {
-  const before = request.endOlderSessions === true ? endOlderSessionsSql(request.applicationName) : '';
-  for (let attempt = 1; attempt <= LOCK_TRIES; attempt += 1) {
-    if (attempt > 1) await delay(LOCK_PAUSE_MS);
-    request.signal?.throwIfAborted();
-    const state = await tryLock(client, before);
-    if (state.locked) return state;
-  }
-  throw new FleetError({
-    code: 'migration_locked',
-    status: 409,
-    message: 'another session is migrating this database',
-    retryable: true,
-    fix: 'wait for it to end; `pg_locks` of the database shows which session holds the advisory lock',
-  });
-}
-
-async function tryLock(client: PgClient, before: string): Promise<DatabaseState> {
-  try {
-    return await lockAndRead(client, before);
-  } catch (error) {
-    if (sqlState(error) !== UNDEFINED_TABLE) throw error;
-    throw new FleetError({
-      code: 'migration_record_missing',
-      status: 409,
-      message: 'the database has lost its record of migrations (public.pgmigrations or schema fleet)',
-      fix: 'restore the database: without the record nobody can tell what is applied',
-      cause: error,
-    });
-  }
+/** What became of the one migration is in its error, or in the answer. */
+async function applyOne(
+  client: PgClient,
+  migration: Migration,
+  state: DatabaseState,
+  request: ApplyRequest & { waiting: Waiting },
+): Promise<MigrationStatistics> {
+  if (migration.transactional) return applyInTransaction(client, migration, request);
+  return applyStepwise(client, migration, { ...request, state });
 }
 
 /** Role, settings, the migration's SQL, both records and COMMIT in one message: one round trip. */
 async function applyInTransaction(
   client: PgClient,
   migration: Migration,
-  request: ApplyRequest,
-  waiting: Waiting,
-): Promise<void> {
+  request: ApplyRequest & { waiting: Waiting },
+): Promise<MigrationStatistics> {
+  const startedAt = performance.now();
   const opening = openingSql(migration, request.ownerRole);
   const script = opening + applySql(migration, request, ELAPSED_MS, migration.upSql);
   try {
-    await runInTransaction(client, migration, script, waiting);
+    const { results, lockWaitMs } = await runInTransaction(client, migration, script, request.waiting);
+    const rows = changedRows(results.slice(OPENING_STATEMENTS, -RECORDING_STATEMENTS));
+    const durationMs = Math.round(performance.now() - startedAt);
+    return { name: migration.name, durationMs, lockWaitMs, rows };
   } catch (error) {
     throw migrationFailure(error, migration, opening.length);
   }
 }
 
+/** Statements of `applySql` behind the migration's own, with COMMIT. */
+const RECORDING_STATEMENTS = 5;
+
 /** The session's process id on the server, which the driver knows but its types do not. */
-function processId(client: PgClient): number | undefined {
+export function processId(client: PgClient): number | undefined {
   return 'processID' in client && typeof client.processID === 'number' ? client.processID : undefined;
 }
 

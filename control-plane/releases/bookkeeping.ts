@@ -12,6 +12,20 @@ export interface DatabaseState {
   /** Whether this session holds the migration lock now. */
   locked: boolean;
   applied: Applied[];
+  /** Application name of the session that applied each, where the record has it. */
+  appliedBy: ReadonlyMap<string, string>;
+  /**
+   * The non-transactional migration that stands half done, with the count of its statements that are. While it
+   * is recorded as applied, it is half undone: the statements are those of its down part.
+   */
+  interrupted: Interrupted | null;
+  /** The newest epoch that has taken the database over, by rollout or operation. */
+  fences: ReadonlyMap<string, number>;
+}
+
+export interface Interrupted {
+  migration: string;
+  statementsDone: number;
 }
 
 /** node-pg-migrate's own advisory lock (per database): its runner and ours exclude each other. */
@@ -50,7 +64,7 @@ export async function lockAndRead(client: PgClient, before = ''): Promise<Databa
     client,
     `${before}SELECT pg_try_advisory_lock(${MIGRATION_LOCK}) AS locked; ${READ_SQL}`,
   );
-  const [lock, ...rest] = results.slice(-3);
+  const [lock, ...rest] = results.slice(-4);
   return { locked: lock?.rows[0]?.locked === true, ...toState(rest) };
 }
 
@@ -63,23 +77,9 @@ export async function readState(client: PgClient): Promise<DatabaseState> {
 const READ_SQL = `BEGIN;
     SELECT name FROM public.pgmigrations ORDER BY id;
     SET LOCAL ROLE NONE;
-    SELECT name, checksum FROM fleet.migrations;
+    SELECT name, checksum, application_name FROM fleet.migrations;
+    SELECT migration, statements_done FROM fleet.progress;
     COMMIT`;
-
-/** Statements done of the one non-transactional migration that was interrupted, if there is one. */
-export async function readProgress(
-  client: PgClient,
-): Promise<{ migration: string; statementsDone: number } | undefined> {
-  const [result] = await runScript(
-    client,
-    `BEGIN; SET LOCAL ROLE NONE;
-     SELECT migration, statements_done FROM fleet.progress;
-     COMMIT`,
-  );
-  const [row] = result?.rows ?? [];
-  if (row === undefined) return undefined;
-  return { migration: String(row.migration), statementsDone: Number(row.statements_done) };
-}
 
 interface ScriptResult {
   command: string;
@@ -93,13 +93,26 @@ async function runScript(client: PgClient, sql: string): Promise<ScriptResult[]>
   return (results as ScriptResult[]).filter(({ command }) => command === 'SELECT');
 }
 
-function toState([names, checksums]: ScriptResult[]): Omit<DatabaseState, 'locked'> {
-  const checksumOf = new Map(checksums?.rows.map((row) => [row.name, String(row.checksum)]));
+function toState([names, records, progress]: ScriptResult[]): Omit<DatabaseState, 'locked'> {
+  const rows = records?.rows ?? [];
+  const checksumOf = new Map(rows.map((row) => [row.name, String(row.checksum)]));
+  const notes = (progress?.rows ?? []).map((row) => ({
+    name: String(row.migration),
+    count: Number(row.statements_done),
+  }));
+  const half = notes.find(({ name }) => !name.startsWith(FENCE));
   return {
     applied: (names?.rows ?? []).map(({ name }) => ({
       name: String(name),
       checksum: checksumOf.get(name) ?? null,
     })),
+    appliedBy: new Map(rows.map((row) => [String(row.name), String(row.application_name)])),
+    interrupted: half === undefined ? null : { migration: half.name, statementsDone: half.count },
+    fences: new Map(
+      notes
+        .filter(({ name }) => name.startsWith(FENCE))
+        .map(({ name, count }) => [name.slice(FENCE.length), count]),
+    ),
   };
 }
 
@@ -126,6 +139,16 @@ ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, release = exclude
 ${migration.transactional ? '' : `DELETE FROM fleet.progress WHERE migration = ${name};`}`;
 }
 
+/** The mirror of `applySql`: runs the down part `sql` as the owner, and takes both records back. */
+export function revertSql(migration: Migration, sql: string): string {
+  const name = quoteLiteral(migration.name);
+  return `${sql}
+;DELETE FROM public.pgmigrations WHERE name = ${name};
+${LEAVE_OWNER}
+DELETE FROM fleet.migrations WHERE name = ${name};
+${migration.transactional ? '' : `DELETE FROM fleet.progress WHERE migration = ${name};`}`;
+}
+
 /** SQL that notes how many statements of a non-transactional migration are done; ends the transaction's work. */
 export function progressSql(migration: Migration, statementsDone: number): string {
   return `${LEAVE_OWNER}
@@ -133,19 +156,37 @@ INSERT INTO fleet.progress (migration, statements_done) VALUES (${quoteLiteral(m
 ON CONFLICT (migration) DO UPDATE SET statements_done = excluded.statements_done, updated_at = now();`;
 }
 
+/** Name and epoch in `fleet:<rollout or operation id>:<epoch>`; undefined for other names. */
+export function sessionOwner(applicationName: string): { id: string; epoch: number } | undefined {
+  const [, id, epoch] = /^fleet:([^:]+):([0-9]{1,9})$/.exec(applicationName) ?? [];
+  return id === undefined ? undefined : { id, epoch: Number(epoch) };
+}
+
 /**
  * SQL that ends the sessions which older epochs of the same rollout or operation have left in this database,
- * and waits until they are gone: their statement has then either committed or will never.
+ * waits until they are gone (their statement has then either committed or will never), and puts up a fence: an
+ * older owner that was only asleep, and connects later, finds it under the migration lock.
  */
 export function endOlderSessionsSql(applicationName: string): string {
-  const [, id, epoch] = /^fleet:([^:]+):([0-9]{1,9})$/.exec(applicationName) ?? [];
-  if (id === undefined || epoch === undefined) return '';
+  const owner = sessionOwner(applicationName);
+  if (owner === undefined) return '';
   return `SET ROLE NONE; SELECT pg_terminate_backend(pid, ${TERMINATE_WAIT_MS}) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid()
       AND CASE WHEN application_name ~ '^fleet:[^:]+:[0-9]{1,9}$'
-                AND split_part(application_name, ':', 2) = ${quoteLiteral(id)}
-               THEN split_part(application_name, ':', 3)::int < ${epoch} ELSE false END; RESET ROLE; `;
+                AND split_part(application_name, ':', 2) = ${quoteLiteral(owner.id)}
+               THEN split_part(application_name, ':', 3)::int < ${owner.epoch} ELSE false END;
+    DELETE FROM fleet.progress WHERE starts_with(migration, '${FENCE}') AND updated_at < now() - interval '${FENCE_KEPT}';
+    INSERT INTO fleet.progress AS p (migration, statements_done)
+    VALUES (${quoteLiteral(`${FENCE}${owner.id}`)}, ${owner.epoch})
+    ON CONFLICT (migration) DO UPDATE
+      SET statements_done = greatest(p.statements_done, excluded.statements_done), updated_at = now();
+    RESET ROLE; `;
 }
+
+/** Begins the key of a fence in `fleet.progress`, where names of migrations stand otherwise. */
+const FENCE = 'fence:';
+/** A process that slept for longer has long lost every connection that it would need. */
+const FENCE_KEPT = '7 days';
 
 /** 5 s: a backend ends within milliseconds unless it is writing a checkpoint-sized WAL record. */
 const TERMINATE_WAIT_MS = 5_000;

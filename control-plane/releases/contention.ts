@@ -52,18 +52,26 @@ export interface Waiting {
 }
 
 /**
- * Repeats `attempt` while it fails for locks that others hold; any other failure passes at once.
+ * Repeats `attempt` while it fails for locks that others hold; any other failure passes at once. `lockWaitMs` is
+ * the time until the attempt that succeeded: the vain ones and the pauses.
  * @throws LockWaitError when the last try waited in vain
  */
-export async function retryContention(attempt: () => Promise<void>, waiting: Waiting): Promise<void> {
+export async function retryContention<T>(
+  attempt: () => Promise<T>,
+  waiting: Waiting,
+): Promise<{ value: T; lockWaitMs: number }> {
+  const startedAt = performance.now();
   let blockers: Blocker[] = [];
-  const watched = async (): Promise<void> => {
+  let lockWaitMs = 0;
+  const watched = async (number: number): Promise<T> => {
+    if (number > 1) lockWaitMs = Math.round(performance.now() - startedAt);
     const look = watch(waiting, (seen) => (blockers = seen));
-    await attempt().finally(() => clearTimeout(look));
+    return attempt().finally(() => clearTimeout(look));
   };
   const shouldRetry = ({ error }: { error: Error }) => isContention(error);
   try {
-    await pRetry(watched, { ...RETRIES, shouldRetry, signal: waiting.signal });
+    const value = await pRetry(watched, { ...RETRIES, shouldRetry, signal: waiting.signal });
+    return { value, lockWaitMs };
   } catch (error) {
     if (isContention(error)) throw new LockWaitError(error, blockers);
     throw error;

@@ -1,10 +1,27 @@
 import { DatabaseError } from 'pg';
-import { FleetError, isRetryable, isUnreachable, sqlState } from '../../platform/errors.ts';
+import { FleetError, isUnreachable, SQLSTATE, sqlState } from '../../platform/errors.ts';
 import { isContention, LockWaitError, type Blocker } from './contention.ts';
 import type { Migration } from './release.ts';
 import { lineAt } from './sql.ts';
 
-const QUERY_CANCELED = '57014';
+/**
+ * What passes by itself. Nothing else is worth a repeat: neither 42 (syntax, missing object), 23 (constraint) and 22
+ * (data), nor 55006, which in a migration means its own pending triggers, nor a database that was dropped.
+ */
+const RETRYABLE = new Set<string>([
+  SQLSTATE.serializationFailure,
+  SQLSTATE.deadlockDetected,
+  SQLSTATE.tooManyConnections,
+  SQLSTATE.lockNotAvailable,
+  SQLSTATE.adminShutdown,
+  SQLSTATE.crashShutdown,
+  SQLSTATE.cannotConnectNow,
+]);
+
+/** Class 08 is about the connection. */
+function isRetryableState(state: string): boolean {
+  return state.startsWith('08') || RETRYABLE.has(state);
+}
 
 /**
  * What to throw for an error while `migration` was in flight. Never the server's `detail`: it quotes rows of
@@ -14,14 +31,14 @@ export function migrationFailure(thrown: unknown, migration: Migration, sqlStart
   const error = thrown instanceof LockWaitError ? thrown.cause : thrown;
   const blockers = thrown instanceof LockWaitError ? thrown.blockers : [];
   const state = sqlState(error);
-  if (state === undefined || isUnreachable(error)) return unknownOutcome(error, migration);
+  if (state === undefined || isUnreachable(error)) return unknownOutcome(error, migration, state);
   const message = error instanceof Error ? error.message : String(error);
   const where = failingLine(error, migration, sqlStartsAt);
   return new FleetError({
     code: 'migration_failed',
     status: 422,
     message: `${migration.name} failed${where}: ${message} (SQLSTATE ${state})${describeBlockers(blockers)}`,
-    retryable: isRetryable(error),
+    retryable: isRetryableState(state),
     fix: fixFor(error, state),
     cause: error,
   });
@@ -31,12 +48,12 @@ export function migrationFailure(thrown: unknown, migration: Migration, sqlStart
  * The connection broke with the migration under way: it may have been committed. Also for 57P01 and its kin,
  * which the server can send after a COMMIT and before it says that it is ready.
  */
-function unknownOutcome(error: unknown, migration: Migration): FleetError {
+function unknownOutcome(error: unknown, migration: Migration, state: string | undefined): FleetError {
   return new FleetError({
     code: 'migration_unknown',
     status: 503,
     message: `the connection was lost while ${migration.name} was running: it may or may not be applied`,
-    retryable: true,
+    retryable: state === undefined || isRetryableState(state),
     fix: 'apply again: the database is asked first what it has',
     cause: error,
   });
@@ -51,7 +68,7 @@ function failingLine(error: unknown, { upSql }: Migration, sqlStartsAt: number |
 }
 
 function fixFor(error: unknown, state: string): string {
-  if (state === QUERY_CANCELED) {
+  if (state === SQLSTATE.queryCanceled) {
     return 'it ran longer than its time-out: set `-- fleet: statement-timeout=…` or split it, and publish anew';
   }
   if (isContention(error)) return 'retry when the blocking transaction has ended';

@@ -1,6 +1,6 @@
 import { sqlState } from '../../platform/errors.ts';
 import type { PgAddress } from '../../platform/pg.ts';
-import { readProgress, readState } from './bookkeeping.ts';
+import { readState, type Interrupted } from './bookkeeping.ts';
 import type { Applied } from './release.ts';
 import { withMigrationSession } from './session.ts';
 
@@ -11,7 +11,7 @@ export interface Inspection {
   applied: Applied[];
   schemaVersion: string | null;
   /** A non-transactional migration that stands half done. */
-  interrupted: { migration: string; statementsDone: number } | null;
+  interrupted: Interrupted | null;
 }
 
 /**
@@ -24,12 +24,8 @@ export async function inspectDatabase(
 ): Promise<Inspection> {
   return withMigrationSession(address, request, async (client) => {
     try {
-      const { applied } = await readState(client);
-      return {
-        applied,
-        schemaVersion: applied.at(-1)?.name ?? null,
-        interrupted: (await readProgress(client)) ?? null,
-      };
+      const { applied, interrupted } = await readState(client);
+      return { applied, schemaVersion: applied.at(-1)?.name ?? null, interrupted };
     } catch (error) {
       if (sqlState(error) !== UNDEFINED_TABLE) throw error;
       return { applied: [], schemaVersion: null, interrupted: null };

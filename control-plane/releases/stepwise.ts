@@ -1,17 +1,24 @@
 import type { PgClient } from '../../platform/pg.ts';
-import { applySql, progressSql, readProgress } from './bookkeeping.ts';
+import { applySql, progressSql, revertSql, type DatabaseState } from './bookkeeping.ts';
 import { retryContention, type Waiting } from './contention.ts';
 import { migrationFailure } from './failure.ts';
 import { clearTheWay } from './indexes.ts';
 import type { Migration } from './release.ts';
 import { CONCURRENT_LOCK_TIMEOUT_MS, CONCURRENT_STATEMENT_TIMEOUT_MS, SEARCH_PATH } from './session.ts';
 import { parseStatements, type Statement } from './sql.ts';
-import { openingSql, runInTransaction } from './transaction.ts';
+import {
+  changedRows,
+  type MigrationStatistics,
+  type StatementResult,
+  type StatementStatistics,
+} from './statistics.ts';
+import { OPENING_STATEMENTS, openingSql, runInTransaction } from './transaction.ts';
 
 interface StepwiseRequest {
   ownerRole: string;
-  release: string;
   waiting: Waiting;
+  /** As it was read under the lock; says what an interrupted attempt has done. */
+  state: Pick<DatabaseState, 'interrupted'>;
 }
 
 /**
@@ -23,25 +30,66 @@ interface StepwiseRequest {
 export async function applyStepwise(
   client: PgClient,
   migration: Migration,
+  request: StepwiseRequest & { release: string },
+): Promise<MigrationStatistics> {
+  return runStepwise(client, migration, request, {
+    statements: () => Promise.resolve(migration.statements ?? []),
+    closing: (elapsed) => applySql(migration, request, String(elapsed), ''),
+  });
+}
+
+/** The same with its down part: at the end both records are gone. */
+export async function revertStepwise(
+  client: PgClient,
+  migration: Migration,
   request: StepwiseRequest,
-): Promise<void> {
-  const started = performance.now();
+): Promise<MigrationStatistics> {
+  return runStepwise(client, migration, request, {
+    statements: async () => (await parseStatements(migration.downSql ?? '')).map(({ text }) => text),
+    closing: () => revertSql(migration, ''),
+  });
+}
+
+interface Direction {
+  statements: () => Promise<string[]>;
+  /** SQL that ends the migration in the record, given the milliseconds that it took. */
+  closing: (elapsedMs: number) => string;
+}
+
+async function runStepwise(
+  client: PgClient,
+  migration: Migration,
+  request: StepwiseRequest,
+  { statements, closing }: Direction,
+): Promise<MigrationStatistics> {
+  const startedAt = performance.now();
+  const { interrupted } = request.state;
+  const alreadyDone = interrupted?.migration === migration.name ? interrupted.statementsDone : 0;
+  const done: StatementStatistics[] = [];
+  let lockWaitMs = 0;
   try {
-    const half = await readProgress(client);
-    const alreadyDone = half?.migration === migration.name ? half.statementsDone : 0;
-    for (const [index, text] of (migration.statements ?? []).entries()) {
+    for (const [index, text] of (await statements()).entries()) {
       if (index < alreadyDone) continue;
       request.waiting.signal?.throwIfAborted();
       const [statement] = await parseStatements(text);
-      if (statement !== undefined) await runStatement(client, migration, request, statement, index + 1);
+      if (statement === undefined) continue;
+      const ran = await timed(() => runStatement(client, migration, request, statement, index + 1));
+      lockWaitMs += ran.lockWaitMs;
+      done.push({ command: ran.command, durationMs: ran.durationMs, rows: ran.rows });
     }
-    const elapsed = String(Math.round(performance.now() - started));
-    await client.query(
-      `${openingSql(migration, request.ownerRole)}${applySql(migration, request, elapsed, '')} COMMIT`,
-    );
+    const elapsed = since(startedAt);
+    await client.query(`${openingSql(migration, request.ownerRole)}${closing(elapsed)} COMMIT`);
   } catch (error) {
     throw migrationFailure(error, migration);
   }
+  const rows = done.reduce((sum, statement) => sum + statement.rows, 0);
+  return { name: migration.name, durationMs: since(startedAt), lockWaitMs, rows, statements: done };
+}
+
+interface Ran {
+  command: string;
+  rows: number;
+  lockWaitMs: number;
 }
 
 async function runStatement(
@@ -50,18 +98,36 @@ async function runStatement(
   { ownerRole, waiting }: StepwiseRequest,
   statement: Statement,
   doneAfter: number,
-): Promise<void> {
+): Promise<Ran> {
   const mark = progressSql(migration, doneAfter);
   if (statement.kind.run === 'transactional' || statement.kind.run === 'forbidden') {
     const script = `${openingSql(migration, ownerRole)}${statement.text}\n;${mark}`;
-    await runInTransaction(client, migration, script, waiting);
-    return;
+    const { results, lockWaitMs } = await runInTransaction(client, migration, script, waiting);
+    return ranAs(results[OPENING_STATEMENTS], lockWaitMs);
   }
-  await retryContention(async () => {
+  const { value, lockWaitMs } = await retryContention(async () => {
     await client.query(sessionSql(migration));
-    if (await clearTheWay(client, statement.kind)) await client.query(statement.text);
+    const wanted = await clearTheWay(client, statement.kind);
+    return wanted ? await client.query(statement.text) : undefined;
   }, waiting);
   await client.query(`BEGIN; ${mark} COMMIT`);
+  return ranAs(value, lockWaitMs);
+}
+
+/** Nothing was sent where the effect was there already. */
+function ranAs(result: StatementResult | undefined, lockWaitMs: number): Ran {
+  const command = result?.command ?? 'nothing';
+  return { command, rows: result === undefined ? 0 : changedRows([result]), lockWaitMs };
+}
+
+async function timed(work: () => Promise<Ran>): Promise<Ran & { durationMs: number }> {
+  const startedAt = performance.now();
+  const ran = await work();
+  return { ...ran, durationMs: since(startedAt) };
+}
+
+function since(startedAt: number): number {
+  return Math.round(performance.now() - startedAt);
 }
 
 /** For the session, not a transaction: these statements refuse to run in one. Given anew for each. */

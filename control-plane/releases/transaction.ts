@@ -2,22 +2,26 @@ import { quoteIdent, type PgClient } from '../../platform/pg.ts';
 import { isContention, retryContention, type Waiting } from './contention.ts';
 import type { Migration } from './release.ts';
 import { LOCK_TIMEOUT_MS, SEARCH_PATH, STATEMENT_TIMEOUT_MS } from './session.ts';
+import type { StatementResult } from './statistics.ts';
 
 /**
  * Runs `script` (settings, the migration, its record) in one transaction and one message. The session is
  * used again only after a lock wait (rolled back, so that it keeps nothing but the advisory lock).
+ * Answers what the server said of each statement, and the milliseconds that earlier tries waited for locks.
  */
 export async function runInTransaction(
   client: PgClient,
   { lockTimeoutMs }: Migration,
   script: string,
   waiting: Waiting,
-): Promise<void> {
+): Promise<{ results: StatementResult[]; lockWaitMs: number }> {
   const text = `${script}\nCOMMIT`;
-  await retryContention(
+  const { value, lockWaitMs } = await retryContention(
     async () => {
       try {
-        await client.query(text);
+        // The driver answers a script with an array, which its types do not say.
+        const results: unknown = await client.query(text);
+        return results as StatementResult[];
       } catch (error) {
         if (isContention(error)) await client.query('ROLLBACK');
         throw error;
@@ -25,6 +29,7 @@ export async function runInTransaction(
     },
     { ...waiting, lockTimeoutMs: lockTimeoutMs ?? LOCK_TIMEOUT_MS },
   );
+  return { results: value, lockWaitMs };
 }
 
 /** Role and settings are given anew each time: a SET in the migration before must not reach this one. */
@@ -36,6 +41,9 @@ export function openingSql(migration: Migration, ownerRole: string): string {
     `SET LOCAL search_path TO ${SEARCH_PATH};\n`
   );
 }
+
+/** Statements of `openingSql`: a migration's own results come after them. */
+export const OPENING_STATEMENTS = 5;
 
 /**
  * Ends what the owner does in a transaction. Deferred checks are settled while the role is still the owner's: at
