@@ -1,48 +1,46 @@
 import type { Entry } from './pool-state.ts';
 
-/** 5 ms: most queries take less, so a connection in use is free sooner than that. */
+/** 5 ms: most queries take less, so a connection in use is free sooner than another one could be opened. */
 const GROW_AFTER_MS = 5;
-/** 100 ms: even when openings take longer for a while, a tenant whose queries are slow must be able to grow. */
+/** 100 ms: however many are being opened elsewhere, a tenant whose queries are slow must be able to grow. */
 const GROW_AFTER_MOST_MS = 100;
-/** 10 ms: what an opening costs a server at rest, before one was measured. */
-export const FIRST_OPENING_MS = 10;
-/** One opening of eight: follows a load that lasts a second, and not a single slow one. */
-const OPENING_WEIGHT = 1 / 8;
 
-/** Ten times the wait for a free place: the one who loses his connection pays for a new one, too. */
-const TAKE_FACTOR = 10;
+/**
+ * 0.5 s: longer than requests wait on a machine that is merely busy, a sixth of what they wait at most. The one
+ * who loses his connection for it pays for a new one, too.
+ */
+const TAKE_AFTER_MS = 500;
 /** Others who wait for the budget get a busy tenant's connection when they have waited this much longer. */
 const FAIR_WAIT_MS = 100;
-/** 5 s: who comes less often pays little when his connection is gone, 10 ms in 5 s. */
-const UNUSED_MS = 5_000;
+/** 30 s: half of the time after which a connection is closed anyway; a pause in all traffic is shorter. */
+const UNUSED_MS = 30_000;
 /** Orders tenants without any connection before all others; more than any process lives, in milliseconds. */
 const FIRST = 1e15;
 
-/** The time that an opening takes now, after one that took `tookMs`. */
-export function openingTime(before: number, tookMs: number): number {
-  return before + (tookMs - before) * OPENING_WEIGHT;
+/**
+ * Milliseconds until the entry may have another connection, if its waiters are still there; 0 is now. The first
+ * one at once. Another one the later the more are being opened in all, `openings`: each costs the server 10 ms
+ * of work, so that while there are many, waits are long because of them, and still more would not help.
+ */
+export function growsIn(entry: Entry, openings: number, now: number): number {
+  if (entry.total === 0) return 0;
+  if (entry.fullUntil > now) return entry.fullUntil - now;
+  // Those before it get the connections that are being opened.
+  const waitedMs = now - (entry.queue[entry.opening]?.since ?? now);
+  return Math.max(0, growAfter(openings) - waitedMs);
 }
 
 /**
- * Milliseconds until the entry may have another connection, if its waiters are still there; 0 is now. The first
- * one at once. Another one when waiting has cost as much as its opening would: that is at most twice of what
- * the best choice costs, and a machine that is busy with opening is not asked for still more.
+ * Milliseconds until the entry may have one that another tenant has used a moment ago: the more it has, the
+ * later. Two tenants that are in want would otherwise take it from each other for ever.
  */
-export function growsIn(entry: Entry, openingMs: number, now: number): number {
-  if (entry.total === 0) return 0;
-  // Those before it get the connections that are being opened.
-  const waitedMs = now - (entry.queue[entry.opening]?.since ?? now);
-  return Math.max(0, growAfter(openingMs) * (1 + entry.opening) - waitedMs);
-}
-
-/** Milliseconds until the entry may have one that another tenant has used a moment ago: the more it has, the later. */
-export function takesIn(entry: Entry, openingMs: number, now: number): number {
+export function takesIn(entry: Entry, now: number): number {
   const waitedMs = now - (entry.queue[0]?.since ?? now);
-  return Math.max(0, growAfter(openingMs) * TAKE_FACTOR * entry.total - waitedMs);
+  return Math.max(0, TAKE_AFTER_MS * entry.total - waitedMs);
 }
 
-function growAfter(openingMs: number): number {
-  return Math.min(GROW_AFTER_MOST_MS, Math.max(GROW_AFTER_MS, openingMs));
+function growAfter(openings: number): number {
+  return Math.min(GROW_AFTER_MOST_MS, GROW_AFTER_MS * (1 + openings));
 }
 
 /**
@@ -74,7 +72,10 @@ export function need(entry: Entry): number {
   return (entry.queue[0]?.since ?? FIRST) - (entry.total === 0 ? FIRST : 0);
 }
 
-/** Whether one of the starved has waited so much longer that the entry's connection must make room for it. */
+/**
+ * Whether one of the starved has waited so much longer that the entry's connection must make room for it: one
+ * without any connection, or one that has fewer even afterwards, so that nothing goes back and forth.
+ */
 export function mustYield(entry: Entry, starved: Iterable<Entry>): boolean {
   let neediest: Entry | undefined;
   for (const other of starved) {
@@ -82,6 +83,7 @@ export function mustYield(entry: Entry, starved: Iterable<Entry>): boolean {
   }
   const theirs = neediest?.queue[0];
   const own = entry.queue[0];
-  if (theirs === undefined || own === undefined || neediest === entry) return false;
-  return theirs.since + FAIR_WAIT_MS < own.since;
+  if (neediest === undefined || theirs === undefined || own === undefined || neediest === entry) return false;
+  const isFair = neediest.total === 0 || neediest.total + 1 < entry.total;
+  return isFair && theirs.since + FAIR_WAIT_MS < own.since;
 }

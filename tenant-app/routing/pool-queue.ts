@@ -1,11 +1,14 @@
-import { isRefusedLogin } from './acquire-error.ts';
-import { growsIn, leastMissed, mustYield, need, openingTime, takesIn } from './pool-plan.ts';
+import { isRefusedLogin, isTooManyConnections } from './acquire-error.ts';
+import { growsIn, leastMissed, mustYield, need, takesIn } from './pool-plan.ts';
 import type { Connection, Entry, PoolsState, Waiter } from './pool-state.ts';
 import { RoutingError } from './problem.ts';
 import { connectTo, prepareClient } from './tenant-connection.ts';
 
 /** A living server closes its side within milliseconds of the good-bye. */
 const CLOSE_MS = 1_000;
+
+/** 1 s: a try that the server refuses costs it as much as a session, and its places are with other processes. */
+const FULL_PAUSE_MS = 1_000;
 
 /** Waits for a connection of the entry. */
 export function enqueue(state: PoolsState, entry: Entry): Promise<Connection> {
@@ -65,7 +68,7 @@ export function serve(state: PoolsState, entry: Entry): void {
 function mayGrow(state: PoolsState, entry: Entry): boolean {
   if (entry.total === 0) return true;
   if (entry.growTimer !== undefined) return false;
-  const inMs = growsIn(entry, state.openingMs, performance.now());
+  const inMs = growsIn(entry, state.opening, performance.now());
   if (inMs > 0) checkIn(state, entry, inMs);
   return inMs <= 0;
 }
@@ -81,12 +84,13 @@ function checkIn(state: PoolsState, entry: Entry, ms: number): void {
   ).unref();
 }
 
-/** Never rejects: a failure is told to the one who has waited longest. */
+/** Never rejects: a failure is told to the one who has waited longest, unless others can still serve him. */
 async function open(state: PoolsState, entry: Entry): Promise<void> {
   const { route, credential } = entry;
   if (credential === undefined) return;
   entry.total += 1;
   entry.opening += 1;
+  state.opening += 1;
   const { client, socket } = prepareClient(route, credential, state.limits.statementTimeoutMs);
   const connection: Connection = {
     client,
@@ -99,16 +103,19 @@ async function open(state: PoolsState, entry: Entry): Promise<void> {
   };
   // The one event that comes whatever way a connection ends.
   client.once('end', () => freed(state, connection));
-  const startedAt = performance.now();
   try {
     await entry.breaker.run(() => connectTo(client, route, state.logger));
-    state.openingMs = openingTime(state.openingMs, performance.now() - startedAt);
     entry.opening -= 1;
+    state.opening -= 1;
     offer(state, connection);
   } catch (error) {
     entry.opening -= 1;
+    state.opening -= 1;
     if (isRefusedLogin(error)) entry.refused = credential;
-    const waiter = nextWaiter(state, entry);
+    const isFull = isTooManyConnections(error) && entry.total > 1;
+    if (isFull) entry.fullUntil = performance.now() + FULL_PAUSE_MS;
+    // Where the tenant has other connections, those who wait get one of them.
+    const waiter = isFull ? undefined : nextWaiter(state, entry);
     close(connection);
     freed(state, connection);
     waiter?.reject(error);
@@ -144,7 +151,7 @@ function makeRoom(state: PoolsState, wanting: Entry): void {
   if (wanting.isRoomComing) return;
   const { serverId } = wanting.route;
   const now = performance.now();
-  const inMs = takesIn(wanting, state.openingMs, now);
+  const inMs = takesIn(wanting, now);
   const victim = leastMissed(state.lru.values(), {
     serverId: state.budget.serverIsFull(serverId, wanting.serverLimit) ? serverId : undefined,
     mayTake: inMs <= 0,

@@ -50,6 +50,8 @@ export interface Entry {
   queue: Waiter[];
   /** Runs while those who wait have not yet waited long enough for another connection. */
   growTimer: NodeJS.Timeout | undefined;
+  /** Until then the server is taken to have no place for another connection; by `performance.now()`. */
+  fullUntil: number;
   /** An idle connection of another tenant is being closed for this one. */
   isRoomComing: boolean;
   isRetired: boolean;
@@ -84,8 +86,8 @@ export interface PoolsState {
   waiting: Deadlines<Waiter>;
   /** Entries whose waiters could open a connection if the budget had room. */
   starved: Set<Entry>;
-  /** Milliseconds that opening a connection takes at present. */
-  openingMs: number;
+  /** Connections that are being opened. */
+  opening: number;
   isClosed: boolean;
   /** Told when the last connection is gone, after `isClosed`. */
   onEmpty: () => void;

@@ -6,7 +6,6 @@ import { createBudget } from './budget.ts';
 import type { Credentials } from './credentials.ts';
 import { createDeadlines } from './deadlines.ts';
 import type { Breaker } from './gate.ts';
-import { FIRST_OPENING_MS } from './pool-plan.ts';
 import { close, enqueue, giveUp, nextWaiter, release, retire, serve } from './pool-queue.ts';
 import type { Connection, Entry, PoolLimits, PoolsState, PoolStats, Waiter } from './pool-state.ts';
 import { RoutingError } from './problem.ts';
@@ -53,7 +52,7 @@ export function createPools(deps: { credentials: Credentials; logger: Logger; li
     lru: new LRUCache<string, Entry>({ max: MAX_POOLS, dispose: retire }),
     waiting: createDeadlines<Waiter>(deps.limits.waitMs, (waiter) => giveUp(state, waiter)),
     starved: new Set(),
-    openingMs: FIRST_OPENING_MS,
+    opening: 0,
     isClosed: false,
     onEmpty,
   };
@@ -112,6 +111,7 @@ function entryOf(state: PoolsState, route: LocalRoute, breaker: Breaker): Entry 
     opening: 0,
     queue: [],
     growTimer: undefined,
+    fullUntil: 0,
     isRoomComing: false,
     isRetired: false,
   };

@@ -246,6 +246,27 @@ describe('pools of tenants', () => {
     await onServer('eu', `ALTER ROLE "${tenant?.login}" CONNECTION LIMIT 20`);
   });
 
+  it('goes on with the connections that it has when the server gives no more', async () => {
+    const { pools, failures } = makePools();
+    const tenant = tenants[3];
+    const route = await routeOf(tenant);
+    await onServer('eu', `ALTER ROLE "${tenant?.login}" CONNECTION LIMIT 1`);
+    const startedAt = performance.now();
+    const work = async (): Promise<void> => {
+      for (let turn = 0; turn < 40; turn += 1) {
+        const lease = await pools.acquire(route);
+        assert.equal(await databaseOf(lease), route.database);
+        pools.release(lease, false);
+      }
+    };
+    await Promise.all(Array.from({ length: 20 }, work));
+    const seconds = (performance.now() - startedAt) / 1_000;
+    // One try a second, and those that were under way at the first refusal.
+    assert.ok(failures.length <= 8 * (1 + seconds), `${failures.length} tries`);
+    assert.deepEqual(new Set(failures), new Set(failures.length > 0 ? ['53300'] : []));
+    await onServer('eu', `ALTER ROLE "${tenant?.login}" CONNECTION LIMIT 20`);
+  });
+
   it('tells when there is no credential or no server', async () => {
     const { pools } = makePools();
     const route = await routeOf(tenants[0]);

@@ -1,14 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import {
-  FIRST_OPENING_MS,
-  growsIn,
-  leastMissed,
-  mustYield,
-  need,
-  openingTime,
-  takesIn,
-} from '../../../tenant-app/routing/pool-plan.ts';
+import { growsIn, leastMissed, mustYield, need, takesIn } from '../../../tenant-app/routing/pool-plan.ts';
 import type { Connection, Entry, Waiter } from '../../../tenant-app/routing/pool-state.ts';
 
 const NOW = 1_000_000;
@@ -20,6 +12,7 @@ function entryOf(state: {
   idle?: number[];
   total: number;
   opening?: number;
+  fullUntil?: number;
   server?: string;
 }): Entry {
   const sorted = (ages: number[] = []) => [...ages].sort((a, b) => b - a);
@@ -27,6 +20,7 @@ function entryOf(state: {
     route: { serverId: state.server ?? 's1' },
     total: state.total,
     opening: state.opening ?? 0,
+    fullUntil: state.fullUntil ?? 0,
     queue: sorted(state.waits).map((age) => ({ since: NOW - age }) as Waiter),
     idle: sorted(state.idle).map((age) => ({ idleSince: NOW - age }) as Connection),
   } as unknown as Entry;
@@ -40,45 +34,43 @@ const anyEntry = fc
 describe('the plan of the pools', () => {
   it('gives a tenant its first connection at once', () => {
     assert.equal(growsIn(entryOf({ waits: [0], total: 0 }), 1_000, NOW), 0);
-    assert.equal(takesIn(entryOf({ waits: [0], total: 0 }), 1_000, NOW), 0);
+    assert.equal(takesIn(entryOf({ waits: [0], total: 0 }), NOW), 0);
   });
 
-  it('gives another one when waiting has cost as much as its opening', () => {
-    const cases: [waits: number[], opening: number, openingMs: number, growsInMs: number][] = [
-      [[0], 0, 10, 10],
-      [[4], 0, 10, 6],
-      [[10], 0, 10, 0],
-      // A server that opens faster than a query takes.
-      [[0], 0, 1, 5],
-      // A busy one, and one that hangs.
-      [[0], 0, 60, 60],
-      [[0], 0, 5_000, 100],
+  it('gives another one to those who have waited, the later the more are being opened', () => {
+    const cases: [waits: number[], own: number, openings: number, growsInMs: number][] = [
+      [[0], 0, 0, 5],
+      [[4], 0, 0, 1],
+      [[5], 0, 0, 0],
+      [[5], 0, 9, 45],
+      [[0], 0, 1_000, 100],
       // The first of those who wait gets the one that is being opened.
-      [[500, 0], 1, 10, 20],
-      [[500, 25], 1, 10, 0],
+      [[500, 0], 1, 1, 10],
+      [[500, 10], 1, 1, 0],
     ];
-    for (const [waits, opening, openingMs, expected] of cases) {
-      const found = growsIn(entryOf({ waits, total: 1 + opening, opening }), openingMs, NOW);
-      assert.equal(found, expected, JSON.stringify({ waits, opening, openingMs }));
+    for (const [waits, opening, openings, expected] of cases) {
+      const found = growsIn(entryOf({ waits, total: 1 + opening, opening }), openings, NOW);
+      assert.equal(found, expected, JSON.stringify({ waits, opening, openings }));
     }
   });
 
   it('takes another tenant’s connection the later the more there are already', () => {
-    assert.equal(takesIn(entryOf({ waits: [0], total: 1 }), 10, NOW), 100);
-    assert.equal(takesIn(entryOf({ waits: [50], total: 3 }), 10, NOW), 250);
-    assert.equal(takesIn(entryOf({ waits: [100], total: 1 }), 10, NOW), 0);
+    assert.equal(takesIn(entryOf({ waits: [0], total: 1 }), NOW), 500);
+    assert.equal(takesIn(entryOf({ waits: [50], total: 3 }), NOW), 1_450);
+    assert.equal(takesIn(entryOf({ waits: [500], total: 1 }), NOW), 0);
   });
 
-  it('follows the time that openings take', () => {
-    let openingMs = FIRST_OPENING_MS;
-    for (let turn = 0; turn < 30; turn += 1) openingMs = openingTime(openingMs, 80);
-    assert.ok(openingMs > 75 && openingMs <= 80, String(openingMs));
+  it('does not ask a server that has just had no place, unless for a first connection', () => {
+    const waiting = { waits: [60], total: 1, fullUntil: NOW + 700 };
+    assert.equal(growsIn(entryOf(waiting), 0, NOW), 700);
+    assert.equal(growsIn(entryOf({ ...waiting, total: 0 }), 0, NOW), 0);
+    assert.equal(growsIn(entryOf({ ...waiting, fullUntil: NOW }), 0, NOW), 0);
   });
 
   it('closes a spare connection before a tenant’s only one, unless that has long been of no use', () => {
     const spare = entryOf({ idle: [0, 0], total: 2 });
-    const quiet = entryOf({ idle: [4_000], total: 1 });
-    const gone = entryOf({ idle: [30_000], total: 1 });
+    const quiet = entryOf({ idle: [29_000], total: 1 });
+    const gone = entryOf({ idle: [31_000], total: 1 });
     const choice = { serverId: undefined, mayTake: true, now: NOW };
     assert.equal(leastMissed([quiet, spare], choice), spare);
     assert.equal(leastMissed([spare, gone, quiet], choice), gone);
@@ -93,7 +85,7 @@ describe('the plan of the pools', () => {
     fc.assert(
       fc.property(fc.array(anyEntry, { maxLength: 6 }), choices, (entries, choice) => {
         const fits = (entry: Entry): boolean =>
-          entry.idle.some((idle) => choice.mayTake || NOW - idle.idleSince >= 5_000) &&
+          entry.idle.some((idle) => choice.mayTake || NOW - idle.idleSince >= 30_000) &&
           (choice.serverId === undefined || entry.route.serverId === choice.serverId);
         const found = leastMissed(entries, { ...choice, now: NOW });
         assert.equal(found === undefined, !entries.some(fits));
@@ -119,6 +111,10 @@ describe('the plan of the pools', () => {
     assert.equal(mustYield(busy, [entryOf({ waits: [150], total: 0 })]), false);
     assert.equal(mustYield(busy, [entryOf({ waits: [151], total: 0 })]), true);
     assert.equal(mustYield(busy, [busy, entryOf({ waits: [151], total: 0 })]), true);
+    // To one who has none, or who has fewer even afterwards.
+    assert.equal(mustYield(busy, [entryOf({ waits: [900], total: 1 })]), false);
+    assert.equal(mustYield(entryOf({ waits: [50], total: 3 }), [entryOf({ waits: [900], total: 1 })]), true);
+    assert.equal(mustYield(entryOf({ waits: [50], total: 1 }), [entryOf({ waits: [900], total: 0 })]), true);
     assert.equal(mustYield(entryOf({ total: 1 }), [entryOf({ waits: [900], total: 0 })]), false);
   });
 });
