@@ -56,7 +56,9 @@ export type Server = z.infer<typeof Server>;
 
 const serverLimits = {
   mode: ServerMode.default('shared'),
-  maxDatabases: z.number().int().min(1).max(100_000).default(1_000),
+  /** Absent: 1,000 on a shared server. A dedicated one holds one. */
+  maxDatabases: z.number().int().min(1).max(100_000).optional(),
+  /** An embedded server never has more than PostgreSQL itself allows there (`max_connections`). */
   maxConnections: z.number().int().min(1).max(100_000).default(10_000),
 };
 

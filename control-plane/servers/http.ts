@@ -30,6 +30,10 @@ const NewServer = z
   .refine((body) => (body.url === undefined) !== (body.provider === undefined), {
     message: 'give either url (register an existing server) or provider (make one)',
     path: ['url'],
+  })
+  .refine((body) => body.mode !== 'dedicated' || (body.maxDatabases ?? 1) === 1, {
+    message: 'a dedicated server holds one database',
+    path: ['maxDatabases'],
   });
 
 /** Servers, and the regions that they stand in. */

@@ -5,6 +5,8 @@ import { withClient, type PgAddress, type PgClient } from '../../platform/pg.ts'
 export interface ServerFacts {
   /** `server_version_num`. */
   version: number;
+  /** `max_connections`. */
+  maxConnections: number;
   superuser: boolean;
   mayCreateDatabases: boolean;
   mayCreateRoles: boolean;
@@ -28,7 +30,8 @@ const MIN_VERSION = 150_000;
 export async function inspectServer(address: PgAddress): Promise<ServerFacts> {
   return connected(address, async (client) => {
     const { rows } = await client.query<ServerFacts>(
-      `SELECT current_setting('server_version_num')::int AS version, r.rolsuper AS superuser,
+      `SELECT current_setting('server_version_num')::int AS version,
+              current_setting('max_connections')::int AS "maxConnections", r.rolsuper AS superuser,
               r.rolsuper OR r.rolcreatedb AS "mayCreateDatabases",
               r.rolsuper OR r.rolcreaterole AS "mayCreateRoles",
               (SELECT substr(shobj_description(a.oid, 'pg_authid'), length($2) + 1)

@@ -32,7 +32,12 @@ export interface RegistrationDeps {
 
 type Context = StepContext<RegistrationInput>;
 
-export const Checked = z.object({ version: z.number().int(), superuser: z.boolean() });
+export const Checked = z.object({
+  version: z.number().int(),
+  /** Absent in what an older version of this program found out. */
+  maxConnections: z.number().int().optional(),
+  superuser: z.boolean(),
+});
 export const Hardened = z.object({ adminUser: z.string() });
 
 /** Looks before anything is changed. @throws FleetError for each reason not to take the server */
@@ -48,7 +53,7 @@ export async function check(
     const other = await findServer(deps.registry, facts.managedBy);
     if (other !== undefined && other.state !== 'retired') throw alreadyRegistered(other.name);
   }
-  return { version: facts.version, superuser: facts.superuser };
+  return { version: facts.version, maxConnections: facts.maxConnections, superuser: facts.superuser };
 }
 
 export function alreadyRegistered(name: string): FleetError {
@@ -123,12 +128,12 @@ export async function unharden({ input, logger }: Context, provider: Provider): 
  */
 export async function ready(context: Context): Promise<void> {
   const { input } = context;
-  const { version } = context.output('check', Checked);
+  const { version, maxConnections = null } = context.output('check', Checked);
   const { adminUser } = context.output('harden', Hardened);
   await context.transaction(async (tx) => {
     await lockPlacement(tx, input.region);
     await step(tx, input.serverId, 'ready');
-    await setServerAdmin(tx, input.serverId, { adminUser, serverVersion: version });
+    await setServerAdmin(tx, input.serverId, { adminUser, serverVersion: version, maxConnections });
   });
 }
 

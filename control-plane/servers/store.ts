@@ -100,8 +100,11 @@ export async function listRetiredServers(
 
 export type NewServer = Omit<
   ServerRecord,
-  'state' | 'endpointEpoch' | 'serverVersion' | 'reachable' | 'version' | 'createdAt'
->;
+  'state' | 'endpointEpoch' | 'serverVersion' | 'reachable' | 'version' | 'createdAt' | 'maxDatabases'
+> & { maxDatabases?: number | undefined };
+
+/** PostgreSQL works with far more; beyond that its catalogs and start grow slow enough to be noticed. */
+const MAX_DATABASES = 1_000;
 
 /** Inserts the server in state provisioning. A taken name raises SQLSTATE 23505. */
 export async function insertServer(tx: Queryable, server: NewServer): Promise<void> {
@@ -120,7 +123,7 @@ export async function insertServer(tx: Queryable, server: NewServer): Promise<vo
       server.tls,
       server.adminUser,
       server.adminDatabase,
-      server.maxDatabases,
+      server.mode === 'dedicated' ? 1 : (server.maxDatabases ?? MAX_DATABASES),
       server.maxConnections,
     ],
   );
@@ -147,17 +150,22 @@ export async function moveServer(
   return rowCount === 1;
 }
 
-/** What registration found out: who the admin is, and how old the server. */
+/**
+ * What registration found out: who the admin is, how old the server, and for an embedded one, which no person has
+ * measured out, how many connections it takes.
+ */
 export async function setServerAdmin(
   tx: Queryable,
   id: string,
-  admin: { adminUser: string; serverVersion: number },
+  admin: { adminUser: string; serverVersion: number; maxConnections: number | null },
 ): Promise<void> {
   await tx.query(
     `UPDATE servers SET admin_user = $2, server_version = $3, reachable = true, checked_at = now(),
-                        version = version + 1
+                        version = version + 1,
+                        max_connections = CASE WHEN provider = 'embedded' THEN least(max_connections, $4)
+                                               ELSE max_connections END
       WHERE id = $1`,
-    [id, admin.adminUser, admin.serverVersion],
+    [id, admin.adminUser, admin.serverVersion, admin.maxConnections],
   );
 }
 

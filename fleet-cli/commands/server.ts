@@ -62,6 +62,14 @@ function addMaking(server: Command, open: OpenSession): void {
 function limits(command: Command): Command {
   return command
     .addOption(new Option('--mode <mode>', 'many tenants, or one').choices(['shared', 'dedicated']))
-    .option('--max-databases <count>', 'room for this many databases', parseCount)
-    .option('--max-connections <count>', 'room for this many connections', parseCount);
+    .option(
+      '--max-databases <count>',
+      'room for this many databases; a dedicated server holds one',
+      parseCount,
+    )
+    .option(
+      '--max-connections <count>',
+      "room for this many connections, at most PostgreSQL's own on a server that is made",
+      parseCount,
+    );
 }

@@ -4,6 +4,7 @@ import { assertUsable } from '../../../control-plane/servers/inspect.ts';
 describe('what a server must bring', () => {
   const facts = {
     version: 180_004,
+    maxConnections: 100,
     superuser: false,
     mayCreateDatabases: true,
     mayCreateRoles: true,
