@@ -32,7 +32,7 @@ import { createServer as createServerOperation } from './servers/create.ts';
 import { stopAsRetired } from './servers/embedded-servers.ts';
 import { checkServers } from './servers/health.ts';
 import { serverRoutes } from './servers/http.ts';
-import { findRegion } from './servers/region-store.ts';
+import { requireKnownRegion } from './servers/region.ts';
 import { createTenant } from './tenants/create.ts';
 import { deleteTenant } from './tenants/delete.ts';
 import { tenantRoutes } from './tenants/http.ts';
@@ -93,7 +93,7 @@ export function allRoutes(deps: Deps, operations: ReadonlyMap<string, BoundOpera
     driftRoutes(),
     operationRoutes({ ...deps, operations }),
     auditRoutes(deps),
-    accessRoutes({ findRegion }),
+    accessRoutes({ requireKnownRegion }),
     routeRoutes(deps),
   ];
 }

@@ -12,8 +12,8 @@ import { createKey } from './keys.ts';
 import { findKey, insertPrincipal, listKeys, revokeKey } from './store.ts';
 
 export interface AccessRoutesDeps {
-  /** The region of that name, or undefined: a key bound to a misspelt one would be a puzzle for its user. */
-  findRegion: (db: Queryable, name: string) => Promise<unknown>;
+  /** Throws where there is no such region: a key bound to a misspelt one would be a puzzle for its user. */
+  requireKnownRegion: (db: Queryable, name: string) => Promise<unknown>;
 }
 
 const KeyId = z.object({ id: z.uuid() });
@@ -64,7 +64,7 @@ export function accessRoutes(deps: AccessRoutesDeps): SliceRoutes {
 async function create(call: Call<unknown, unknown, CreateKey>, deps: AccessRoutesDeps): Promise<Answer> {
   const { body, caller, tx } = call;
   requireWithin(caller, body.regions);
-  for (const region of body.regions) await requireKnown(deps, tx, region);
+  for (const region of body.regions) await deps.requireKnownRegion(tx, region);
   const { name, role, regions } = body;
   const kind = role === 'app' ? 'app' : 'user';
   if ((await insertPrincipal(tx, { id: randomUUID(), name, kind })) === undefined) throw nameTaken(name);
@@ -124,16 +124,6 @@ function requireWithin(caller: Caller, regions: string[]): void {
   }
   const foreign = regions.find((region) => !mayUseRegion(caller, region));
   if (foreign !== undefined) requireRegion(caller, foreign);
-}
-
-async function requireKnown(deps: AccessRoutesDeps, db: Queryable, region: string): Promise<void> {
-  if ((await deps.findRegion(db, region)) !== undefined) return;
-  throw new FleetError({
-    code: 'region_not_found',
-    status: 404,
-    message: `there is no region ${region}`,
-    fix: 'fleet region list',
-  });
 }
 
 /** A name is given once and for ever: else a new key could act under the name of another in the audit log. */

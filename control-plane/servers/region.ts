@@ -13,6 +13,7 @@ export interface RegionRecord {
   createdAt: Date;
 }
 
+/** @returns 404 `region_not_found` */
 export function regionNotFound(name: string): FleetError {
   return new FleetError({
     code: 'region_not_found',
@@ -20,6 +21,11 @@ export function regionNotFound(name: string): FleetError {
     message: `there is no region ${name}`,
     fix: `fleet region list, or fleet region create ${name}`,
   });
+}
+
+/** @throws FleetError 404 `region_not_found` */
+export async function requireKnownRegion(db: Queryable, name: string): Promise<void> {
+  if ((await findRegion(db, name)) === undefined) throw regionNotFound(name);
 }
 
 /** Makes the region when it is missing. Of one that exists, only a known new app URL is taken over. */

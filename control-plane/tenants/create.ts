@@ -12,8 +12,7 @@ import { markDatabaseReady, markDatabaseReserved, releaseReservation } from '../
 import { databaseNames } from '../servers/database.ts';
 import { reserveDatabase } from '../servers/reserve.ts';
 import { databaseSubject } from '../secrets/secret.ts';
-import { findRegion } from '../servers/region-store.ts';
-import { regionNotFound } from '../servers/region.ts';
+import { requireKnownRegion } from '../servers/region.ts';
 import { ensureTemplate } from '../releases/template.ts';
 import type { Transaction } from '../registry/registry.ts';
 import { joinFleet } from './catch-up.ts';
@@ -78,7 +77,7 @@ export async function startCreateTenant(
 ): Promise<{ operationId: string; tenantId: string }> {
   const { caller, requestId } = asker;
   requireRegion(caller, body.region);
-  if ((await findRegion(tx, body.region)) === undefined) throw regionNotFound(body.region);
+  await requireKnownRegion(tx, body.region);
   const [operationId, tenantId, databaseId] = [randomUUID(), randomUUID(), randomUUID()];
   const { slug, region, tier } = body;
   await insert(tx, tenantId, body);
