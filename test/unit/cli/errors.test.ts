@@ -54,6 +54,13 @@ describe('errors of the command line', () => {
     assert.deepEqual(parse(renderError(error, 'yaml', plain)), fields);
   });
 
+  it('does not repeat a finding that is the message', () => {
+    const errors = [{ path: 'body.slug', message: 'reserved' }];
+    const error = new CliError({ code: 'x', exitCode: 2, message: 'body.slug: reserved', errors });
+    assert.equal(renderError(error, 'table', plain), 'error x: body.slug: reserved\n');
+    assert.deepEqual((JSON.parse(renderError(error, 'json', plain)) as { errors: unknown }).errors, errors);
+  });
+
   it('takes over the code, the fix and the status of errors of shared code', () => {
     const error = toCliError(new FleetError({ code: 'x', status: 409, message: 'm', fix: 'f' }));
     assert.deepEqual([error.code, error.exitCode, error.fix], ['x', EXIT.conflict, 'f']);
