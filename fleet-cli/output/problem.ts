@@ -8,13 +8,14 @@ export function renderError(error: CliError, format: Format, paint: Paint, help?
   const fields = { ...errorFields(error), ...(help === undefined ? {} : { help }) };
   if (format === 'json') return `${JSON.stringify(fields)}\n`;
   if (format === 'yaml') return stringify(fields);
+  const said = error.message;
   // A single finding is often the whole message already.
   const details = (error.errors ?? [])
     .map(({ path, message }) => `${path === '' ? '' : `${path}: `}${message}`)
-    .filter((finding) => !error.message.includes(finding))
+    .filter((finding) => !said.includes(finding))
     .map((finding) => `  - ${finding}`);
   const lines = [
-    `${paint('bad', 'error')} ${paint('bold', error.code)}: ${error.message}`,
+    `${paint('bad', 'error')} ${paint('bold', error.code)}: ${said}`,
     ...details,
     ...(error.why === undefined ? [] : [`  ${paint('dim', 'cause:')} ${error.why}`]),
     ...(error.fix === undefined ? [] : [`  ${paint('dim', 'fix:')} ${error.fix}`]),
