@@ -1,6 +1,7 @@
 import { sqlState } from '../../platform/errors.ts';
 import type { PgAddress } from '../../platform/pg.ts';
-import { readState, type Interrupted } from './bookkeeping.ts';
+import { readState, type DatabaseState, type Interrupted } from './bookkeeping.ts';
+import { takeLock, type LockRequest } from './lock.ts';
 import type { Applied } from './release.ts';
 import { withMigrationSession } from './session.ts';
 
@@ -31,4 +32,18 @@ export async function inspectDatabase(
       return { applied: [], schemaVersion: null, interrupted: null };
     }
   });
+}
+
+/**
+ * Asks a database in which an older owner may still be at work: ends its sessions, keeps it out from now on, and
+ * reads under the migration lock. What it says is then final.
+ * @throws FleetError `migration_locked`, `migration_fenced`, `migration_record_missing`; errors of connecting
+ */
+export async function askDatabase(
+  address: PgAddress,
+  request: LockRequest & { ownerRole: string },
+): Promise<DatabaseState> {
+  return withMigrationSession(address, request, (client) =>
+    takeLock(client, { ...request, endOlderSessions: true }),
+  );
 }

@@ -1,9 +1,13 @@
-import { summarizeError } from '../../platform/errors.ts';
-import { applyMigrations } from '../releases/apply.ts';
+import { FleetError, summarizeError, type ErrorSummary } from '../../platform/errors.ts';
+import type { DatabaseState } from '../releases/bookkeeping.ts';
+import { askDatabase } from '../releases/inspect.ts';
+import { missingMigrations } from '../releases/release.ts';
+import { migrationsToRevert } from '../releases/revert.ts';
 import { setSchemaVersions } from '../servers/database-store.ts';
 import type { RolloutRecord } from './store.ts';
 import { announce } from './store.ts';
 import { isGone, settleTarget, unknownTargets, type ClaimedTarget } from './target-store.ts';
+import type { TargetRun } from './target.ts';
 import type { Run } from './wave.ts';
 
 /** Databases asked at once: reading a table takes a few milliseconds each. */
@@ -33,7 +37,7 @@ async function settle(run: Run, rollout: RolloutRecord, target: ClaimedTarget): 
 
 interface Found {
   event: 'verify' | 'requeue' | 'skip' | 'lose';
-  error: { code: string; message: string } | null;
+  error: ErrorSummary | null;
   reason: string | null;
   /** Undefined when the database could not be asked. */
   schemaVersion?: string | null;
@@ -43,27 +47,51 @@ async function ask(run: Run, rollout: RolloutRecord, target: ClaimedTarget): Pro
   if (await isGone(run.registry, target.databaseId)) return { event: 'skip', error: null, reason: 'deleted' };
   try {
     const address = await run.servers.migrator(target.serverId, target.database);
-    // With an empty list nothing is missing: it ends the dead worker's session, takes the lock, and reads.
-    const { schemaVersion } = await applyMigrations(address, {
+    const state = await askDatabase(address, {
       ownerRole: target.ownerRole,
-      migrations: [],
-      release: run.release,
       applicationName: run.applicationName,
-      endOlderSessions: true,
       signal: run.lease.signal,
     });
-    if (isAtHead(run, schemaVersion)) return { event: 'verify', error: null, reason: null, schemaVersion };
-    if (rollout.state === 'aborted') return { event: 'skip', error: null, reason: 'aborted', schemaVersion };
-    return { event: 'requeue', error: null, reason: null, schemaVersion };
+    const schemaVersion = state.applied.at(-1)?.name ?? null;
+    if (isThrough(run, target, state)) return { event: 'verify', error: null, reason: null, schemaVersion };
+    if (rollout.state !== 'aborted') return { event: 'requeue', error: null, reason: null, schemaVersion };
+    return { event: 'skip', error: null, reason: abortedReason(state), schemaVersion };
   } catch (error) {
     // Not a guess: it says that nobody could ask. A retry asks again before it does anything.
     return { event: 'lose', error: summarizeError(error), reason: null };
   }
 }
 
-/** At the head, or past it: a name that the list does not have is of a later release. */
-function isAtHead(run: Run, schemaVersion: string | null): boolean {
-  if (schemaVersion === null) return false;
-  const place = run.migrations.findIndex((migration) => migration.name === schemaVersion);
-  return place === -1 || place === run.migrations.length - 1;
+/**
+ * Whether the database is where the rollout wants it: every migration of the list is there, in order and unchanged,
+ * whatever a later release has put on top; or, in an undo, nothing of what is to go.
+ * @throws FleetError `migration_unknown` where its record is not that of the list
+ */
+export function isThrough(
+  run: Pick<TargetRun, 'migrations' | 'undo'>,
+  { databaseId }: Pick<ClaimedTarget, 'databaseId'>,
+  state: Pick<DatabaseState, 'applied' | 'appliedBy' | 'interrupted'>,
+): boolean {
+  const { migrations, undo } = run;
+  try {
+    const missing = missingMigrations(state.applied, migrations);
+    if (state.interrupted !== null) return false;
+    if (undo === undefined) return missing.length === 0;
+    const downTo = undo.downTo.get(databaseId) ?? null;
+    return migrationsToRevert(state, { migrations, downTo, appliedBy: undo.of }).length === 0;
+  } catch (error) {
+    if (!(error instanceof FleetError)) throw error;
+    throw new FleetError({
+      code: 'migration_unknown',
+      status: 409,
+      message: `the database was asked, and its answer does not fit the release: ${error.message}`,
+      fix: error.fix,
+      cause: error,
+    });
+  }
+}
+
+function abortedReason({ interrupted }: DatabaseState): string {
+  if (interrupted === null) return 'aborted';
+  return `aborted with ${interrupted.migration} half done (${interrupted.statementsDone} of its statements)`;
 }

@@ -2,6 +2,7 @@ import { TARGET_STATES, type RolloutState, type TargetState } from '../../contra
 import type { ErrorSummary } from '../../platform/errors.ts';
 import type { Queryable } from '../../platform/pg.ts';
 import type { Lease } from '../operations/lease.ts';
+import type { MigrationStatistics } from '../releases/statistics.ts';
 import { setSchemaVersionsSql } from '../servers/database-store.ts';
 import { moveTarget, targetAfter, targetSources, type TargetEvent } from './rollout.ts';
 import { ROLLOUT_CHANNEL } from './store.ts';
@@ -37,6 +38,10 @@ export interface TargetResult {
   error: ErrorSummary | null;
   reason: string | null;
   durationMs: number;
+  /** What applying, or taking back, took: of this run. */
+  lockWaitMs?: number;
+  rows?: number;
+  applied?: readonly MigrationStatistics[];
 }
 
 /** What a claim makes of a target, and what its result finds it in. */
@@ -105,12 +110,16 @@ const WRITE_BATCH = `
     SELECT r.id, r.state FROM rollouts r WHERE r.id = $1 AND (SELECT ours FROM fenced) FOR SHARE
   ), result AS MATERIALIZED (
     SELECT r.* FROM fenced, jsonb_to_recordset($3::jsonb)
-      AS r("databaseId" uuid, state text, error jsonb, reason text, "durationMs" int, "schemaVersion" text)
+      AS r("databaseId" uuid, state text, error jsonb, reason text, "durationMs" int, "schemaVersion" text,
+           "lockWaitMs" int, rows bigint, applied jsonb)
   ), at_head AS (
-    ${setSchemaVersionsSql(`(SELECT "databaseId", "schemaVersion" FROM result WHERE state = $10)`)}
+    ${setSchemaVersionsSql(`(SELECT "databaseId", "schemaVersion" FROM result
+                             WHERE state = $10 OR "schemaVersion" IS NOT NULL)`)}
   ), written AS (
     UPDATE rollout_targets t
        SET state = r.state, error = nullif(r.error, 'null'), reason = r.reason, duration_ms = r."durationMs",
+           lock_wait_ms = r."lockWaitMs", rows_affected = r.rows,
+           applied = coalesce(t.applied, '[]') || coalesce(r.applied, '[]'),
            finished_at = clock_timestamp()
       FROM result r
      WHERE t.rollout_id = $1 AND t.database_id = r."databaseId" AND t.state = $9 AND t.epoch = $2

@@ -7,6 +7,8 @@ import { applyMigrations } from '../releases/apply.ts';
 import { findBlockers } from '../releases/blockers.ts';
 import { isContention } from '../releases/contention.ts';
 import type { Migration } from '../releases/release.ts';
+import { revertMigrations } from '../releases/revert.ts';
+import { totals, type MigrationStatistics } from '../releases/statistics.ts';
 import type { ServerAccess } from '../servers/access.ts';
 import { isGone, type ClaimedTarget, type TargetResult } from './target-store.ts';
 
@@ -19,6 +21,16 @@ export interface TargetRun {
   migrations: Migration[];
   applicationName: string;
   retry: RetryPolicy;
+  /** Given where the rollout takes back what another one has done. */
+  undo?: Undo | undefined;
+}
+
+/** What an undo takes back. */
+export interface Undo {
+  /** The rollout whose migrations go. */
+  of: string;
+  /** By database, the migration that it had last before that rollout; null for none. */
+  downTo: ReadonlyMap<string, string | null>;
 }
 
 /** Repeats of a try that failed for a passing reason, with jittered, doubling pauses. */
@@ -39,7 +51,7 @@ export const DEFAULT_RETRY: RetryPolicy = { retries: 4, firstDelayMs: 500, maxDe
 const DATABASE_MISSING = '3D000';
 
 /**
- * Brings one database to the release's head. Answers undefined when `signal` ended it: then nobody knows the
+ * Brings one database to the release's head, or back to where it was before. Answers undefined when `signal` ended it: then nobody knows the
  * outcome, and the next owner asks the database. Never throws for what is wrong with the target.
  */
 export function migrateTarget(
@@ -56,16 +68,19 @@ async function migrate(
   signal: AbortSignal,
 ): Promise<TargetResult | undefined> {
   const startedAt = performance.now();
+  const steps: MigrationStatistics[] = [];
   const result = (
     fields: Pick<TargetResult, 'state' | 'schemaVersion' | 'error' | 'reason'>,
   ): TargetResult => ({
     databaseId: target.databaseId,
     serverId: target.serverId,
     durationMs: Math.round(performance.now() - startedAt),
+    ...totals(steps),
+    applied: steps,
     ...fields,
   });
   try {
-    const { schemaVersion } = await applyWithRetry(run, target, signal);
+    const { schemaVersion } = await carryWithRetry(run, target, signal, (step) => steps.push(step));
     return result({ state: 'verified', schemaVersion, error: null, reason: null });
   } catch (error) {
     if (signal.aborted) return undefined;
@@ -74,23 +89,35 @@ async function migrate(
       return result({ state: 'skipped', schemaVersion: null, error: null, reason: 'deleted' });
     }
     const state = isServerLost(error) ? 'unreachable' : 'failed';
-    return result({ state, schemaVersion: null, error: describe(error), reason: null });
+    // What went before the failing migration stays; of an undo only its end is told.
+    const schemaVersion = run.undo === undefined ? (steps.at(-1)?.name ?? null) : null;
+    return result({ state, schemaVersion, error: describe(error), reason: null });
   }
 }
 
-function applyWithRetry(run: TargetRun, target: ClaimedTarget, signal: AbortSignal) {
+function carryWithRetry(
+  run: TargetRun,
+  target: ClaimedTarget,
+  signal: AbortSignal,
+  onStep: (step: MigrationStatistics) => void,
+): Promise<{ schemaVersion: string | null }> {
   return pRetry(
     async () => {
       const address = await run.servers.migrator(target.serverId, target.database);
-      return applyMigrations(address, {
+      const request = {
         ownerRole: target.ownerRole,
         migrations: run.migrations,
-        release: run.release,
         applicationName: run.applicationName,
         endOlderSessions: target.orphan,
         findBlockers: findBlockers(run.servers, target.serverId),
         signal,
-      });
+      };
+      if (run.undo === undefined) {
+        return applyMigrations(address, { ...request, release: run.release, onApplied: onStep });
+      }
+      const downTo = run.undo.downTo.get(target.databaseId);
+      if (downTo === undefined) throw new Error(`nothing is known of ${target.slug} to take back`);
+      return revertMigrations(address, { ...request, appliedBy: run.undo.of, downTo, onReverted: onStep });
     },
     {
       retries: run.retry.retries,
