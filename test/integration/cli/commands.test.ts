@@ -7,24 +7,17 @@ import type { Tenant } from '../../../contract/tenant.ts';
 import { addressUrl } from '../../../platform/pg.ts';
 import { clusters } from '../../support/clusters.ts';
 import { startFleet, type Fleet } from '../../support/fleet.ts';
-import { fleet as run, inFolder, type CliOptions, type CliRun } from '../../unit/cli/harness.ts';
+import { fleet as run, inFolder } from '../../unit/cli/harness.ts';
+import { commandLine } from './command-line.ts';
 
 const UNKNOWN_ID = '0190d5a0-0000-7000-8000-000000000000';
 
 describe('the command line against a fleet', () => {
   let server: Fleet;
-  let env: NodeJS.ProcessEnv;
-  const cli = (line: string, options: CliOptions = {}): Promise<CliRun> =>
-    run(line.split(' '), { env, ...options });
-  const json = async <T>(line: string): Promise<T> => {
-    const { code, stdout, stderr } = await cli(`${line} -o json`);
-    assert.equal(code, 0, stderr);
-    return JSON.parse(stdout) as T;
-  };
+  const { cli, json, env } = commandLine(() => server);
 
   before(async () => {
     server = await startFleet();
-    env = { FLEET_URL: server.url, FLEET_TOKEN: server.adminToken };
   });
   after(async () => {
     await server.stop();
@@ -240,7 +233,7 @@ describe('the command line against a fleet', () => {
     const raw = await cli('api GET /tenants?limit=1');
     assert.equal((JSON.parse(raw.stdout) as { items: unknown[] }).items.length, 1);
     const region = '{"name":"sa","jurisdiction":"BR","domain":"sa.example.com"}';
-    assert.equal((await run(['api', 'POST', '/regions', '--data', region], { env })).code, 0);
+    assert.equal((await run(['api', 'POST', '/regions', '--data', region], { env: env() })).code, 0);
     assert.equal((await cli('api GET /healthz')).code, 0);
   });
 

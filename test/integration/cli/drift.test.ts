@@ -6,13 +6,11 @@ import { databaseNames } from '../../../control-plane/servers/database.ts';
 import { withClient } from '../../../platform/pg.ts';
 import { clusters } from '../../support/clusters.ts';
 import { startFleet, type Fleet } from '../../support/fleet.ts';
-import { fleet as run, type CliOptions, type CliRun } from '../../unit/cli/harness.ts';
+import { commandLine } from './command-line.ts';
 
 describe('drift on the command line', () => {
   let server: Fleet;
-  let env: NodeJS.ProcessEnv;
-  const cli = (line: string, options: CliOptions = {}): Promise<CliRun> =>
-    run(line.split(' '), { env, ...options });
+  const { cli, env } = commandLine(() => server);
   const drifted = async (line: string): Promise<Drift[]> => {
     const { stdout } = await cli(`${line} -o json`);
     return JSON.parse(stdout) as Drift[];
@@ -20,7 +18,6 @@ describe('drift on the command line', () => {
 
   before(async () => {
     server = await startFleet();
-    env = { FLEET_URL: server.url, FLEET_TOKEN: server.adminToken };
     await Promise.all([
       server.createTenant('acme', 'eu', { labels: { canary: 'true' } }),
       server.createTenant('bolt', 'us'),
@@ -47,7 +44,7 @@ describe('drift on the command line', () => {
       role,
       regions,
     });
-    return { ...env, FLEET_TOKEN: key.token };
+    return { ...env(), FLEET_TOKEN: key.token };
   }
 
   it('finds none in a new fleet', async () => {

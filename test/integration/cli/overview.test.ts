@@ -7,7 +7,8 @@ import { addressUrl } from '../../../platform/pg.ts';
 import { projectRoot } from '../../../platform/project.ts';
 import { clusters } from '../../support/clusters.ts';
 import { startFleet, type Fleet } from '../../support/fleet.ts';
-import { fleet as run, inFolder, type CliOptions, type CliRun } from '../../unit/cli/harness.ts';
+import { inFolder } from '../../unit/cli/harness.ts';
+import { commandLine } from './command-line.ts';
 
 interface Status {
   release: string;
@@ -28,18 +29,10 @@ interface Check {
 
 describe('fleet status and fleet doctor', () => {
   let server: Fleet;
-  let env: NodeJS.ProcessEnv;
-  const cli = (line: string, options: CliOptions = {}): Promise<CliRun> =>
-    run(line.split(' '), { env, ...options });
-  const json = async <T>(line: string): Promise<T> => {
-    const { code, stdout, stderr } = await cli(`${line} -o json`);
-    assert.equal(code, 0, stderr);
-    return JSON.parse(stdout) as T;
-  };
+  const { cli, json } = commandLine(() => server);
 
   before(async () => {
     server = await startFleet();
-    env = { FLEET_URL: server.url, FLEET_TOKEN: server.adminToken };
     await server.createTenant('acme');
     await server.createTenant('bolt', 'us');
   });

@@ -4,20 +4,18 @@ import { join } from 'node:path';
 import type { Rollout } from '../../../contract/rollout.ts';
 import { projectRoot } from '../../../platform/project.ts';
 import { startFleet, type Fleet } from '../../support/fleet.ts';
-import { fleet as run, inFolder, type CliOptions, type CliRun } from '../../unit/cli/harness.ts';
+import { inFolder } from '../../unit/cli/harness.ts';
+import { commandLine } from './command-line.ts';
 
 /** Sorts behind every migration of the project. */
 const LATER = '9000000000000_';
 
 describe('releases and rollouts on the command line', () => {
   let server: Fleet;
-  let env: NodeJS.ProcessEnv;
-  const cli = (line: string, options: CliOptions = {}): Promise<CliRun> =>
-    run(line.split(' '), { env, ...options });
+  const { cli } = commandLine(() => server);
 
   before(async () => {
     server = await startFleet();
-    env = { FLEET_URL: server.url, FLEET_TOKEN: server.adminToken };
     await Promise.all([
       server.createTenant('acme'),
       server.createTenant('bolt', 'us'),

@@ -1,16 +1,17 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import express from 'express';
-import type { Server } from 'node:http';
+import type { Express } from 'express';
 import { request as httpRequest } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { callTenant } from '../../support/api.ts';
 import { seededRandom } from '../../support/random.ts';
-import { quietLogger } from '../../support/registry.ts';
 import { until } from '../../support/until.ts';
-import { problemHandler } from '../../../tenant-app/routing/problem.ts';
-import { tenantRouting, type TenantRouting } from '../../../tenant-app/routing/tenant-routing.ts';
-import { onServer, startMiniFleet, type MiniFleet, type TestTenant } from './mini-fleet.ts';
+import {
+  onServer,
+  serveRouted,
+  startMiniFleet,
+  type MiniFleet,
+  type RoutedApp,
+  type TestTenant,
+} from './mini-fleet.ts';
 
 const SEED = 4_711;
 const REQUESTS = 400;
@@ -18,9 +19,7 @@ const REQUESTS = 400;
 describe('requests that end early', () => {
   let fleet: MiniFleet;
   let tenants: TestTenant[];
-  let routing: TenantRouting;
-  let server: Server;
-  let url: string;
+  let routed: RoutedApp;
   /** What handlers met that must never be: state of another request, or another tenant's database. */
   const foreign: string[] = [];
 
@@ -28,29 +27,15 @@ describe('requests that end early', () => {
     fleet = await startMiniFleet();
     tenants = [];
     for (let index = 0; index < 6; index += 1) tenants.push(await fleet.addTenant(`abort-${index}`));
-    routing = tenantRouting({
-      region: 'eu',
-      controlPlaneUrl: fleet.url,
-      token: fleet.tokens['eu'] ?? '',
-      logger: quietLogger,
-      limits: { requestMs: 1_000, statementTimeoutMs: 5_000 },
-    });
-    server = createTestApp().listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-    await routing.whenReady;
+    routed = await serveRouted(fleet, { requestMs: 1_000, statementTimeoutMs: 5_000 }, messyHandlers);
   });
   after(async () => {
-    server.close();
-    server.closeAllConnections();
-    await routing.stop();
+    await routed.stop();
     await fleet.stop();
   });
 
   /** Handlers that leave a mess behind on purpose, and look for that of others. */
-  function createTestApp(): express.Express {
-    const app = express();
-    app.use(routing.middleware);
+  function messyHandlers(app: Express): void {
     app.get('/mess', async (request, response) => {
       const { slug } = request.tenant;
       await request.tenant.transaction(async (tx) => {
@@ -83,8 +68,6 @@ describe('requests that end early', () => {
       );
       response.json(rows[0]);
     });
-    app.use(problemHandler(quietLogger));
-    return app;
   }
 
   const databaseOf = (slug: string) => tenants.find((tenant) => tenant.slug === slug)?.database;
@@ -92,10 +75,14 @@ describe('requests that end early', () => {
   /** Sends a request and cuts it off after `delayMs`; answers whether it was complete before. */
   function abortAfter(host: string, path: string, delayMs: number): Promise<boolean> {
     return new Promise((resolve) => {
-      const outgoing = httpRequest(`${url}${path}`, { headers: { host }, agent: false }, (incoming) => {
-        incoming.resume();
-        incoming.on('end', () => resolve(true));
-      });
+      const outgoing = httpRequest(
+        `${routed.url}${path}`,
+        { headers: { host }, agent: false },
+        (incoming) => {
+          incoming.resume();
+          incoming.on('end', () => resolve(true));
+        },
+      );
       outgoing.on('error', () => resolve(false));
       const cut = setTimeout(() => outgoing.destroy(), delayMs);
       outgoing.on('close', () => {
@@ -128,13 +115,13 @@ describe('requests that end early', () => {
     await Promise.all(Array.from({ length: 10 }, worker));
     assert.deepEqual(foreign, []);
     assert.ok(complete > 0 && complete < REQUESTS, `${complete} of ${REQUESTS} were complete`);
-    await until('nothing is busy', async () => routing.stats().busy === 0);
+    await until('nothing is busy', async () => routed.routing.stats().busy === 0);
     await until(
       'the server has let go of what was destroyed',
-      async () => (await backends()) === routing.stats().connections,
+      async () => (await backends()) === routed.routing.stats().connections,
     );
     for (const tenant of tenants) {
-      const rows = await callTenant<{ id: null; fresh: boolean }>(url, tenant.host, 'GET', '/state');
+      const rows = await callTenant<{ id: null; fresh: boolean }>(routed.url, tenant.host, 'GET', '/state');
       assert.deepEqual(rows.body, { id: null, fresh: true });
     }
   });
@@ -153,11 +140,11 @@ describe('requests that end early', () => {
       },
       3_000,
     );
-    await until('nothing is busy', async () => routing.stats().busy === 0);
+    await until('nothing is busy', async () => routed.routing.stats().busy === 0);
   });
 
   it('are cut off at their deadline, with an answer', async () => {
-    const answer = await callTenant<{ code: string }>(url, tenants[1]?.host ?? '', 'GET', '/sleep');
+    const answer = await callTenant<{ code: string }>(routed.url, tenants[1]?.host ?? '', 'GET', '/sleep');
     assert.equal(answer.status, 503);
     assert.equal(answer.body.code, 'deadline_exceeded');
   });
@@ -168,9 +155,9 @@ describe('requests that end early', () => {
       ['/begin', 200],
       ['/fails', 500],
     ] as const) {
-      assert.equal((await callTenant(url, host, 'GET', path)).status, status);
+      assert.equal((await callTenant(routed.url, host, 'GET', path)).status, status);
       for (let turn = 0; turn < 4; turn += 1) {
-        const state = await callTenant<{ fresh: boolean }>(url, host, 'GET', '/state');
+        const state = await callTenant<{ fresh: boolean }>(routed.url, host, 'GET', '/state');
         assert.equal(state.status, 200);
         assert.equal(state.body.fresh, true);
       }
@@ -178,33 +165,20 @@ describe('requests that end early', () => {
   });
 
   it('are bounded per tenant, and leave other tenants alone', async () => {
-    const narrow = tenantRouting({
-      region: 'eu',
-      controlPlaneUrl: fleet.url,
-      token: fleet.tokens['eu'] ?? '',
-      logger: quietLogger,
-      limits: { requestsPerTenant: 3 },
+    const narrow = await serveRouted(fleet, { requestsPerTenant: 3 }, (app) => {
+      app.get('/', async (request, response) => {
+        await request.tenant.query('SELECT pg_sleep(0.3)');
+        response.json({});
+      });
     });
-    const app = express();
-    app.use(narrow.middleware);
-    app.get('/', async (request, response) => {
-      await request.tenant.query('SELECT pg_sleep(0.3)');
-      response.json({});
-    });
-    const listening = app.listen(0, '127.0.0.1');
-    await once(listening, 'listening');
-    const address = `http://127.0.0.1:${(listening.address() as AddressInfo).port}`;
-    await narrow.whenReady;
     const [noisy = '', quiet = ''] = [tenants[3]?.host, tenants[4]?.host];
     const answers = await Promise.all([
-      ...Array.from({ length: 8 }, () => callTenant(address, noisy, 'GET', '/')),
-      callTenant(address, quiet, 'GET', '/'),
+      ...Array.from({ length: 8 }, () => callTenant(narrow.url, noisy, 'GET', '/')),
+      callTenant(narrow.url, quiet, 'GET', '/'),
     ]);
     assert.deepEqual(answers.map((a) => a.status).sort(), [200, 200, 200, 200, 429, 429, 429, 429, 429]);
     assert.equal(answers[8]?.status, 200);
     assert.equal(answers.find((a) => a.status === 429)?.headers['retry-after'], '1');
-    listening.close();
-    listening.closeAllConnections();
     await narrow.stop();
   });
 });

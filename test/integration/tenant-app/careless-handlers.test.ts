@@ -1,45 +1,23 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import express from 'express';
-import type { Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { problemHandler } from '../../../tenant-app/routing/problem.ts';
-import { tenantRouting, type TenantRouting } from '../../../tenant-app/routing/tenant-routing.ts';
+import type { Express } from 'express';
 import { callTenant } from '../../support/api.ts';
-import { quietLogger } from '../../support/registry.ts';
-import { startMiniFleet, type MiniFleet } from './mini-fleet.ts';
+import { serveRouted, startMiniFleet, type MiniFleet, type RoutedApp } from './mini-fleet.ts';
 
 describe('careless handlers', () => {
   let fleet: MiniFleet;
-  let routing: TenantRouting;
-  let server: Server;
-  let url: string;
+  let routed: RoutedApp;
 
   before(async () => {
     fleet = await startMiniFleet();
     await fleet.addTenant('careless');
-    routing = tenantRouting({
-      region: 'eu',
-      controlPlaneUrl: fleet.url,
-      token: fleet.tokens.eu ?? '',
-      logger: quietLogger,
-      limits: { connectionsPerTenant: 1 },
-    });
-    server = createTestApp().listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-    await routing.whenReady;
+    routed = await serveRouted(fleet, { connectionsPerTenant: 1 }, carelessHandlers);
   });
   after(async () => {
-    server.close();
-    server.closeAllConnections();
-    await routing.stop();
+    await routed.stop();
     await fleet.stop();
   });
 
-  function createTestApp(): express.Express {
-    const app = express();
-    app.use(routing.middleware);
+  function carelessHandlers(app: Express): void {
     app.post('/swallow', async (request, response) => {
       await request.tenant.transaction(async (tx) => {
         await tx.query("INSERT INTO projects (name) VALUES ('lost')");
@@ -57,11 +35,10 @@ describe('careless handlers', () => {
       );
       response.json(rows[0]);
     });
-    app.use(problemHandler(quietLogger));
-    return app;
   }
 
-  const call = <T>(method: string, path: string) => callTenant<T>(url, 'careless.eu.localhost', method, path);
+  const call = <T>(method: string, path: string) =>
+    callTenant<T>(routed.url, 'careless.eu.localhost', method, path);
 
   it('get no success for a transaction that PostgreSQL rolled back', async () => {
     const answer = await call<{ code: string }>('POST', '/swallow');

@@ -1,6 +1,7 @@
+import express from 'express';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import type { Server } from 'node:http';
+import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { createKey } from '../../../control-plane/access/keys.ts';
@@ -8,11 +9,17 @@ import { createHttpApp } from '../../../control-plane/http/app.ts';
 import { routeRoutes } from '../../../control-plane/routes/http.ts';
 import { createSecrets, type Secrets } from '../../../control-plane/secrets/secret.ts';
 import { scramVerifier } from '../../../platform/crypto.ts';
+import { listen } from '../../../platform/listen.ts';
 import type { Logger } from '../../../platform/logging.ts';
 import { quoteIdent, quoteLiteral, withClient, type PgAddress } from '../../../platform/pg.ts';
 import { projectRoot } from '../../../platform/project.ts';
+import { problemHandler } from '../../../tenant-app/routing/problem.ts';
 import { startTenantApp, type TenantApp } from '../../../tenant-app/tenant-app.ts';
-import type { RoutingLimits } from '../../../tenant-app/routing/tenant-routing.ts';
+import {
+  tenantRouting,
+  type RoutingLimits,
+  type TenantRouting,
+} from '../../../tenant-app/routing/tenant-routing.ts';
 import { clusters } from '../../support/clusters.ts';
 import { freshRegistry, quietLogger, type TestRegistry } from '../../support/registry.ts';
 
@@ -119,6 +126,43 @@ export async function startMiniFleet(): Promise<MiniFleet> {
   };
   await fleet.startHttp();
   return fleet;
+}
+
+export interface RoutedApp {
+  url: string;
+  routing: TenantRouting;
+  stop(): Promise<void>;
+}
+
+/** Serves a test's own handlers behind the middleware, in region eu. */
+export async function serveRouted(
+  fleet: MiniFleet,
+  limits: Partial<RoutingLimits>,
+  handlers: (app: express.Express) => void,
+): Promise<RoutedApp> {
+  const routing = tenantRouting({
+    region: 'eu',
+    controlPlaneUrl: fleet.url,
+    token: fleet.tokens['eu'] ?? '',
+    logger: quietLogger,
+    limits,
+  });
+  const app = express();
+  app.use(routing.middleware);
+  handlers(app);
+  app.use(problemHandler(quietLogger));
+  const server = createServer(app);
+  const port = await listen(server, { host: '127.0.0.1', port: 0, variable: 'no setting' });
+  await routing.whenReady;
+  return {
+    url: `http://127.0.0.1:${port}`,
+    routing,
+    stop: async () => {
+      server.close();
+      server.closeAllConnections();
+      await routing.stop();
+    },
+  };
 }
 
 function serverOf(region: string): PgAddress {
