@@ -9,7 +9,9 @@ export const Problem = z.object({
   detail: z.string(),
   fix: z.string().optional(),
   requestId: z.string(),
-  errors: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
+  errors: z
+    .array(z.object({ path: z.string(), message: z.string(), code: z.string().optional() }))
+    .optional(),
 });
 export type Problem = z.infer<typeof Problem>;
 

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { Allowance, Baseline, Finding } from './lint.ts';
 import { Instant } from './page.ts';
 
 export const Phase = z.enum(['expand', 'migrate', 'contract']);
@@ -17,6 +18,8 @@ export const RenderedMigration = z.strictObject({
   transactional: z.boolean().default(true),
   lockTimeoutMs: z.number().int().min(1).max(600_000).nullable().default(null),
   statementTimeoutMs: z.number().int().min(1).max(86_400_000).nullable().default(null),
+  /** Lint rules that it breaks on purpose. */
+  allow: z.array(Allowance).max(100).optional(),
 });
 export type RenderedMigration = z.infer<typeof RenderedMigration>;
 
@@ -27,6 +30,8 @@ export const PublishRelease = z.strictObject({
     .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, 'letters, digits, dots, dashes')
     .optional(),
   migrations: z.array(RenderedMigration).min(1).max(10_000),
+  /** For a history that was written before it came here: its lint findings are recorded, and refuse nothing. */
+  baseline: Baseline.optional(),
 });
 export type PublishRelease = z.infer<typeof PublishRelease>;
 
@@ -49,6 +54,8 @@ export type Release = z.infer<typeof Release>;
 export const PublishedRelease = Release.extend({
   /** Whether the release was there before with exactly these migrations, so that nothing was changed. */
   alreadyPublished: z.boolean(),
+  /** What the linter found in the migrations that came with it: warnings, and what they allow. */
+  findings: z.array(Finding),
 });
 export type PublishedRelease = z.infer<typeof PublishedRelease>;
 
@@ -62,6 +69,8 @@ export const ReleaseDetail = Release.extend({
       reversible: z.boolean(),
       upSql: z.string(),
       downSql: z.string().nullable(),
+      /** What the linter found when it was published, allowed findings included. */
+      findings: z.array(Finding),
     }),
   ),
 });

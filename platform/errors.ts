@@ -22,6 +22,8 @@ export interface FieldError {
   /** JSON path, file:line or header that is wrong. */
   path: string;
   message: string;
+  /** Stable name of the rule that is broken, where there are several. */
+  code?: string | undefined;
 }
 
 export class FleetError extends Error {

@@ -9,9 +9,11 @@ import { route, type SliceRoutes } from '../http/route.ts';
 import { publishRelease } from './publish.ts';
 import {
   findReleaseAt,
+  listFindings,
   listMigrations,
   listReleases,
   lockPublishing,
+  previousHead,
   type ReleaseStanding,
 } from './store.ts';
 
@@ -38,12 +40,14 @@ const publish = route({
     requireFleetWide(caller, 'a release');
     await lockPublishing(tx);
     // A release is a point on one list: what ends there already can only be published again, or be refused.
-    const known = await findReleaseAt(tx, body.migrations.length);
+    const ordinal = body.migrations.length;
+    const known = await findReleaseAt(tx, ordinal);
     const name = await publishRelease(tx, body, caller, requestId);
     return {
       body: {
         ...toRelease(await requireStanding(tx, name, caller)),
         alreadyPublished: known !== undefined,
+        findings: await listFindings(tx, await previousHead(tx, ordinal), ordinal),
       } satisfies PublishedRelease,
       headers: { Location: `/api/v1/releases/${encodeURIComponent(name)}` },
     };
@@ -87,6 +91,7 @@ const get = route({
   handle: async ({ params, caller, tx }) => {
     const release = await requireStanding(tx, params.name, caller);
     const migrations = await listMigrations(tx, release.headOrdinal);
+    const findings = await listFindings(tx, 0, release.headOrdinal);
     const steps = migrations.map((migration) => ({
       name: migration.name,
       checksum: migration.checksum,
@@ -95,6 +100,7 @@ const get = route({
       reversible: migration.downSql !== null,
       upSql: migration.upSql,
       downSql: migration.downSql,
+      findings: findings.filter((finding) => finding.migration === migration.name),
     }));
     return { body: { ...toRelease(release), steps } };
   },

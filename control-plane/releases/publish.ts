@@ -1,8 +1,11 @@
 import type { PublishRelease, RenderedMigration } from '../../contract/release.ts';
+import type { Finding } from '../../contract/lint.ts';
 import { FleetError } from '../../platform/errors.ts';
+import { SUPPORTED_SERVERS } from '../../platform/sql-lint/rule.ts';
 import type { Caller } from '../access/caller.ts';
 import { audit } from '../audit/audit.ts';
 import type { Transaction } from '../registry/registry.ts';
+import { lintRelease } from './lint.ts';
 import { migrationChecksum, publishedPrefix, refuseGap, releaseChecksum, type Migration } from './release.ts';
 import type { Statement } from './sql.ts';
 import {
@@ -10,11 +13,13 @@ import {
   findRelease,
   findReleaseAt,
   fleetHasDatabases,
+  insertFindings,
   insertMigrations,
   insertRelease,
   listMigrations,
   lockPublishing,
   nextReleaseName,
+  serverVersions,
   setCurrentRelease,
 } from './store.ts';
 import { validateMigrations } from './validate.ts';
@@ -25,7 +30,7 @@ import { validateMigrations } from './validate.ts';
  * the release that exists and changes nothing.
  * The first release becomes the one that new tenants are born at, unless databases exist already (then a
  * rollout has to bring them along first).
- * @throws FleetError 422 `migration_invalid`, 409 `migration_edited`, 409 `migration_out_of_order`,
+ * @throws FleetError 422 `migration_invalid`, 422 `lint_failed`, 422 `baseline_not_found`, 409 `migration_edited`, 409 `migration_out_of_order`,
  *   409 `release_exists` (the name stands for other content), 409 `release_unchanged` (the content has a name).
  */
 export async function publishRelease(
@@ -40,7 +45,11 @@ export async function publishRelease(
   const existing = await existingRelease(tx, request, published);
   if (existing !== undefined) return existing;
 
-  const added = await prepare(request.migrations.slice(known), published.length);
+  const fresh = request.migrations.slice(known);
+  const added = await prepare(fresh, published.length);
+  const servers = (await serverVersions(tx)) ?? SUPPORTED_SERVERS;
+  refuseUnknownBaseline(request);
+  const findings = await lintRelease({ published, added: fresh, servers, baseline: request.baseline });
   const all = [...published, ...added];
   const head = all.at(-1);
   if (head === undefined) throw new Error('a release has at least one migration');
@@ -52,6 +61,7 @@ export async function publishRelease(
     publishedBy: caller.name,
   };
   await insertMigrations(tx, added);
+  await insertFindings(tx, findings);
   await insertRelease(tx, release);
   const current = await makeCurrent(tx, release.name);
   audit(tx, {
@@ -64,10 +74,33 @@ export async function publishRelease(
       checksum: release.checksum,
       added: added.map(({ name, checksum }) => ({ name, checksum })),
       current,
+      lint: lintSummary(findings),
+      ...(request.baseline === undefined ? {} : { baseline: request.baseline }),
     },
+    reason: request.baseline?.reason ?? null,
     requestId,
   });
   return release.name;
+}
+
+/** What an auditor wants to know: which rules were broken on purpose, where and why. */
+function lintSummary(findings: Finding[]) {
+  return {
+    warnings: findings.filter(({ allowed }) => allowed === null).length,
+    allowed: findings
+      .filter(({ allowed }) => allowed !== null)
+      .map(({ rule, location, allowed }) => ({ rule, location, reason: allowed })),
+  };
+}
+
+function refuseUnknownBaseline({ baseline, migrations }: PublishRelease): void {
+  if (baseline === undefined || migrations.some(({ name }) => name === baseline.migration)) return;
+  throw new FleetError({
+    code: 'baseline_not_found',
+    status: 422,
+    message: `the baseline ${baseline.migration} is not among the migrations`,
+    fix: 'name the last migration that is to be taken as it stands, without the ending of its file',
+  });
 }
 
 /** The release that holds exactly what is offered, where publishing it again is no error; undefined if new. */

@@ -1,4 +1,6 @@
+import type { Finding } from '../../contract/lint.ts';
 import type { Queryable } from '../../platform/pg.ts';
+import type { ServerRange } from '../../platform/sql-lint/rule.ts';
 import { ADVISORY_LOCKS } from '../registry/locks.ts';
 import type { Migration } from './release.ts';
 
@@ -137,6 +139,54 @@ export async function setCurrentRelease(tx: Queryable, name: string): Promise<vo
      ON CONFLICT (key) DO UPDATE SET value = excluded.value, updated_at = now()`,
     [name],
   );
+}
+
+/** Keeps what the linter found in published migrations. */
+export async function insertFindings(tx: Queryable, findings: Finding[]): Promise<void> {
+  await tx.query(
+    `INSERT INTO migration_findings (migration, findings)
+     SELECT f ->> 'migration', jsonb_agg(f ORDER BY at) FROM jsonb_array_elements($1::jsonb) WITH ORDINALITY AS e (f, at)
+      GROUP BY 1`,
+    [JSON.stringify(findings)],
+  );
+}
+
+/** Findings of the migrations behind `afterOrdinal` up to `upToOrdinal` (inclusive), in their order. */
+export async function listFindings(
+  db: Queryable,
+  afterOrdinal: number,
+  upToOrdinal: number,
+): Promise<Finding[]> {
+  const { rows } = await db.query<{ findings: Finding[] }>(
+    `SELECT f.findings FROM migration_findings f JOIN migrations m ON m.name = f.migration
+      WHERE m.ordinal > $1 AND m.ordinal <= $2 ORDER BY m.ordinal`,
+    [afterOrdinal, upToOrdinal],
+  );
+  return rows.flatMap(({ findings }) => findings);
+}
+
+/** Head of the release before the one that ends at `headOrdinal`; 0 for the first. */
+export async function previousHead(db: Queryable, headOrdinal: number): Promise<number> {
+  const { rows } = await db.query<{ ordinal: number }>(
+    'SELECT coalesce(max(head_ordinal), 0) AS ordinal FROM releases WHERE head_ordinal < $1',
+    [headOrdinal],
+  );
+  return rows[0]?.ordinal ?? 0;
+}
+
+/**
+ * Major versions of the fleet's servers. Undefined where there is none, or one has not been asked for its
+ * version: then a migration has to fit all that are supported.
+ */
+export async function serverVersions(db: Queryable): Promise<ServerRange | undefined> {
+  const { rows } = await db.query<{ min: number | null; max: number | null; unknown: boolean }>(
+    `SELECT min(server_version) / 10000 AS min, max(server_version) / 10000 AS max,
+            bool_or(server_version IS NULL) IS TRUE AS unknown
+       FROM servers WHERE state <> 'retired'`,
+  );
+  const [known] = rows;
+  if (known === undefined || known.unknown || known.min === null || known.max === null) return undefined;
+  return { min: known.min, max: known.max };
 }
 
 /** Whether any tenant has a database, or a reservation for one. */

@@ -1,5 +1,3 @@
-import { statSync } from 'node:fs';
-import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { PublishedRelease, PublishRelease, Release, ReleaseDetail } from '../../contract/release.ts';
 import { change } from '../change.ts';
@@ -7,9 +5,12 @@ import { path } from '../client.ts';
 import { usageError } from '../errors.ts';
 import { parseCount } from '../globals.ts';
 import { releaseView } from '../output/fleet-views.ts';
+import { allowedText, findingNotes, lintCell } from '../output/lint-view.ts';
 import { renderTable } from '../output/table.ts';
 import type { View } from '../output/view.ts';
+import { renderFolder } from '../release/folder.ts';
 import { checkInput, type OpenSession, type Session } from '../session.ts';
+import { lintFolder, parseServers, type LintFlags } from './release-lint.ts';
 
 export function addReleaseCommands(program: Command, open: OpenSession): void {
   const release = program.command('release').description('immutable, ordered sets of migrations');
@@ -17,7 +18,16 @@ export function addReleaseCommands(program: Command, open: OpenSession): void {
     .command('publish <folder>')
     .description('render a folder of migrations to SQL and publish it; unchanged, it is only shown again')
     .option('--name <name>', 'name of the release (default: year.month.number)')
-    .action(async (folder: string, flags: { name?: string }) => await publish(open(), folder, flags.name));
+    .option('--baseline <migration>', 'take the migrations up to this one as they stand: a history of old')
+    .option('--reason <text>', 'why, for the audit log; with --baseline')
+    .action(async (folder: string, flags: PublishFlags) => await publish(open(), folder, flags));
+  release
+    .command('lint <folder>')
+    .description('look for what a migration must not do to a database in use; asks no server')
+    .option('--server-version <range>', 'versions of PostgreSQL to lint for, e.g. 15..18 or 18', parseServers)
+    .option('--baseline <migration>', 'pass over the migrations up to this one')
+    .option('--detailed-exitcode', 'exit 6 when there are findings, warnings too')
+    .action(async (folder: string, flags: LintFlags) => await lintFolder(open(), folder, flags));
   release
     .command('list')
     .description('list releases, newest first; * marks the one new tenants are born at')
@@ -29,19 +39,27 @@ export function addReleaseCommands(program: Command, open: OpenSession): void {
     .action(async (name: string) => await get(open(), name));
 }
 
-async function publish(session: Session, folder: string, name?: string): Promise<void> {
-  const from = resolve(session.io.cwd, folder);
-  if (statSync(from, { throwIfNoEntry: false })?.isDirectory() !== true) {
-    throw usageError(`${from} is no folder`, 'name the folder that holds the migrations');
+interface PublishFlags {
+  name?: string;
+  baseline?: string;
+  reason?: string;
+}
+
+async function publish(session: Session, folder: string, flags: PublishFlags): Promise<void> {
+  const { name, baseline: migration, reason } = flags;
+  if ((migration === undefined) !== (reason === undefined)) {
+    throw usageError('--baseline and --reason belong together', 'give both, or neither');
   }
-  // Loaded here only: it brings the migration builder, which no other command needs.
-  const { renderMigrations } = await import('../release/render.ts');
-  const migrations = await renderMigrations(from);
-  const input = { ...(name === undefined ? {} : { name }), migrations };
+  const input = {
+    ...(name === undefined ? {} : { name }),
+    ...(migration === undefined ? {} : { baseline: { migration, reason } }),
+    migrations: await renderFolder(session.io.cwd, folder),
+  };
   const body = checkInput(PublishRelease, input, `the release in ${folder}`);
   const reply = await change(session, { method: 'POST', path: '/api/v1/releases', body }, PublishedRelease);
   if (reply === undefined) return;
   session.out.one(reply.body, publishedView);
+  for (const line of findingNotes(reply.body.findings)) session.out.note(line);
   if (reply.body.behind > 0) session.out.note(`next: fleet rollout start --release ${reply.body.name}`);
 }
 
@@ -75,11 +93,12 @@ const detailView: View<ReleaseDetail> = {
         { title: 'phase', value: (step) => step.phase },
         { title: 'transaction', value: (step) => (step.transactional ? 'on' : 'off') },
         { title: 'reversible', value: (step) => (step.reversible ? 'yes' : 'no') },
+        { title: 'lint', value: (step) => lintCell(step.findings) },
         { title: 'checksum', value: (step) => step.checksum.slice(0, CHECKSUM_SHOWN) },
       ],
       paint,
       undefined,
-    ),
+    ) + allowedText(release.steps.flatMap((step) => step.findings)),
 };
 
 /** Twelve hex digits tell migrations apart; `-o json` has all 64. */

@@ -1,10 +1,12 @@
 import { Phase, type RenderedMigration } from '../../contract/release.ts';
+import type { Allowance } from '../../contract/lint.ts';
+import { allowanceComplaint } from '../../platform/sql-lint/rules.ts';
 import { invalid } from './invalid.ts';
 
 /** What a head comment may say about its migration. */
 export type Directives = Pick<
   RenderedMigration,
-  'phase' | 'transactional' | 'lockTimeoutMs' | 'statementTimeoutMs'
+  'phase' | 'transactional' | 'lockTimeoutMs' | 'statementTimeoutMs' | 'allow'
 >;
 
 const DIRECTIVE_LINE = /^\s*(?:--|\/\/)\s*fleet:(.*)$/i;
@@ -31,11 +33,54 @@ export function readDirectives(file: string, text: string): Directives {
   for (const [index, line] of head.entries()) {
     const said = DIRECTIVE_LINE.exec(line)?.[1];
     if (said === undefined) continue;
-    const words = said.split(/[\s,]+/).filter((word) => word !== '');
-    if (words.length === 0) throw invalid(`${file}:${index + 1}`, 'has an empty fleet directive');
-    for (const word of words) Object.assign(directives, readOne(`${file}:${index + 1}`, word));
+    const place = `${file}:${index + 1}`;
+    const words = wordsOf(place, said);
+    const allow = readAllowances(place, words);
+    if (allow.length > 0) directives.allow = [...(directives.allow ?? []), ...allow];
+    for (const word of words.filter((each) => !ALLOWANCE.test(each))) {
+      Object.assign(directives, readOne(place, word));
+    }
   }
   return directives;
+}
+
+/** `key`, `key=value`, or `key="a value with blanks"`. */
+const WORD = /[^\s,="]+(?:=(?:"[^"]*"|[^\s,"]*))?/g;
+
+function wordsOf(place: string, said: string): string[] {
+  const words = said.match(WORD) ?? [];
+  if (words.length === 0) throw invalid(place, 'has an empty fleet directive');
+  const rest = said.replace(WORD, '').trim();
+  if (/[^\s,]/.test(rest)) throw invalid(place, 'has a quotation mark that does not belong to a key="value"');
+  return words;
+}
+
+const ALLOWANCE = /^(?:allow|reason)(?:=|$)/;
+
+/** `allow=RULE reason="…"`: the reason is that of every rule on its line. */
+function readAllowances(place: string, words: string[]): Allowance[] {
+  const [rules, reasons] = [valuesOf(words, 'allow'), valuesOf(words, 'reason')];
+  const [reason = ''] = reasons;
+  if (rules.length === 0 && reasons.length === 0) return [];
+  if (rules.length === 0 || reasons.length !== 1 || reason === '') {
+    throw invalid(place, 'has to say allow=RULE reason="…", on one line and with the reason in words');
+  }
+  for (const rule of rules) {
+    const complaint = allowanceComplaint(rule);
+    if (complaint !== undefined) throw invalid(place, `${complaint}; docs/lint.md has them all`);
+  }
+  return rules.map((rule) => ({ rule, reason }));
+}
+
+function valuesOf(words: string[], key: string): string[] {
+  return words
+    .filter((word) => word === key || word.startsWith(`${key}=`))
+    .map((word) =>
+      word
+        .slice(key.length + 1)
+        .replace(/^"(.*)"$/s, '$1')
+        .trim(),
+    );
 }
 
 /** @throws FleetError when `text`, which begins at `firstLine` of the file, holds a directive. */
@@ -68,7 +113,7 @@ function readOne(place: string, word: string): Partial<Directives> {
   }
 }
 
-const KNOWN = 'phase=…, transaction=on|off, lock-timeout=…, statement-timeout=…';
+const KNOWN = 'phase=…, transaction=on|off, lock-timeout=…, statement-timeout=…, allow=RULE reason="…"';
 
 /** As the contract bounds them: ten minutes, a day. */
 const MAX_LOCK_TIMEOUT_MS = 600_000;

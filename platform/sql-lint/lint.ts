@@ -118,12 +118,13 @@ function actionsOf({ node, text, start }: Piece, at: Pick<Subject, 'schema' | 'm
   if (!('AlterTableStmt' in node)) return [];
   const { relation, cmds = [] } = node.AlterTableStmt;
   const table = tableKey(relation);
-  const texts = actionTexts(text, (relation?.location ?? 0) - start);
-  return cmds.flatMap((cmd, index) =>
-    'AlterTableCmd' in cmd
-      ? [{ table, isNew: isNew(at, table), command: cmd.AlterTableCmd, text: texts[index] ?? '' }]
-      : [],
-  );
+  const written = actionTexts(text, (relation?.location ?? 0) - start);
+  const fresh = isNew(at, table);
+  return cmds.flatMap((cmd, index) => {
+    if (!('AlterTableCmd' in cmd)) return [];
+    const source = written[index] ?? { text: '', at: 0 };
+    return [{ table, isNew: fresh, command: cmd.AlterTableCmd, text: source.text, at: start + source.at }];
+  });
 }
 
 function trace(subject: Subject, line: number): void {

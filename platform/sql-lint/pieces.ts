@@ -135,10 +135,10 @@ async function constantOf(expression: string): Promise<string | undefined> {
 }
 
 /**
- * The texts of the actions of an ALTER TABLE, in order: what stands between the commas outside parentheses.
- * `location` is where the table's name begins, in bytes from the statement's start.
+ * The actions of an ALTER TABLE as written, in order, each with its offset: what stands between the commas
+ * outside parentheses. `location` is where the table's name begins. Both count bytes from the statement's start.
  */
-export function actionTexts(text: string, location: number): string[] {
+export function actionTexts(text: string, location: number): { text: string; at: number }[] {
   const bytes = Buffer.from(text, 'utf8');
   const tokens = scanSync(text).tokens.filter(
     ({ start, tokenName }) => start >= location && !/COMMENT$/.test(tokenName),
@@ -146,18 +146,24 @@ export function actionTexts(text: string, location: number): string[] {
   let next = 1;
   while (tokens[next]?.text === '.') next += 2;
   if (tokens[next]?.text === '*') next += 1;
-  const texts: string[] = [];
+  const actions: { text: string; at: number }[] = [];
   let depth = 0;
-  let from = tokens[next]?.start ?? bytes.length;
-  let end = from;
+  let from: number | undefined;
+  let end = 0;
+  const close = (): void => {
+    if (from !== undefined) actions.push({ text: bytes.subarray(from, end).toString('utf8'), at: from });
+    from = undefined;
+  };
   for (const token of tokens.slice(next)) {
     if (token.text === '(' || token.text === '[') depth += 1;
     if (token.text === ')' || token.text === ']') depth -= 1;
     if (token.text === ',' && depth === 0) {
-      texts.push(bytes.subarray(from, end).toString('utf8'));
-      from = token.end + 1;
+      close();
+    } else if (token.text !== ';') {
+      from ??= token.start;
+      end = token.end;
     }
-    if (token.text !== ';') end = token.end;
   }
-  return [...texts, bytes.subarray(from, end).toString('utf8')].map((each) => each.trim());
+  close();
+  return actions;
 }

@@ -18,6 +18,9 @@ export interface ServerRange {
   max: number;
 }
 
+/** What Flotilla runs on. */
+export const SUPPORTED_SERVERS: ServerRange = { min: 15, max: 18 };
+
 /** A rule that a migration may break, and why: `-- fleet: allow=RULE reason="…"`. */
 export interface Allowance {
   rule: string;
@@ -95,6 +98,8 @@ export interface Action {
   command: NodeOf<'AlterTableCmd'>;
   /** As written: `ADD COLUMN a int`. */
   text: string;
+  /** Byte offset, as the tree's locations. */
+  at: number;
 }
 
 /** A statement with all that rules look at. */

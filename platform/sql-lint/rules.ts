@@ -55,6 +55,9 @@ export const RULES: Rule[] = [
   ...STYLE_RULES,
 ];
 
-export function findRule(id: string): Rule | undefined {
-  return RULES.find((rule) => rule.id === id);
+/** What is wrong with `allow=RULE`: there is no such rule, or it cannot be allowed. */
+export function allowanceComplaint(id: string): string | undefined {
+  const rule = RULES.find((each) => each.id === id);
+  if (rule === undefined) return `allows ${id}, which is no lint rule`;
+  return rule.allowable ? undefined : `allows ${id}, which nothing can allow`;
 }

@@ -18,13 +18,14 @@ export const BREAKING_RULES: Rule[] = [
     remedy: IN_CONTRACT,
     allowable: true,
     check: ({ actions, migration, schema }) =>
-      actions.flatMap(({ table, isNew: fresh, command, text }) => {
+      actions.flatMap(({ table, isNew: fresh, command, text, at }) => {
         if (fresh || command.subtype !== 'AT_DropColumn' || migration.phase === 'contract') return [];
         const column = command.name ?? '';
         if (schema.tables.get(table)?.columns.get(column)?.madeBy === migration.name) return [];
         return [
           {
             on: [table],
+            at,
             message: `drops the column ${sqlName(column)} of ${sqlName(table)}`,
             migrations: [`-- fleet: phase=contract\nALTER TABLE ${sqlName(table)} ${text};`],
           },
@@ -97,9 +98,11 @@ export const BREAKING_RULES: Rule[] = [
     remedy: IN_CONTRACT,
     allowable: true,
     check: ({ actions, migration }) =>
-      actions.flatMap(({ table, isNew: fresh, command }) => {
+      actions.flatMap(({ table, isNew: fresh, command, at }) => {
         if (fresh || command.subtype !== 'AT_DropNotNull' || migration.phase === 'contract') return [];
-        return [{ on: [table], message: `lets ${sqlName(command.name ?? '')} of ${sqlName(table)} be null` }];
+        return [
+          { on: [table], at, message: `lets ${sqlName(command.name ?? '')} of ${sqlName(table)} be null` },
+        ];
       }),
   },
   {
@@ -113,7 +116,10 @@ export const BREAKING_RULES: Rule[] = [
     allowable: true,
     check: ({ node, actions }) => {
       const cascades = actions.filter(({ command, isNew: fresh }) => !fresh && isCascade(command));
-      const hits: Hit[] = cascades.map(({ text }) => ({ message: `${text}: drops what it does not name` }));
+      const hits: Hit[] = cascades.map(({ text, at }) => ({
+        at,
+        message: `${text}: drops what it does not name`,
+      }));
       if ('DropStmt' in node && node.DropStmt.behavior === 'DROP_CASCADE') {
         hits.push({ message: 'drops what it does not name' });
       }

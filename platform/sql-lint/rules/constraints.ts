@@ -72,13 +72,14 @@ export const CONSTRAINT_RULES: Rule[] = [
     remedy: 'validate in the next migration',
     allowable: true,
     check: ({ actions, migration, schema }) =>
-      actions.flatMap(({ table, isNew, command, text }) => {
+      actions.flatMap(({ table, isNew, command, text, at }) => {
         if (isNew || command.subtype !== 'AT_ValidateConstraint') return [];
         const constraint = schema.tables.get(table)?.constraints.get(command.name ?? '');
         if (migration.transactional === false || constraint?.madeBy !== migration.name) return [];
         return [
           {
             on: [table],
+            at,
             message: `validates ${command.name ?? ''} under the lock that adding it took`,
             migrations: [`ALTER TABLE ${sqlName(table)} ${text};`],
           },
@@ -137,7 +138,7 @@ function requiredColumn(action: Action, min: number): Hit[] {
   ];
 }
 
-function notNull({ schema, servers }: Subject, { table, isNew, command }: Action): Hit[] {
+function notNull({ schema, servers }: Subject, { table, isNew, command, at }: Action): Hit[] {
   if (isNew) return [];
   const constraint = constraintOf(command);
   const unproven = columnsMadeNotNull(schema, command, constraint).filter(
@@ -147,7 +148,7 @@ function notNull({ schema, servers }: Subject, { table, isNew, command }: Action
   return [
     {
       on: [table],
-      at: constraint?.location,
+      at,
       message: `looks for nulls in ${list(unproven)} in every row of ${sqlName(table)}`,
       migrations: unproven.flatMap((column) => notNullSteps(table, column, servers)),
     },

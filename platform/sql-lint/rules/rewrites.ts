@@ -142,11 +142,11 @@ const REWRITING_ACTIONS: Record<string, string> = {
 
 function rewritten(subject: Subject): Hit[] {
   const { node, actions } = subject;
-  const hits = actions.flatMap(({ table, isNew: fresh, command }): Hit[] => {
+  const hits = actions.flatMap(({ table, isNew: fresh, command, at }): Hit[] => {
     const what = REWRITING_ACTIONS[command.subtype ?? ''];
     return fresh || what === undefined
       ? []
-      : [{ on: [table], message: `${what} writes ${sqlName(table)} anew` }];
+      : [{ on: [table], at, message: `${what} writes ${sqlName(table)} anew` }];
   });
   if ('ClusterStmt' in node) {
     const table = tableKey(node.ClusterStmt.relation);

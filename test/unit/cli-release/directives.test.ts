@@ -27,6 +27,22 @@ describe('directives of a migration', () => {
     });
   });
 
+  it('allow lint rules, each with the reason of its line', () => {
+    const text = [
+      '-- fleet: allow=ban-drop-column reason="nobody reads it, see the log of 2026-11"',
+      '-- fleet: allow=own-timeout, allow=ban-truncate reason="empty" phase=migrate',
+    ].join('\n');
+    assert.deepEqual(readDirectives('f.sql', text), {
+      ...DEFAULTS,
+      phase: 'migrate',
+      allow: [
+        { rule: 'ban-drop-column', reason: 'nobody reads it, see the log of 2026-11' },
+        { rule: 'own-timeout', reason: 'empty' },
+        { rule: 'ban-truncate', reason: 'empty' },
+      ],
+    });
+  });
+
   for (const [wrong, place] of [
     ['-- fleet: phase=late', 'f.sql:1'],
     ['-- note\n-- fleet: transaction=maybe', 'f.sql:2'],
@@ -36,6 +52,12 @@ describe('directives of a migration', () => {
     ['-- fleet: statement-timeout=25h', 'f.sql:1'],
     ['-- fleet: transactions=off', 'f.sql:1'],
     ['-- fleet: allow=drop-column reason="x"', 'f.sql:1'],
+    ['-- fleet: allow=syntax-error reason="x"', 'f.sql:1'],
+    ['-- fleet: allow=ban-truncate', 'f.sql:1'],
+    ['-- fleet: allow=ban-truncate reason=" "', 'f.sql:1'],
+    ['-- fleet: allow=ban-truncate\n-- fleet: reason="x"', 'f.sql:1'],
+    ['-- fleet: phase=expand\n-- fleet: reason="x"', 'f.sql:2'],
+    ['-- fleet: allow=ban-truncate reason="never closed', 'f.sql:1'],
     ['-- fleet:', 'f.sql:1'],
     ['SELECT 1;\n-- fleet: transaction=off', 'f.sql:2'],
     ['-- a\nSELECT 1;\n-- Down Migration\n  -- fleet: phase=expand', 'f.sql:4'],
