@@ -18,6 +18,7 @@ export interface AccessRoutesDeps {
 
 const KeyId = z.object({ id: z.uuid() });
 
+/** API keys: made, listed and revoked. */
 export function accessRoutes(deps: AccessRoutesDeps): SliceRoutes {
   return {
     routes: [

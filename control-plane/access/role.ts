@@ -45,6 +45,7 @@ export function requirePermission(caller: Caller, permission: Permission): void 
   });
 }
 
+/** The roles that have the permission, as a refusal names them. */
 export function rolesWith(permission: Permission): string[] {
   return Object.entries(ROLE_PERMISSIONS)
     .filter(([, permissions]) => permissions.has(permission))

@@ -15,6 +15,7 @@ export async function insertPrincipal(
   return rows[0]?.id;
 }
 
+/** The id of the principal of that name, if there is one. */
 export async function findPrincipal(db: Queryable, name: string): Promise<string | undefined> {
   const { rows } = await db.query<{ id: string }>('SELECT id FROM principals WHERE name = $1', [name]);
   return rows[0]?.id;
@@ -30,6 +31,7 @@ export interface KeyRow {
   expiresAt: Date | null;
 }
 
+/** A taken prefix raises SQLSTATE 23505. */
 export async function insertKey(tx: Queryable, key: KeyRow): Promise<void> {
   await tx.query(
     `INSERT INTO api_keys (id, principal_id, prefix, hash, role, regions, expires_at)
@@ -47,6 +49,7 @@ export interface KeyProof extends KeyRow {
   useIsOld: boolean;
 }
 
+/** What a token with this prefix is proved by; revoked and expired keys too. */
 export async function findKeyByPrefix(db: Queryable, prefix: string): Promise<KeyProof | undefined> {
   const { rows } = await db.query<KeyProof>(
     `SELECT k.id, k.principal_id AS "principalId", k.prefix, k.hash, k.role, k.regions, p.name,
@@ -108,6 +111,7 @@ export async function listKeys(db: Queryable, page: KeyPage): Promise<ApiKey[]> 
   return rows.map(toApiKey);
 }
 
+/** The key as the API shows it; revoked and expired ones too. */
 export async function findKey(db: Queryable, id: string): Promise<ApiKey | undefined> {
   const { rows } = await db.query<ListedKey>(
     `SELECT ${KEY_COLUMNS} FROM api_keys k JOIN principals p ON p.id = k.principal_id WHERE k.id = $1`,

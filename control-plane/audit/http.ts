@@ -19,6 +19,7 @@ type AuditFilter = z.infer<typeof AuditFilter>;
 
 const Position = z.object({ seq: z.int().positive() });
 
+/** The audit log: listed by region and verified as a whole. */
 export function auditRoutes(deps: { registry: Registry }): SliceRoutes {
   return {
     routes: [

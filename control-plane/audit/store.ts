@@ -18,6 +18,7 @@ export async function lockHead(tx: Queryable): Promise<Head> {
   return { seq: Number(row.seq), hash: row.hash, now: row.now.toISOString() };
 }
 
+/** Writes the entry and moves the chain's end to it. The end must be locked: see lockHead. */
 export async function appendEntries(tx: Queryable, entry: ChainedEntry): Promise<void> {
   await tx.query(
     `WITH written AS (
@@ -86,6 +87,7 @@ export async function readChain(db: Queryable, after: number, limit: number): Pr
   return rows.map(fromRow);
 }
 
+/** The chain's end, without holding it. */
 export async function readHead(db: Queryable): Promise<{ seq: number; hash: string }> {
   const { rows } = await db.query<{ seq: string; hash: string }>('SELECT seq, hash FROM audit_head');
   const row = rows[0];
@@ -104,6 +106,7 @@ export interface AuditQuery {
   limit: number;
 }
 
+/** Newest first. */
 export async function listEntries(db: Queryable, query: AuditQuery): Promise<ChainedEntry[]> {
   const { rows } = await db.query<AuditRow>(
     `SELECT * FROM audit_log

@@ -15,6 +15,7 @@ export interface RequestFacts {
   errorCode?: string;
 }
 
+/** What is known of the request that this response answers; the log line is made of it. */
 export function factsOf(response: Response): RequestFacts {
   return response.locals as RequestFacts;
 }

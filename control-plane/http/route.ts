@@ -84,6 +84,7 @@ export function route<P, Q, B>(definition: Route<P, Q, B>): Route {
   return definition as unknown as Route;
 }
 
+/** The same for a stream. */
 export function streamRoute<P, Q>(definition: StreamRoute<P, Q>): StreamRoute {
   return definition as unknown as StreamRoute;
 }

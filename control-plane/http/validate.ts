@@ -4,6 +4,7 @@ import { FleetError, type FieldError } from '../../platform/errors.ts';
 /** Deeper than any document of ours; bounds whatever walks it by recursion. */
 const MAX_DEPTH = 64;
 
+/** 422 `invalid_request` with every finding; the first stands in the message. */
 export function invalidRequest(errors: FieldError[]): FleetError {
   const [first] = errors;
   return new FleetError({

@@ -55,6 +55,10 @@ const MAX_STARTS = 25;
 /** The same for undoing it, on top. */
 const MAX_UNDO_STARTS = 25;
 
+/**
+ * What a worker runs operations with: carries one on under its lease, to its end or until it must hand
+ * over.
+ */
 export function createOperationDriver(options: EngineOptions): Driver {
   return {
     kind: 'operation',

@@ -25,6 +25,7 @@ type OperationQuery = z.infer<typeof OperationQuery>;
 /** What the routes have in common. */
 const common = { tag: 'operations', params: OperationId } as const;
 
+/** Operations: listed, shown, retried, cancelled and followed. */
 export function operationRoutes(deps: OperationRoutesDeps): SliceRoutes {
   const channel = sharedChannel(deps.registry, 'fleet_operations');
   return {

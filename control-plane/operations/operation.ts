@@ -156,6 +156,7 @@ async function lockAndLoad(tx: Transaction, id: string): Promise<RunnableOperati
   return operation;
 }
 
+/** @returns 404 `operation_not_found` */
 export function operationNotFound(id: string): FleetError {
   return new FleetError({
     code: 'operation_not_found',

@@ -19,6 +19,7 @@ export interface NewOperation {
   requestId: string | null;
 }
 
+/** Stores a queued operation with its steps. A second open one of the subject raises SQLSTATE 23505. */
 export async function insertOperation(tx: Queryable, operation: NewOperation): Promise<void> {
   await tx.query(
     `WITH operation AS (
@@ -85,6 +86,7 @@ export interface RunnableOperation {
   steps: { ordinal: number; name: string; state: OperationStep['state']; output: unknown; tries: number }[];
 }
 
+/** The operation as the engine needs it, if there is one. */
 export async function loadOperation(db: Queryable, id: string): Promise<RunnableOperation | undefined> {
   const { rows } = await db.query<{ operation: RunnableOperation }>(
     `SELECT json_build_object(
@@ -201,6 +203,7 @@ export async function requeueOperation(
   );
 }
 
+/** The owner reads it with its next write. */
 export async function requestCancel(tx: Queryable, id: string): Promise<void> {
   await tx.query('UPDATE operations SET cancel_requested = true WHERE id = $1', [id]);
 }

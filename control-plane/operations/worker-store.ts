@@ -10,6 +10,7 @@ export interface WorkerRow {
   queueIds: string[];
 }
 
+/** Tells that the worker lives, and under which names it takes jobs. */
 export async function insertWorker(db: Queryable, worker: WorkerRow): Promise<void> {
   await db.query(
     `INSERT INTO workers (id, lock_key, host, pid, queue_ids) VALUES ($1, $2, $3, $4, $5)
@@ -18,6 +19,7 @@ export async function insertWorker(db: Queryable, worker: WorkerRow): Promise<vo
   );
 }
 
+/** The worker has stopped, or was found dead. Harmless when it is gone. */
 export async function removeWorker(db: Queryable, id: string): Promise<void> {
   await db.query('DELETE FROM workers WHERE id = $1', [id]);
 }

@@ -74,6 +74,7 @@ export async function migrateQueue(registry: Registry): Promise<void> {
 /** By resource: what this process holds, or (without an epoch) is just taking. */
 type Held = Map<string, { epoch: number | undefined; abort: AbortController }>;
 
+/** Takes work and carries it on until it is stopped. Any number of workers share one registry. */
 export async function startWorker(options: WorkerOptions): Promise<Worker> {
   const { registry, logger } = options;
   const id = randomUUID();

@@ -44,6 +44,7 @@ interface Feed {
   again: boolean;
 }
 
+/** One for the process. It reads nothing before its first client. */
 export function createRouteFeed(deps: { registry: Registry; logger: Logger }): RouteFeed {
   const feed: Feed = {
     ...deps,

@@ -117,6 +117,7 @@ function routeKey(tenantId: string): string {
   return sha256(`route:${tenantId}`).slice(0, 32);
 }
 
+/** All regions, with where each is served: what an app answers a stranger with. */
 export async function feedRegions(db: Queryable): Promise<FeedRegion[]> {
   const { rows } = await db.query<{ name: string; domain: string; app_url: string | null }>(
     'SELECT name, domain, app_url FROM regions ORDER BY name',

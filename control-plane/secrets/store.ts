@@ -22,6 +22,7 @@ export interface SealedRow {
 
 const VERSION = 'id, owner, subject, region, login, stage';
 
+/** The owner's data key, wrapped by the master key; undefined before its first secret and after its last. */
 export async function findDataKey(db: Queryable, owner: string): Promise<Buffer | undefined> {
   const { rows } = await db.query<{ wrapped: Buffer }>('SELECT wrapped FROM data_keys WHERE owner = $1', [
     owner,
@@ -43,6 +44,7 @@ export async function insertDataKey(
   return rows[0]?.wrapped;
 }
 
+/** Stores the value of a version, in place of the one before. */
 export async function putSealed(tx: Queryable, versionId: string, sealed: Buffer): Promise<void> {
   await tx.query(
     `INSERT INTO sealed_secrets (version_id, sealed) VALUES ($1, $2)
@@ -51,6 +53,7 @@ export async function putSealed(tx: Queryable, versionId: string, sealed: Buffer
   );
 }
 
+/** The values of those versions that have one, each with the wrapped key that opens it. */
 export async function readSealed(db: Queryable, versionIds: string[]): Promise<SealedRow[]> {
   const { rows } = await db.query<SealedRow>(
     `SELECT v.id AS "versionId", v.owner, v.subject, s.sealed, k.wrapped
@@ -84,6 +87,7 @@ export async function insertVersion(
   return rows[0];
 }
 
+/** A version in any stage, if there is one. */
 export async function findVersion(db: Queryable, id: string): Promise<VersionRow | undefined> {
   const { rows } = await db.query<VersionRow>(`SELECT ${VERSION} FROM secret_versions WHERE id = $1`, [id]);
   return rows[0];
@@ -134,6 +138,7 @@ export async function moveStage(
   return rowCount === 1;
 }
 
+/** Deletes a value for good. Harmless when there is none. */
 export async function deleteSealed(tx: Queryable, versionId: string): Promise<void> {
   await tx.query('DELETE FROM sealed_secrets WHERE version_id = $1', [versionId]);
 }

@@ -38,6 +38,7 @@ export async function insertReserved(tx: Queryable, row: DatabaseRecord): Promis
   );
 }
 
+/** In any state, dropped ones too. */
 export async function findDatabase(db: Queryable, id: string): Promise<DatabaseRecord | undefined> {
   const { rows } = await db.query<DatabaseRecord>(`SELECT ${COLUMNS} FROM databases WHERE id = $1`, [id]);
   return rows[0];

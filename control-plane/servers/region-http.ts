@@ -11,6 +11,7 @@ import { regionNotFound } from './region.ts';
 
 const Cursor = z.object({ name: z.string() });
 
+/** Regions: listed, shown and made. */
 export function regionRoutes(): Route[] {
   return [listRoute, getRoute, createRoute];
 }

@@ -13,11 +13,13 @@ export interface RegionUsage extends RegionRecord {
 const USAGE = `(SELECT count(*)::int FROM servers s WHERE s.region = r.name AND s.state <> 'retired') AS servers,
   (SELECT count(*)::int FROM tenants t WHERE t.region = r.name AND t.state <> 'deleted') AS tenants`;
 
+/** The region of that name, if there is one. */
 export async function findRegion(db: Queryable, name: string): Promise<RegionRecord | undefined> {
   const { rows } = await db.query<RegionRecord>(`SELECT ${COLUMNS} FROM regions r WHERE r.name = $1`, [name]);
   return rows[0];
 }
 
+/** The same, with how much stands in it. */
 export async function findRegionUsage(db: Queryable, name: string): Promise<RegionUsage | undefined> {
   const { rows } = await db.query<RegionUsage>(
     `SELECT ${COLUMNS}, ${USAGE} FROM regions r WHERE r.name = $1`,

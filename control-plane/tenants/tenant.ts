@@ -72,6 +72,7 @@ export function tenantSubject(tenantId: string): string {
   return `tenant:${tenantId}`;
 }
 
+/** @returns 404 `tenant_not_found` */
 export function tenantNotFound(nameOrId: string): FleetError {
   return new FleetError({
     code: 'tenant_not_found',

@@ -23,6 +23,7 @@ export interface Reply {
 const COMMAND_TIMEOUT_MS = 30_000;
 const REQUEST_TIMEOUT_MS = 5_000;
 
+/** Prints the heading of a part of the story. */
 export function chapter(title: string): void {
   process.stdout.write(`\n${pc.bold(title)}\n`);
 }
@@ -40,6 +41,7 @@ export async function claim(text: string, check: () => Promise<void> | void): Pr
   process.stdout.write(`  ${pc.green('✔')} ${text} ${pc.dim(`(${seconds} s)`)}\n`);
 }
 
+/** @throws ClaimError when what the demo claims is not so */
 export function expect(condition: boolean, what: string): asserts condition {
   if (!condition) throw new ClaimError(what);
 }

@@ -46,14 +46,17 @@ export function demoConfig(env: NodeJS.ProcessEnv): Config {
   });
 }
 
+/** Runs the CLI in the demo's folder, and answers how it ended. */
 export function run(world: World, ...args: string[]): Promise<CliResult> {
   return fleet(world.folder, args);
 }
 
+/** All tenants, as the CLI lists them. */
 export async function tenants(world: World): Promise<Tenant[]> {
   return await fleetJson<Tenant[]>(world.folder, ['tenant', 'list']);
 }
 
+/** The newest rollout, as the CLI shows it. */
 export function latestRollout(world: World): Promise<Rollout> {
   return fleetJson<Rollout>(world.folder, ['rollout', 'get', 'latest']);
 }
@@ -124,6 +127,7 @@ function superuserOf(world: World, server: { id: string; name: string }) {
   return embeddedProvider(deps, server).open();
 }
 
+/** Removes the throw-away data folder. Harmless when it is gone. */
 export function removeFolder(config: Config): void {
   rmSync(config.dataDir, { recursive: true, force: true });
 }

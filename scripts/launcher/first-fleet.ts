@@ -5,9 +5,9 @@ import { Release } from '../../contract/release.ts';
 import { Server, type CreateServer } from '../../contract/server.ts';
 import { Tenant, type CreateTenant } from '../../contract/tenant.ts';
 import type { Client } from '../../fleet-cli/client.ts';
-import { writePrivate } from '../../fleet-cli/contexts.ts';
 import { CliError } from '../../fleet-cli/errors.ts';
 import { renderMigrations } from '../../fleet-cli/release/render.ts';
+import { writePrivate } from '../../platform/files.ts';
 import { projectRoot } from '../../platform/project.ts';
 import { waitForOperation } from './api.ts';
 

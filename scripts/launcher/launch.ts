@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { writePrivate } from '../../fleet-cli/contexts.ts';
 import { dataFiles, type Config } from '../../platform/config.ts';
+import { writePrivate } from '../../platform/files.ts';
 import { startChild, type Child, type Watcher } from './child.ts';
 import { takeStartLock } from './lock.ts';
 import { choosePorts, type Ports } from './ports.ts';

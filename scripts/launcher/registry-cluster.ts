@@ -2,9 +2,9 @@ import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { loadMasterKey, openFile, sealFile } from '../../control-plane/secrets/keys/local.ts';
 import { startCluster, stopCluster } from '../../control-plane/servers/providers/cluster.ts';
-import { writePrivate } from '../../fleet-cli/contexts.ts';
 import { dataFiles } from '../../platform/config.ts';
 import { randomPassword, scramVerifier } from '../../platform/crypto.ts';
+import { writePrivate } from '../../platform/files.ts';
 import {
   addressUrl,
   parseAddress,

@@ -1,7 +1,8 @@
 import { rmSync } from 'node:fs';
 import { isAbsolute, join, relative } from 'node:path';
-import { writeContexts, writePrivate } from '../../fleet-cli/contexts.ts';
+import { writeContexts } from '../../fleet-cli/contexts.ts';
 import { dataFiles } from '../../platform/config.ts';
+import { writePrivate } from '../../platform/files.ts';
 import { projectRoot } from '../../platform/project.ts';
 
 /** What runs and where, for other programs: `run.json`. Its paths count from the project's folder. */
@@ -12,6 +13,7 @@ export interface RunFile {
   registryUrlFile: string;
 }
 
+/** Tells other programs what runs, where it answers, and where its keys lie. */
 export function writeRunFile(dataDir: string, running: Pick<RunFile, 'controlPlane' | 'apps'>): void {
   const files = dataFiles(dataDir);
   const content: RunFile = {

@@ -9,6 +9,7 @@ export interface Position {
 
 const Stored = z.tuple([z.string().regex(/^\d{4}-\d\d-\d\d [\d:.]+\+00$/), z.uuid()]);
 
+/** The position as opaque text. */
 export function writeCursor(position: Position): string {
   return Buffer.from(JSON.stringify([position.at, position.id])).toString('base64url');
 }

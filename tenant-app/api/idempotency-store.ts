@@ -15,6 +15,7 @@ export async function claimKey(tx: Queryable, key: string, requestHash: string):
   return rowCount === 1;
 }
 
+/** Keeps what the request was answered, for its repetitions. */
 export async function storeAnswer(tx: Queryable, key: string, answer: StoredAnswer): Promise<void> {
   await tx.query('UPDATE idempotency_keys SET status = $2, body = $3::jsonb WHERE key = $1', [
     key,
@@ -23,6 +24,7 @@ export async function storeAnswer(tx: Queryable, key: string, answer: StoredAnsw
   ]);
 }
 
+/** What the key was used for and answered, if it was. */
 export async function findAnswer(
   tx: Queryable,
   key: string,

@@ -24,6 +24,7 @@ export function readId(request: Request, name: string, noun: string): string {
   throw notFound(noun);
 }
 
+/** @returns 404 `project_not_found` or `task_not_found`, by the noun */
 export function notFound(noun: string): FleetError {
   return new FleetError({
     code: `${noun}_not_found`,

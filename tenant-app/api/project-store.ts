@@ -43,11 +43,13 @@ export async function listProjects(db: Queryable, after: Position | undefined, l
   return pageOfRows(rows, limit, fromRow);
 }
 
+/** The project, if there is one. */
 export async function findProject(db: Queryable, id: string): Promise<Project | undefined> {
   const { rows } = await db.query<ProjectRow>(`SELECT ${COLUMNS} FROM projects WHERE id = $1`, [id]);
   return rows[0] === undefined ? undefined : fromRow(rows[0]);
 }
 
+/** Stores a new project, and answers it as it stands. */
 export async function insertProject(db: Queryable, project: CreateProject): Promise<Project> {
   const { rows } = await db.query<ProjectRow>(
     `INSERT INTO projects (name, description) VALUES ($1, $2) RETURNING ${COLUMNS}`,
@@ -80,6 +82,7 @@ export async function updateProject(
   return rows[0] === undefined ? undefined : fromRow(rows[0]);
 }
 
+/** Deletes the project, of this version where one is given. False when there is none such. */
 export async function deleteProject(db: Queryable, id: string, version: number | undefined) {
   const { rowCount } = await db.query(
     'DELETE FROM projects WHERE id = $1 AND ($2::integer IS NULL OR version = $2)',

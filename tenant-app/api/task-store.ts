@@ -47,6 +47,7 @@ export async function listTasks(
   return pageOfRows(rows, limit, fromRow);
 }
 
+/** The task, if this project has it. */
 export async function findTask(db: Queryable, projectId: string, id: string): Promise<Task | undefined> {
   const { rows } = await db.query<TaskRow>(`SELECT ${COLUMNS} FROM tasks WHERE project_id = $1 AND id = $2`, [
     projectId,
@@ -93,6 +94,7 @@ export async function updateTask(
   return rows[0] === undefined ? undefined : fromRow(rows[0]);
 }
 
+/** Deletes the task, of this version where one is given. False when the project has none such. */
 export async function deleteTask(
   db: Queryable,
   key: { projectId: string; id: string },

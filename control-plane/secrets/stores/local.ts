@@ -27,6 +27,7 @@ export interface SealedPlace {
 
 const KEY_BYTES = 32;
 
+/** Keeps values in the registry, sealed with their owner's data key, which the master key wraps. */
 export function localStore(masterKey: Buffer): ValueStore {
   return {
     put: async (tx, place, value) => {
