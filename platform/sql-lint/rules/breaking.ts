@@ -71,7 +71,8 @@ export const BREAKING_RULES: Rule[] = [
     severity: 'error',
     lock: 'ACCESS EXCLUSIVE',
     hold: 'moment',
-    finds: '`RENAME TO` and `SET SCHEMA` of a table outside `phase=contract`',
+    finds:
+      '`RENAME TO` and `SET SCHEMA` of a table outside `phase=contract`, unless a view of the old name is left behind',
     danger: 'running code that uses the old name fails at once, new code fails until the rename',
     remedy: `leave a view of the old name behind, in the same migration; or ${IN_CONTRACT}`,
     allowable: true,
@@ -183,10 +184,12 @@ function madeKey(node: Node, type: string): string | undefined {
 type Renamed = 'column' | 'table' | 'object';
 
 function renamed(subject: Subject, wanted: Renamed): Hit[] {
-  const { node, migration, text } = subject;
+  const { node, migration, text, rest } = subject;
   if (migration.phase === 'contract') return [];
   const change = renaming(node);
   if (change === undefined || change.what !== wanted) return [];
+  if (change.view !== undefined && rest.some((later) => madeKey(later, 'OBJECT_VIEW') === change.table))
+    return [];
   if (change.table !== undefined && isNew(subject, change.table)) return [];
   return [
     {

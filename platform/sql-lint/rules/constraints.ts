@@ -262,10 +262,10 @@ function foreignKey(action: Action): Hit[] {
   );
   return [
     {
-      on: [table, other],
+      on: [table],
       at: reference.location,
       lock: 'ACCESS EXCLUSIVE',
-      message: `compares every row of ${on} with ${sqlName(other)}, under the lock that adding the column took`,
+      message: `compares every row of ${on} with ${sqlName(other)}, to which nobody can write meanwhile either`,
       migrations: [`ALTER TABLE ${on} ADD COLUMN ${columnWithout(added, [reference])};\n${add}`, validate],
     },
   ];
