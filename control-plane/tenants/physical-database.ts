@@ -1,4 +1,4 @@
-import { sqlState } from '../../platform/errors.ts';
+import { SQLSTATE, sqlState } from '../../platform/errors.ts';
 import { quoteIdent, quoteLiteral, type Queryable } from '../../platform/pg.ts';
 import type { DatabaseNames } from '../servers/database.ts';
 import { openToMigratorSql } from '../servers/migrator.ts';
@@ -23,10 +23,6 @@ const LOGIN_SETTINGS = {
  */
 const ADMIN_CONNECTIONS = 5;
 
-/** SQLSTATEs that a repeated step meets. */
-const DUPLICATE_DATABASE = '42P04';
-const UNDEFINED_DATABASE = '3D000';
-
 /**
  * Copies the template and opens the copy to its own roles and the migrator only. It belongs to the admin: an
  * owner could change or drop it from the sessions of other databases. It is born closed: until PUBLIC has lost its
@@ -46,7 +42,7 @@ export async function createDatabase(
            CONNECTION LIMIT ${options.connectionLimit + ADMIN_CONNECTIONS}`,
       );
     } catch (error) {
-      if (sqlState(error) !== DUPLICATE_DATABASE) throw error;
+      if (sqlState(error) !== SQLSTATE.duplicateDatabase) throw error;
     }
     await admin.query(`REVOKE ALL ON DATABASE ${database} FROM PUBLIC;
       GRANT CONNECT ON DATABASE ${database} TO ${quoteIdent(names.rwRole)};
@@ -70,7 +66,7 @@ export async function closeDatabase(admin: Queryable, name: string): Promise<voi
   try {
     await admin.query(`ALTER DATABASE ${quoteIdent(name)} ALLOW_CONNECTIONS false`);
   } catch (error) {
-    if (sqlState(error) !== UNDEFINED_DATABASE) throw error;
+    if (sqlState(error) !== SQLSTATE.invalidCatalogName) throw error;
   }
   // An autovacuum worker cannot be ended by us; DROP DATABASE sends it away by itself.
   await admin.query(
