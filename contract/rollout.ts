@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import { Duration, Percent } from './duration.ts';
+import { GateSpec } from './gate.ts';
 import { Instant } from './page.ts';
 import { StoredError } from './problem.ts';
 import { Tier } from './tenant.ts';
@@ -48,12 +50,17 @@ export const Match = z.strictObject({
 });
 export type Match = z.infer<typeof Match>;
 
-const Percent = z.string().regex(/^(100|[0-9]{1,2})(\.[0-9]+)?%$/, 'a percentage such as 1% or 2.5%');
-const Duration = z.string().regex(/^[0-9]+(s|m|h)$/, 'a duration such as 30s, 10m or 2h');
+const countOrShare = z.union([z.number().int().min(0), Percent]);
 
 export const Budget = z.strictObject({
-  /** Failed targets that a wave bears: a count, or a share of the wave's targets. One more halts. */
-  failures: z.union([z.number().int().min(0), Percent]).default(0),
+  /** Failed targets that are borne: a count, or a share of the targets. One more halts. */
+  failures: countOrShare.default(0),
+  /** This many failures in a row, in the order in which targets end, halt whatever the rest says. */
+  consecutive: z.number().int().min(1).optional(),
+  /** Unreachable targets that are borne, apart from failures; absent: none. */
+  unreachable: countOrShare.optional(),
+  /** A share is judged from this many ended targets on; before it, only a count or `consecutive` halts. */
+  minTargets: z.number().int().min(1).optional(),
 });
 export type Budget = z.infer<typeof Budget>;
 
@@ -67,12 +74,44 @@ export const WaveSpec = z.strictObject({
   parallel: z.number().int().min(1).max(256).default(16),
   perServer: z.number().int().min(1).max(256).default(16),
   budget: Budget.default({ failures: 0 }),
+  /** How long the wave is watched after its last target. */
   bake: Duration.optional(),
+  /** Whether somebody else than the author must approve before the waves behind it begin. */
+  approve: z.boolean().default(false),
+  /** Names of waves that must have passed; absent: the wave before. Waves that do not wait run side by side. */
+  dependsOn: z.array(z.string()).optional(),
+  /** Names of the rollout's gates that this wave has to pass. */
+  gates: z.array(z.string()).optional(),
+  /** Regions one after another, or evenly mixed. */
+  regions: z.enum(['sequence', 'interleaved']).default('sequence'),
 });
 export type WaveSpec = z.infer<typeof WaveSpec>;
 
+/**
+ * When targets may run. `open` windows repeat: each begins at an instant of `cron` (five fields, in `timeZone`) and
+ * lasts `for`. A `freeze` closes everything between two instants. A target outside waits as `deferred`.
+ */
+export const CalendarRule = z.union([
+  z.strictObject({
+    match: Match.optional(),
+    open: z.strictObject({ cron: z.string().max(100), for: Duration }),
+    timeZone: z.string().max(64).default('UTC'),
+  }),
+  z.strictObject({
+    match: Match.optional(),
+    freeze: z.strictObject({ from: z.iso.datetime({ offset: true }), to: z.iso.datetime({ offset: true }) }),
+  }),
+]);
+export type CalendarRule = z.infer<typeof CalendarRule>;
+
 export const RolloutSpec = z.strictObject({
   release: z.string(),
+  /** Whether somebody else than the author must approve the plan before anything runs. */
+  approve: z.boolean().default(false),
+  /** Over all waves together, beside each wave's own. */
+  budget: Budget.optional(),
+  gates: z.record(z.string().regex(/^[a-z][a-z0-9_-]{0,62}$/), GateSpec).optional(),
+  calendar: z.array(CalendarRule).max(200).optional(),
   /** Absent: one wave with everything. */
   waves: z
     .array(WaveSpec)
@@ -109,7 +148,17 @@ export const RolloutWave = z.object({
   budget: Budget,
   total: z.number().int(),
   counts: TargetCounts,
+  /** Names of the waves that it waits for. */
+  dependsOn: z.array(z.string()),
+  regions: z.enum(['sequence', 'interleaved']),
+  gates: z.array(z.string()),
   bakeUntil: Instant.nullable(),
+  /** Whether it needs an approval before the waves behind it begin, and who gave it. */
+  approve: z.boolean(),
+  approvedBy: z.string().nullable(),
+  approvedAt: Instant.nullable(),
+  /** Who promoted it past the rest of its bake and gates. */
+  waivedBy: z.string().nullable(),
   startedAt: Instant.nullable(),
   finishedAt: Instant.nullable(),
 });
@@ -124,6 +173,8 @@ export const RolloutTarget = z.object({
   missing: z.array(z.string()),
   error: StoredError.nullable(),
   reason: z.string().nullable(),
+  /** When a target that is outside its window, or whose server is away, runs next. */
+  notBefore: Instant.nullable(),
   tries: z.number().int(),
   durationMs: z.number().int().nullable(),
   startedAt: Instant.nullable(),
@@ -138,6 +189,14 @@ export const RolloutSummary = z.object({
   /** Why it stands in this state, and who or what brought it there. */
   cause: StoredError.extend({ actor: z.string() }).nullable(),
   author: z.string(),
+  /** Whether the plan needs an approval, and who gave it. */
+  approve: z.boolean(),
+  approvedBy: z.string().nullable(),
+  approvedAt: Instant.nullable(),
+  /** Since when it waits for the active rollout to end. */
+  queuedAt: Instant.nullable(),
+  /** The rollout that takes its place. */
+  supersededBy: z.uuid().nullable(),
   total: z.number().int(),
   counts: TargetCounts,
   version: z.number().int(),
@@ -162,10 +221,46 @@ export const NothingToPlan = z.object({
 });
 export type NothingToPlan = z.infer<typeof NothingToPlan>;
 
-export const RolloutVerbBody = z.strictObject({ reason: z.string().max(500).optional() });
+const reason = z.string().max(500).optional();
+
+export const RolloutVerbBody = z.strictObject({ reason });
+export const StartRollout = z.strictObject({
+  reason,
+  /** Wait for the active rollout to end instead of being refused. */
+  queue: z.boolean().default(false),
+  /** The halted or aborted rollout whose place this one takes. */
+  supersede: z.uuid().optional(),
+});
+/** The same for a rollout that is planned and started in one request, as query parameters. */
+export const CreateRolloutQuery = z.object({
+  queue: z.stringbool().default(false),
+  supersede: z.uuid().optional(),
+});
+export const ApproveRollout = z.strictObject({
+  reason,
+  /** Only this wave; absent: whatever waits for an approval now. */
+  wave: z.string().optional(),
+});
+export const PromoteRollout = z.strictObject({
+  reason,
+  /** Skip the rest of all bakes, gates and approvals. */
+  full: z.boolean().default(false),
+});
+export const AbortRollout = z.strictObject({
+  reason,
+  /** Cancel running statements too; a CONCURRENTLY is still allowed to end. */
+  force: z.boolean().default(false),
+});
 export const RetryRollout = z.strictObject({
-  reason: z.string().max(500).optional(),
+  reason,
   /** Only this tenant's target; absent: every failed and unreachable one. */
   target: z.string().optional(),
+  /** Only targets of this wave. */
+  wave: z.string().optional(),
+});
+export const SkipTarget = z.strictObject({
+  /** The tenant, by slug or id. */
+  target: z.string(),
+  reason: z.string().min(1).max(500),
 });
 export const RolloutFilter = z.object({ state: RolloutState.optional(), release: z.string().optional() });

@@ -14,12 +14,14 @@ export interface NamedTarget {
 /** As it is stored; the message itself names no tenant and no server. */
 export interface StoredCause extends Cause {
   first?: NamedTarget | undefined;
+  /** The wave that was stopped. */
+  wave?: string | undefined;
 }
 
 /** What a reader is told who may see `regions`; null means all. */
 export function causeView(cause: StoredCause | null, regions: string[] | null): Cause | null {
   if (cause === null) return null;
-  const { first, ...told } = cause;
+  const { first, wave: _wave, ...told } = cause;
   if (first === undefined || (regions !== null && !regions.includes(first.region))) return told;
   const server = first.server === undefined ? '' : ` on server ${first.server}`;
   return { ...told, message: `${told.message}; the first: ${first.tenant}${server}` };

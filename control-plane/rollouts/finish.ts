@@ -3,14 +3,16 @@ import { setCurrentRelease } from '../releases/store.ts';
 import { fleetMembers, lockMembership } from '../tenants/store.ts';
 import { haltRollout, haltWithFailures, recordEngineAction } from './halt.ts';
 import { isLive, planTarget } from './plan.ts';
-import { insertTargets, moveRollout, reopenWaves, type RolloutRecord, type WaveRecord } from './store.ts';
-import { countTargets } from './target-store.ts';
-import type { Run } from './wave.ts';
+import type { Run } from './run.ts';
+import { moveRollout, type RolloutRecord } from './store.ts';
+import { countTargets, insertTargets } from './target-store.ts';
+import { leftBehind } from './wait-store.ts';
+import { reopenWaves, type WaveRecord } from './wave-store.ts';
 
 /**
  * Every wave has passed: what now? Failures within the budgets still leave tenants behind, so the rollout halts.
- * Tenants that came in meanwhile join the last wave. When no live tenant is behind, the rollout has succeeded
- * and new tenants are born at its release, in one transaction.
+ * Tenants that came in meanwhile join the last wave; those that a person has left behind stay so. When no other live
+ * tenant is behind, the rollout has succeeded and new tenants are born at its release, in one transaction.
  */
 export async function finishRollout(
   tx: Transaction,
@@ -24,7 +26,8 @@ export async function finishRollout(
   await lockMembership(tx, 'exclusive');
   const head = run.migrations.length;
   const behind = await fleetMembers(tx, { behindOrdinal: head });
-  const joining = behind.filter(isLive);
+  const left = await leftBehind(tx);
+  const joining = behind.filter((member) => isLive(member) && !left.has(member.databaseId));
   if (joining.length > 0) return join(tx, run, rollout, { joining, wave: waves.length - 1 });
   await moveRollout(tx, rollout, 'succeed', null);
   await setCurrentRelease(tx, rollout.release);
@@ -37,8 +40,8 @@ async function join(
   rollout: RolloutRecord,
   late: { joining: Awaited<ReturnType<typeof fleetMembers>>; wave: number },
 ): Promise<void> {
-  const names = run.migrations.map((migration) => migration.name);
-  const targets = late.joining.map((member) => ({ ...planTarget(member, names), wave: late.wave }));
+  const input = { migrations: run.migrations, calendar: run.calendar, now: rollout.now };
+  const targets = late.joining.map((member) => ({ ...planTarget(member, input), wave: late.wave }));
   const joined = await insertTargets(tx, rollout.id, targets);
   run.logger.info('tenants joined the last wave', { tenants: joined });
   if (joined > 0) return reopenWaves(tx, rollout.id, false);

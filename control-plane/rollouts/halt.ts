@@ -1,28 +1,44 @@
-import { audit } from '../audit/audit.ts';
+import type { Budget } from '../../contract/rollout.ts';
 import { SYSTEM_CALLER } from '../access/caller.ts';
+import { audit } from '../audit/audit.ts';
 import type { Transaction } from '../registry/registry.ts';
+import { allowed, targets } from './budget.ts';
 import { nameFirstFailure, type StoredCause } from './cause.ts';
 import { ENGINE_ACTOR } from './rollout.ts';
-import { moveRollout, moveWave, type RolloutRecord, type WaveRecord } from './store.ts';
-import type { Counts } from './target-store.ts';
+import { moveRollout, type RolloutRecord } from './store.ts';
+import { moveWave, type WaveRecord } from './wave-store.ts';
+
+type Why = Omit<StoredCause, 'actor'>;
 
 /** The machine's stop: the rollout waits for a person, and says why. Does nothing where it is stopped already. */
 export async function haltRollout(
   tx: Transaction,
   rollout: RolloutRecord,
-  wave: WaveRecord | undefined,
-  why: Omit<StoredCause, 'actor'>,
+  wave: Pick<WaveRecord, 'ordinal' | 'state' | 'name'> | undefined,
+  why: Why,
 ): Promise<void> {
-  const cause = { ...why, actor: ENGINE_ACTOR };
+  const cause = { ...why, wave: wave?.name, actor: ENGINE_ACTOR };
   if (!(await moveRollout(tx, rollout, 'halt', cause))) return;
   if (wave !== undefined) await moveWave(tx, rollout.id, wave, 'fail');
   recordEngineAction(tx, rollout, 'rollout.halt', { wave: wave?.name, cause });
 }
 
+/** The machine does not know whether to go on (no data, a broken source), and leaves it to a person. */
+export async function pauseByEngine(
+  tx: Transaction,
+  rollout: RolloutRecord,
+  wave: Pick<WaveRecord, 'name'>,
+  why: Why,
+): Promise<void> {
+  const cause = { ...why, wave: wave.name, actor: ENGINE_ACTOR };
+  if (!(await moveRollout(tx, rollout, 'pause', cause))) return;
+  recordEngineAction(tx, rollout, 'rollout.pause', { wave: wave.name, cause });
+}
+
 /** What the engine does by itself is in the audit log too. */
 export function recordEngineAction(
   tx: Transaction,
-  rollout: RolloutRecord,
+  rollout: Pick<RolloutRecord, 'id' | 'state'>,
   action: string,
   after: object,
 ): void {
@@ -36,52 +52,49 @@ export function recordEngineAction(
   });
 }
 
-/** More targets of the wave have failed than its budget bears. */
-export async function haltOverBudget(
-  tx: Transaction,
-  rollout: RolloutRecord,
-  wave: WaveRecord,
-  numbers: { failed: number; allowed: number },
-): Promise<void> {
-  await haltRollout(tx, rollout, wave, {
-    code: 'budget_exceeded',
-    message: `wave ${wave.name}: ${targets(numbers.failed)} failed, its budget bears ${numbers.allowed}`,
-    fix: repair(rollout.id),
-  });
+/** More has failed than a budget bears; `excess` says it in words. */
+export function overBudget(id: string, subject: string, excess: string): Why {
+  return { code: 'budget_exceeded', message: `${subject}: ${excess}`, fix: repair(id) };
 }
 
-/** Servers that do not answer are told apart from migrations that fail: they cost no budget. */
+/** Servers that do not answer are told apart from migrations that fail: they cost no failure budget. */
 export async function haltUnreachable(
   tx: Transaction,
   rollout: RolloutRecord,
   wave: WaveRecord,
-  counts: Counts,
+  unreachable: number,
 ): Promise<void> {
-  const untried = counts.pending === 0 ? '' : `, ${counts.pending} more not tried`;
+  const borne = describeBorne(wave.budget);
   await haltRollout(tx, rollout, wave, {
     code: 'servers_unreachable',
-    message: `wave ${wave.name}: ${targets(counts.unreachable)} unreachable${untried}`,
+    message: `wave ${wave.name}: ${targets(unreachable)} unreachable${borne}`,
     first: await nameFirstFailure(tx, rollout.id, 'unreachable'),
     fix: `bring the server back, then fleet rollout retry ${rollout.id}`,
   });
+}
+
+function describeBorne(budget: Budget): string {
+  return budget.unreachable === undefined ? '' : `, its budget bears ${budget.unreachable}`;
+}
+
+export function bearsUnreachable(budget: Budget, tally: { unreachable: number; base: number }): boolean {
+  return tally.unreachable <= allowed(budget.unreachable, tally.base);
 }
 
 /** Every wave is through, but failures within the budgets have left tenants behind. */
 export async function haltWithFailures(
   tx: Transaction,
   rollout: RolloutRecord,
-  counts: Counts,
+  counts: { failed: number; unreachable: number },
 ): Promise<void> {
   await haltRollout(tx, rollout, undefined, {
     code: 'targets_behind',
     message: `every wave is through, but ${targets(counts.failed + counts.unreachable)} failed and stayed behind`,
     first: await nameFirstFailure(tx, rollout.id, counts.failed > 0 ? 'failed' : 'unreachable'),
-    fix: repair(rollout.id),
+    fix:
+      `${repair(rollout.id)}; to leave one behind: ` +
+      `fleet rollout skip ${rollout.id} --target TENANT --reason TEXT`,
   });
-}
-
-function targets(count: number): string {
-  return count === 1 ? '1 target' : `${count} targets`;
 }
 
 function repair(id: string): string {

@@ -1,7 +1,11 @@
 import { z } from 'zod';
 import { PageQuery, pageOf } from '../../contract/page.ts';
 import {
+  AbortRollout,
+  ApproveRollout,
+  CreateRolloutQuery,
   NothingToPlan,
+  PromoteRollout,
   RetryRollout,
   Rollout,
   RolloutFilter,
@@ -9,6 +13,8 @@ import {
   RolloutSummary,
   RolloutTarget,
   RolloutVerbBody,
+  SkipTarget,
+  StartRollout,
 } from '../../contract/rollout.ts';
 import { visibleRegions, type Asker, type Caller } from '../access/caller.ts';
 import { sharedChannel, type Channel } from '../http/channel.ts';
@@ -16,10 +22,13 @@ import { CreatedCursor, decodeCursor, pageByCreation, pageOfRows } from '../http
 import { follow } from '../http/follow.ts';
 import { route, streamRoute, type Answer, type SliceRoutes } from '../http/route.ts';
 import type { Registry, Transaction } from '../registry/registry.ts';
+import { ROLLOUT_CHANNEL } from './announce.ts';
+import { approveRollout } from './approve.ts';
+import { promoteRollout } from './promote.ts';
 import { RESTING_STATES, rolloutNotFound } from './rollout.ts';
 import { nothingToPlan, planRollout, startRollout } from './start.ts';
-import { findRollout, ROLLOUT_CHANNEL } from './store.ts';
-import { abortRollout, pauseRollout, resumeRollout, retryRollout } from './verbs.ts';
+import { findRollout } from './store.ts';
+import { abortRollout, pauseRollout, resumeRollout, retryRollout, skipTarget } from './verbs.ts';
 import { listRollouts, listTargets, type TargetRow } from './view-store.ts';
 import { readProgress, readRollout, rowView, targetView } from './view.ts';
 
@@ -35,7 +44,7 @@ export interface RolloutRouteDeps {
 export function rolloutRoutes({ registry }: RolloutRouteDeps): SliceRoutes {
   const changes = sharedChannel(registry, ROLLOUT_CHANNEL);
   return {
-    routes: [create, plan, list, get, targets, start, pause, resume, abort, retry],
+    routes: [create, plan, list, get, targets, start, approve, pause, resume, promote, abort, retry, skip],
     streams: [events(registry, changes)],
   };
 }
@@ -47,12 +56,13 @@ const create = route({
   summary: 'Plan a rollout and start it at once',
   tag: TAG,
   permission: 'rollout:write',
+  query: CreateRolloutQuery,
   body: RolloutSpec,
   status: 201,
   response: Rollout,
-  handle: async ({ body, caller, requestId, tx }) => {
+  handle: async ({ query, body, caller, requestId, tx }) => {
     const id = await planRollout(tx, body, { caller, requestId });
-    await startRollout(tx, id, { caller, requestId });
+    await startRollout(tx, id, { ...query, caller, requestId });
     return created(tx, id, caller);
   },
 });
@@ -134,18 +144,44 @@ const targets = route({
   },
 });
 
-const start = verb('start', 'Start a planned rollout', RolloutVerbBody, startRollout);
-const pause = verb('pause', 'Start no further target; those in flight finish', RolloutVerbBody, pauseRollout);
-const resume = verb('resume', 'Go on after a pause', RolloutVerbBody, resumeRollout);
-const abort = verb('abort', 'End a rollout for good; nothing is reverted', RolloutVerbBody, abortRollout);
-const retry = verb('retry', 'Run failed targets of a halted rollout again', RetryRollout, retryRollout);
+const start = verb('start', 'Start a planned rollout, submit it for approval, or queue it', {
+  body: StartRollout,
+  act: startRollout,
+});
+const approve = verb('approve', 'Approve a plan, or waves that have passed; not by the author', {
+  body: ApproveRollout,
+  act: approveRollout,
+});
+const pause = verb('pause', 'Start no further target; those in flight finish', {
+  body: RolloutVerbBody,
+  act: pauseRollout,
+});
+const resume = verb('resume', 'Go on after a pause', { body: RolloutVerbBody, act: resumeRollout });
+const promote = verb('promote', 'Leave the present pause, bake, gate or halt without waiting for it', {
+  body: PromoteRollout,
+  act: promoteRollout,
+});
+const abort = verb('abort', 'End a rollout for good; nothing is reverted', {
+  body: AbortRollout,
+  act: abortRollout,
+});
+const retry = verb('retry', 'Run failed targets of a halted rollout again', {
+  body: RetryRollout,
+  act: retryRollout,
+});
+const skip = verb('skip', 'Leave one tenant behind, with a reason; later rollouts pass it by until named', {
+  body: SkipTarget,
+  act: skipTarget,
+});
 
 /** A verb on one rollout: all answer the rollout as it then stands. */
 function verb<B extends { reason?: string | undefined }>(
   name: string,
   summary: string,
-  body: z.ZodType<B>,
-  act: (tx: Transaction, id: string, asker: Asker & B) => Promise<void>,
+  {
+    body,
+    act,
+  }: { body: z.ZodType<B>; act: (tx: Transaction, id: string, asker: Asker & B) => Promise<void> },
 ) {
   return route({
     method: 'post',

@@ -1,4 +1,8 @@
-import { WaveSpec, type Budget, type Match, type RolloutSpec } from '../../contract/rollout.ts';
+import { durationSeconds } from '../../contract/duration.ts';
+import { WaveSpec, type Budget, type RolloutSpec } from '../../contract/rollout.ts';
+import type { Calendar } from './calendar.ts';
+import { isNamed, matches } from './match.ts';
+import { orderTargets } from './order.ts';
 
 /** A tenant with a ready database that lacks migrations of the release. */
 export interface Member {
@@ -18,61 +22,87 @@ export interface PlannedTarget {
   tenantId: string;
   databaseId: string;
   serverId: string;
-  state: 'pending' | 'deferred';
+  state: 'pending' | 'deferred' | 'skipped';
   reason: string | null;
+  /** When a target that is outside its window runs. */
+  notBefore: Date | null;
+  /** Who left it behind in an earlier rollout. */
+  skippedBy: string | null;
   /** Names of the migrations that it lacks, in order. */
   missing: string[];
-}
-
-/** A wave's failure budget as it is stored: exactly one of the two is given. */
-export interface WaveBudget {
-  failures: number | null;
-  percent: number | null;
 }
 
 export interface PlannedWave {
   name: string;
   parallel: number;
   perServer: number;
-  budget: WaveBudget;
+  budget: Budget;
   bakeSeconds: number;
+  /** Ordinals of the waves that must have passed. */
+  dependsOn: number[];
+  regions: WaveSpec['regions'];
+  gates: string[];
+  approve: boolean;
   targets: PlannedTarget[];
+}
+
+/** A tenant that a person has left behind: it is passed by until a rollout names it. */
+export interface LeftBehind {
+  by: string;
+  reason: string;
+}
+
+/** What a plan is made of besides the spec. */
+export interface PlanInput {
+  migrations: readonly { name: string }[];
+  members: readonly Member[];
+  calendar?: Calendar | undefined;
+  /** By database. */
+  left?: ReadonlyMap<string, LeftBehind> | undefined;
+  now: Date;
 }
 
 /** What runs when the spec names no waves. */
 const WHOLE_FLEET: WaveSpec = WaveSpec.parse({ name: 'all' });
 const REST = 'rest';
-const SECONDS = { s: 1, m: 60, h: 3600 };
 
 /**
- * Decides which target goes in which wave. A tenant goes in the first wave that takes it, by slug. Tenants that no
- * wave takes get a last wave of their own, `rest`: a rollout has succeeded only when no live tenant is behind.
- * Suspended and moving tenants are no use as canaries: they count for no wave's `count` or `percent`, and wait
- * as deferred in the last wave.
+ * Decides which target goes in which wave. A tenant goes in the first wave that takes it, in the wave's order of
+ * regions and slugs. Tenants that no wave takes get a last wave of their own, `rest`: a rollout has succeeded only
+ * when no live tenant is behind. Suspended and moving tenants are no use as canaries: they count for no wave's
+ * `count` or `percent`, and wait as deferred in the last wave. So do those that a person has left behind, unless a
+ * wave names them: they are shown as skipped.
  */
-export function planWaves(
-  spec: Pick<RolloutSpec, 'waves'>,
-  migrations: readonly { name: string }[],
-  members: readonly Member[],
-): PlannedWave[] {
-  const ordered = [...members].sort(bySlug);
-  const names = migrations.map((migration) => migration.name);
-  let left = ordered.filter(isLive);
-  const waves = (spec.waves ?? [WHOLE_FLEET]).map((wave) => {
+export function planWaves(spec: Pick<RolloutSpec, 'waves'>, input: PlanInput): PlannedWave[] {
+  const bySlug = orderTargets(input.members, { regions: 'sequence' });
+  const specs = spec.waves ?? [WHOLE_FLEET];
+  const isLeft = (member: Member): boolean =>
+    input.left?.has(member.databaseId) === true &&
+    !specs.some((wave) => isNamed(wave.match, member) === true);
+  let left = bySlug.filter((member) => isLive(member) && !isLeft(member));
+  const waves = specs.map((wave, ordinal) => {
     const taken = new Set(select(wave, left));
-    const planned = planWave(wave, [...taken], names);
     left = left.filter((member) => !taken.has(member));
-    return planned;
+    return planWave(wave, dependenciesOf(wave, ordinal, specs), [...taken], input);
   });
-  if (left.length > 0) waves.push(planWave({ ...WHOLE_FLEET, name: restName(waves) }, left, names));
-  const deferred = ordered.filter((member) => deferral(member) !== null);
-  waves.at(-1)?.targets.push(...deferred.map((member) => planTarget(member, names)));
+  if (left.length > 0) {
+    const last = { ...WHOLE_FLEET, name: restName(waves) };
+    // The rest comes after everything: a wave that runs beside others is not the last that is waited for.
+    waves.push(planWave(last, [...waves.keys()], left, input));
+  }
+  const passedBy = bySlug.filter((member) => deferral(member) !== null || (isLive(member) && isLeft(member)));
+  waves
+    .at(-1)
+    ?.targets.push(
+      ...passedBy.map((member) => (isLeft(member) ? leftTarget(member, input) : planTarget(member, input))),
+    );
   return waves;
 }
 
-/** Plain comparison, not a locale's: the order must be the same on every machine. */
-function bySlug(a: Member, b: Member): number {
-  return a.slug < b.slug ? -1 : a.slug > b.slug ? 1 : 0;
+/** The waves that must have passed before this one: those that it names, else the one before. */
+function dependenciesOf(wave: WaveSpec, ordinal: number, waves: readonly WaveSpec[]): number[] {
+  if (wave.dependsOn === undefined) return ordinal === 0 ? [] : [ordinal - 1];
+  return wave.dependsOn.map((name) => waves.findIndex((other) => other.name === name));
 }
 
 function restName(waves: readonly PlannedWave[]): string {
@@ -84,7 +114,10 @@ function restName(waves: readonly PlannedWave[]): string {
 
 /** `count` and `percent` both bound the wave; a share is rounded up, so that none is left by rounding. */
 function select(wave: WaveSpec, left: readonly Member[]): Member[] {
-  const matching = left.filter((member) => matches(wave.match, member));
+  const matching = orderTargets(
+    left.filter((member) => matches(wave.match, member)),
+    wave,
+  );
   const share = Math.ceil(matching.length * ((wave.percent ?? 100) / 100) - ROUNDING);
   const wanted = Math.max(share, Math.min(1, matching.length));
   return matching.slice(0, Math.min(wanted, wave.count ?? matching.length));
@@ -93,45 +126,51 @@ function select(wave: WaveSpec, left: readonly Member[]): Member[] {
 /** 7 % of 100 is 7.000000000000001 in binary: far below one target, far above the error of a product. */
 const ROUNDING = 1e-6;
 
-function matches(match: Match | undefined, member: Member): boolean {
-  if (match === undefined) return true;
-  return (
-    oneOf(match.region, member.region) &&
-    oneOf(match.tier, member.tier) &&
-    oneOf(match.server, member.serverName) &&
-    (match.tenants === undefined ||
-      match.tenants.some((name) => name === member.slug || name === member.tenantId)) &&
-    Object.entries(match.labels ?? {}).every(([key, value]) => member.labels[key] === value)
-  );
-}
-
-function oneOf(wanted: string | readonly string[] | undefined, value: string): boolean {
-  if (wanted === undefined) return true;
-  return typeof wanted === 'string' ? wanted === value : wanted.includes(value);
-}
-
-function planWave(wave: WaveSpec, members: readonly Member[], names: readonly string[]): PlannedWave {
+function planWave(
+  wave: WaveSpec,
+  dependsOn: number[],
+  members: readonly Member[],
+  input: PlanInput,
+): PlannedWave {
   return {
     name: wave.name,
     parallel: wave.parallel,
     perServer: wave.perServer,
-    budget: parseBudget(wave.budget),
-    bakeSeconds: parseSeconds(wave.bake),
-    targets: members.map((member) => planTarget(member, names)),
+    budget: wave.budget,
+    bakeSeconds: durationSeconds(wave.bake),
+    dependsOn,
+    regions: wave.regions,
+    gates: wave.gates ?? [],
+    approve: wave.approve,
+    targets: members.map((member) => planTarget(member, input)),
   };
 }
 
 /** One target; also used for tenants that join later. */
-export function planTarget(member: Member, names: readonly string[]): PlannedTarget {
-  const reason = deferral(member);
-  return {
-    tenantId: member.tenantId,
-    databaseId: member.databaseId,
-    serverId: member.serverId,
-    state: reason === null ? 'pending' : 'deferred',
-    reason,
-    missing: missingFrom(member.schemaVersion, names),
+export function planTarget(
+  member: Member,
+  { migrations, calendar, now }: Pick<PlanInput, 'migrations' | 'calendar' | 'now'>,
+): PlannedTarget {
+  const names = migrations.map((migration) => migration.name);
+  const { tenantId, databaseId, serverId, schemaVersion } = member;
+  const base = {
+    tenantId,
+    databaseId,
+    serverId,
+    skippedBy: null,
+    missing: missingFrom(schemaVersion, names),
   };
+  const away = deferral(member);
+  if (away !== null) return { ...base, state: 'deferred', reason: away, notBefore: null };
+  const opening = calendar?.at(member, now) ?? { open: true };
+  if (opening.open) return { ...base, state: 'pending', reason: null, notBefore: null };
+  return { ...base, state: 'deferred', reason: opening.reason, notBefore: opening.at };
+}
+
+function leftTarget(member: Member, input: PlanInput): PlannedTarget {
+  const left = input.left?.get(member.databaseId);
+  const target = planTarget(member, { ...input, calendar: undefined });
+  return { ...target, state: 'skipped', reason: left?.reason ?? null, skippedBy: left?.by ?? null };
 }
 
 /** Whether the tenant is to be migrated now; one that is leaving the fleet is not. */
@@ -146,23 +185,4 @@ export function deferral(member: Pick<Member, 'tenantState'>): string | null {
 
 function missingFrom(schemaVersion: string | null, names: readonly string[]): string[] {
   return schemaVersion === null ? [...names] : names.slice(names.indexOf(schemaVersion) + 1);
-}
-
-function parseBudget(budget: Budget): WaveBudget {
-  return typeof budget.failures === 'number'
-    ? { failures: budget.failures, percent: null }
-    : { failures: null, percent: Number(budget.failures.slice(0, -1)) };
-}
-
-/** Failed targets that a wave of `total` bears; one more halts. A share is rounded down: 1 % of 50 bears none. */
-export function allowedFailures(budget: WaveBudget, total: number): number {
-  if (budget.failures !== null) return budget.failures;
-  return Math.floor((total * (budget.percent ?? 0)) / 100 + ROUNDING);
-}
-
-/** Seconds of `30s`, `10m`, `2h`; 0 when absent. */
-function parseSeconds(duration: string | undefined): number {
-  if (duration === undefined) return 0;
-  const unit = duration.slice(-1);
-  return Number(duration.slice(0, -1)) * (unit === 'h' || unit === 'm' ? SECONDS[unit] : SECONDS.s);
 }

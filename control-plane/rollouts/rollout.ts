@@ -6,55 +6,108 @@ import { wrongState } from '../http/conflict.ts';
  * A rollout takes a release through waves of targets. Three machines, each a table of
  * event → from → to; what is not in the table is not allowed.
  *
- *   rollout  planned ─start─▶ running ⇄ paused ──────────▶ succeeded | aborted
- *                               └─halt─▶ halted ─retry─▶ running
- *   wave     pending ─start─▶ running ─bake─▶ baking ─pass─▶ passed;  running ─fail─▶ failed ─reopen─▶ running
- *   target   pending ─claim─▶ running ─verify─▶ verified | failed | unreachable
+ *   rollout  planned ─start─▶ running ⇄ paused ──────────▶ succeeded | aborted ─undo─▶ undoing ─▶ undone
+ *               │               ├─submit─▶ awaiting_approval ─approve─▶ running
+ *               └─submit─▶ …    └─halt─▶ halted ─retry | promote─▶ running
+ *   wave     pending ─start─▶ running ─bake─▶ baking ─gate─▶ gating ─pass─▶ passed;  ─fail─▶ failed ─reopen─▶ running
+ *   target   pending ─claim─▶ running ─verify─▶ verified | failed | unreachable;  pending ⇄ deferred
  *
- * `paused` is a person's stop, `halted` is the machine's. A target whose worker died in between is `unknown`:
- * its database is asked, the outcome is never guessed.
+ * `paused` is a person's stop, or the machine's where it only lacks knowledge; `halted` is the machine's for a
+ * reason. A target whose worker died in between is `unknown`: its database is asked, the outcome is never guessed.
  */
-export type RolloutEvent = 'start' | 'pause' | 'resume' | 'halt' | 'retry' | 'abort' | 'succeed';
-export type WaveEvent = 'start' | 'bake' | 'pass' | 'fail' | 'reopen';
-export type TargetEvent =
-  'claim' | 'verify' | 'fail' | 'lose' | 'orphan' | 'requeue' | 'retry' | 'defer' | 'skip' | 'join';
+export const ROLLOUT_EVENTS = [
+  'start',
+  'submit',
+  'approve',
+  'pause',
+  'resume',
+  'promote',
+  'halt',
+  'retry',
+  'abort',
+  'succeed',
+  'undo',
+  'undone',
+] as const;
+export type RolloutEvent = (typeof ROLLOUT_EVENTS)[number];
+export const WAVE_EVENTS = ['start', 'bake', 'gate', 'pass', 'fail', 'reopen'] as const;
+export type WaveEvent = (typeof WAVE_EVENTS)[number];
+export const TARGET_EVENTS = [
+  'claim',
+  'verify',
+  'fail',
+  'lose',
+  'yield',
+  'orphan',
+  'requeue',
+  'retry',
+  'defer',
+  'due',
+  'skip',
+  'leave',
+  'join',
+  'undo',
+] as const;
+export type TargetEvent = (typeof TARGET_EVENTS)[number];
 
 type Machine<S extends string, E extends string> = Readonly<Record<E, Readonly<Partial<Record<S, S>>>>>;
 
 const ROLLOUT: Machine<RolloutState, RolloutEvent> = {
   start: { planned: 'running' },
+  /** The plan, or a wave that has passed, waits for another person's word. */
+  submit: { planned: 'awaiting_approval', running: 'awaiting_approval' },
+  approve: { awaiting_approval: 'running' },
   pause: { running: 'paused' },
   resume: { paused: 'running' },
+  /** Leaves what it stands in without its cause being mended. */
+  promote: { paused: 'running', halted: 'running', awaiting_approval: 'running' },
   // A target in flight may break the budget after a person has paused: that stop still needs a repair.
-  halt: { running: 'halted', paused: 'halted' },
+  halt: { running: 'halted', paused: 'halted', awaiting_approval: 'halted' },
   retry: { halted: 'running' },
-  abort: { planned: 'aborted', running: 'aborted', paused: 'aborted', halted: 'aborted' },
+  abort: {
+    planned: 'aborted',
+    awaiting_approval: 'aborted',
+    running: 'aborted',
+    paused: 'aborted',
+    halted: 'aborted',
+  },
   // From `planned` when nothing is behind: there is nothing to run.
   succeed: { planned: 'succeeded', running: 'succeeded' },
+  undo: { paused: 'undoing', halted: 'undoing', succeeded: 'undoing', failed: 'undoing', aborted: 'undoing' },
+  undone: { undoing: 'undone' },
 };
 
 const WAVE: Machine<WaveState, WaveEvent> = {
   start: { pending: 'running' },
   bake: { running: 'baking' },
-  pass: { running: 'passed', baking: 'passed' },
-  fail: { running: 'failed' },
-  reopen: { failed: 'running', passed: 'running', baking: 'running' },
+  gate: { running: 'gating', baking: 'gating' },
+  pass: { running: 'passed', baking: 'passed', gating: 'passed' },
+  fail: { running: 'failed', baking: 'failed', gating: 'failed' },
+  reopen: { failed: 'running', passed: 'running', baking: 'running', gating: 'running' },
 };
 
 const TARGET: Machine<TargetState, TargetEvent> = {
   claim: { pending: 'running', unknown: 'running' },
   verify: { running: 'verified', unknown: 'verified' },
   fail: { running: 'failed' },
-  lose: { running: 'unreachable', unknown: 'unreachable' },
+  lose: { running: 'unreachable', unknown: 'unreachable', pending: 'unreachable' },
+  /** It stopped between two steps because the rollout stands still: the rest waits. */
+  yield: { running: 'pending' },
   /** Its worker lost the lease. */
   orphan: { running: 'unknown' },
   /** The database was asked: nothing, or not everything, is applied. */
   requeue: { unknown: 'pending' },
   retry: { failed: 'pending', unreachable: 'pending' },
+  /** Its tenant is away, or it is outside its window. */
   defer: { pending: 'deferred' },
+  /** Its window has opened. */
+  due: { deferred: 'pending' },
   skip: { pending: 'skipped', running: 'skipped', unknown: 'skipped' },
+  /** A person leaves it behind. */
+  leave: { pending: 'skipped', failed: 'skipped', unreachable: 'skipped', deferred: 'skipped' },
   /** A live tenant that is still behind at the end: resumed, or changed from outside. */
   join: { deferred: 'pending', skipped: 'pending', verified: 'pending' },
+  undo: { verified: 'undone' },
 };
 
 /** The next state, or undefined where the event is not allowed. Total and pure. */
@@ -91,6 +144,10 @@ export function moveTarget(state: TargetState, event: TargetEvent): TargetState 
 
 export function waveSources(event: WaveEvent): WaveState[] {
   return sources(WAVE, event);
+}
+
+export function rolloutSources(event: RolloutEvent): RolloutState[] {
+  return sources(ROLLOUT, event);
 }
 
 function sources<S extends string, E extends string>(machine: Machine<S, E>, event: E): S[] {
@@ -146,5 +203,6 @@ function wayOn(id: string, state: RolloutState): string {
     return `repair the failing targets, then fleet rollout retry ${id}, or fleet rollout abort ${id}`;
   if (state === 'paused') return `fleet rollout resume ${id}, or fleet rollout abort ${id}`;
   if (state === 'planned') return `fleet rollout start ${id}`;
+  if (state === 'awaiting_approval') return `fleet rollout approve ${id}, by somebody else than its author`;
   return `fleet rollout get ${id}`;
 }

@@ -4,11 +4,11 @@ import { askDatabase } from '../releases/inspect.ts';
 import { missingMigrations } from '../releases/release.ts';
 import { migrationsToRevert } from '../releases/revert.ts';
 import { setSchemaVersions } from '../servers/database-store.ts';
+import { announce } from './announce.ts';
+import type { Run } from './run.ts';
 import type { RolloutRecord } from './store.ts';
-import { announce } from './store.ts';
 import { isGone, settleTarget, unknownTargets, type ClaimedTarget } from './target-store.ts';
 import type { TargetRun } from './target.ts';
-import type { Run } from './wave.ts';
 
 /** Databases asked at once: reading a table takes a few milliseconds each. */
 const PARALLEL = 8;

@@ -36,8 +36,8 @@ export interface Slots {
   start(target: ClaimedTarget): void;
   /** What has ended since the last call. */
   takeResults(): TargetResult[];
-  /** Waits until there is something to write, or nothing in flight. */
-  changed(): Promise<void>;
+  /** Waits until there is something to write, or nothing in flight; at most `maxMs`. */
+  changed(maxMs?: number): Promise<void>;
   /** @throws InterruptedError when targets were cut: free slots then do not mean that the targets have ended */
   throwIfBroken(): void;
   /** Cuts what is still in flight and waits until it is gone. Its outcome stays unknown. */
@@ -96,12 +96,10 @@ export function openSlots(
       results = [];
       return taken;
     },
-    changed: async () => {
-      while (running.size > 0 && results.length === 0) await bell.next();
-      const until = performance.now() + GATHER_MS;
-      while (running.size > 0 && results.length < enough && performance.now() < until) {
-        await Promise.race([bell.next(), wait(until - performance.now())]);
-      }
+    changed: async (maxMs = Infinity) => {
+      await waitUntil(bell, maxMs, () => running.size === 0 || results.length > 0);
+      if (results.length === 0) return;
+      await waitUntil(bell, GATHER_MS, () => running.size === 0 || results.length >= enough);
     },
     throwIfBroken: () => {
       if (broken !== undefined) throw broken;
@@ -114,14 +112,28 @@ export function openSlots(
   };
 }
 
+async function waitUntil(bell: Bell, maxMs: number, isSo: () => boolean): Promise<void> {
+  const latest = performance.now() + maxMs;
+  while (!isSo() && performance.now() < latest) await bell.nextWithin(latest - performance.now());
+}
+
+interface Bell {
+  ring(): void;
+  nextWithin(ms: number): Promise<void>;
+}
+
 /** Wakes the one who waits for the next event. */
-function createBell(): { ring(): void; next(): Promise<void> } {
+function createBell(): Bell {
   let wake = (): void => undefined;
   return {
     ring: () => wake(),
-    next: () =>
+    nextWithin: (ms) =>
       new Promise((resolve) => {
-        wake = resolve;
+        const timer = ms === Infinity ? undefined : setTimeout(() => wake(), ms);
+        wake = () => {
+          clearTimeout(timer);
+          resolve();
+        };
       }),
   };
 }

@@ -8,31 +8,34 @@ import { wake } from '../operations/driver.ts';
 import type { Transaction } from '../registry/registry.ts';
 import { currentRelease, findRelease, listMigrations, setCurrentRelease } from '../releases/store.ts';
 import { fleetMembers, lockMembership } from '../tenants/store.ts';
-import { isLive, planWaves } from './plan.ts';
+import { createCalendar } from './calendar.ts';
+import { refuseUnhealthy } from './health.ts';
+import { isLive, planWaves, type PlannedWave } from './plan.ts';
 import { rolloutInWrongState, rolloutNotFound } from './rollout.ts';
+import { checkSpec } from './spec.ts';
 import {
   insertRollout,
-  listWaves,
   lockActiveRollout,
   lockRollout,
   moveRollout,
-  moveWave,
+  queueRollout,
   type RolloutRecord,
 } from './store.ts';
+import { supersedeRollout } from './supersede.ts';
 import { countTargets, targetRegions } from './target-store.ts';
+import { leftBehind } from './wait-store.ts';
+import { listWaves, moveWave } from './wave-store.ts';
 
 /**
  * Freezes the plan of a rollout: which databases, in which wave, lacking what. Nothing runs yet.
- * @throws FleetError 404 `release_not_found`, 409 `release_superseded`, 404 `tenant_not_found`, 403 `region_forbidden`
+ * @throws FleetError 404 `release_not_found`, 409 `release_superseded`, 404 `tenant_not_found`, 403 `region_forbidden`,
+ *   400 `spec_invalid`, 400 `calendar_invalid`
  */
 export async function planRollout(tx: Transaction, spec: RolloutSpec, asker: Asker): Promise<string> {
-  const release = await requireRelease(tx, spec.release);
-  await refuseUnknownTenants(tx, spec);
-  const members = await fleetMembers(tx, { behindOrdinal: release.headOrdinal });
+  const { release, members, waves } = await makePlan(tx, spec);
   for (const member of members) requireRegion(asker.caller, member.region);
-  const waves = planWaves(spec, await listMigrations(tx, release.headOrdinal), members);
   const id = randomUUID();
-  await insertRollout(tx, { id, spec, author: asker.caller.name, waves });
+  await insertRollout(tx, { id, spec, author: asker.caller, waves });
   auditAsked(tx, asker, {
     action: 'rollout.plan',
     resource: `rollout:${id}`,
@@ -46,46 +49,91 @@ export async function planRollout(tx: Transaction, spec: RolloutSpec, asker: Ask
 
 /** What to answer in place of a plan that would hold no database; undefined when there is something to plan. */
 export async function nothingToPlan(tx: Transaction, spec: RolloutSpec): Promise<NothingToPlan | undefined> {
-  const release = await requireRelease(tx, spec.release);
-  await refuseUnknownTenants(tx, spec);
-  const members = await fleetMembers(tx, { behindOrdinal: release.headOrdinal });
-  if (planWaves(spec, [], members).some((wave) => wave.targets.length > 0)) return undefined;
+  const { release, waves } = await makePlan(tx, spec);
+  if (waves.some((wave) => wave.targets.length > 0)) return undefined;
   const current = await currentRelease(tx);
   return { release: release.name, nothingToDo: true, current: current?.name === release.name };
 }
 
+async function makePlan(tx: Transaction, spec: RolloutSpec) {
+  const release = await requireRelease(tx, spec.release);
+  checkSpec(spec);
+  await refuseUnknownTenants(tx, spec);
+  const members = await fleetMembers(tx, { behindOrdinal: release.headOrdinal });
+  const waves: PlannedWave[] = planWaves(spec, {
+    migrations: await listMigrations(tx, release.headOrdinal),
+    members,
+    calendar: createCalendar(spec.calendar ?? []),
+    left: await leftBehind(tx),
+    now: new Date(),
+  });
+  return { release, members, waves };
+}
+
+export interface StartRequest extends Asker {
+  /** Wait for the active rollout to end instead of being refused. */
+  queue?: boolean | undefined;
+  /** The halted or aborted rollout whose place this one takes. */
+  supersede?: string | undefined;
+}
+
 /**
- * Starts a planned rollout. Where every live tenant is at the release already it has succeeded at once, and no
- * database is visited: the registry's record decides.
- * @throws FleetError 404 `rollout_not_found`, 409 `rollout_active`, 409 `wrong_state`
+ * Starts a planned rollout, or submits it for approval where its spec asks for one. Where every live tenant is at the
+ * release already it has succeeded at once, and no database is visited: the registry's record decides.
+ * @throws FleetError 404 `rollout_not_found`, 409 `rollout_active`, 409 `wrong_state`, 409 `rollout_abandoned`,
+ *   409 `targets_unsettled`, 409 `servers_unreachable`
  */
-export async function startRollout(tx: Transaction, id: string, asker: Asker): Promise<void> {
+export async function startRollout(tx: Transaction, id: string, asker: StartRequest): Promise<void> {
   const active = await lockActiveRollout(tx);
   const rollout = await lockRollout(tx, id);
   if (rollout === undefined) throw rolloutNotFound(id);
-  if (rollout.state === 'running') return;
+  if (isStarted(rollout) || (asker.queue === true && rollout.queuedAt !== null)) return;
   requireVersion({ noun: 'rollout', name: id, version: rollout.version }, asker.ifMatch);
   if (rollout.state !== 'planned') throw rolloutInWrongState(rollout, 'start');
-  if (active !== undefined) throw alreadyActive(active);
   for (const region of await targetRegions(tx, id)) requireRegion(asker.caller, region);
+  if (asker.supersede !== undefined) await supersedeRollout(tx, asker.supersede, rollout, asker);
+  if (active !== undefined && active.id !== asker.supersede) {
+    if (asker.queue !== true) throw alreadyActive(active);
+    await queueRollout(tx, id, asker.caller);
+    return auditAsked(tx, asker, {
+      action: 'rollout.queue',
+      resource: `rollout:${id}`,
+      after: { behind: active.id },
+    });
+  }
+  await begin(tx, rollout, asker);
+}
+
+function isStarted({ state, startedAt }: RolloutRecord): boolean {
+  return state === 'running' || (state === 'awaiting_approval' && startedAt === null);
+}
+
+async function begin(tx: Transaction, rollout: RolloutRecord, asker: Asker): Promise<void> {
   const upToDate = await isUpToDate(tx, rollout);
+  if (!upToDate) await refuseUnhealthy(tx, rollout);
+  const waits = rollout.spec.approve && rollout.approvedAt === null;
   if (upToDate) await succeedAtOnce(tx, rollout);
-  else await moveRollout(tx, rollout, 'start', null);
+  else await moveRollout(tx, rollout, waits ? 'submit' : 'start', null);
   auditAsked(tx, asker, {
     action: 'rollout.start',
-    resource: `rollout:${id}`,
-    after: { release: rollout.release, state: upToDate ? 'succeeded' : 'running' },
+    resource: `rollout:${rollout.id}`,
+    after: {
+      release: rollout.release,
+      state: upToDate ? 'succeeded' : waits ? 'awaiting_approval' : 'running',
+    },
   });
-  if (!upToDate) await wake(tx, 'rollout', id);
+  if (!upToDate) await wake(tx, 'rollout', rollout.id);
 }
 
 async function isUpToDate(tx: Transaction, rollout: RolloutRecord): Promise<boolean> {
   const release = await requireRelease(tx, rollout.release);
-  if ((await countTargets(tx, rollout.id, null)).pending > 0) return false;
+  const counts = await countTargets(tx, rollout.id, null);
+  if (counts.pending > 0) return false;
   // From here to the commit no tenant can come in at the old release.
   await lockMembership(tx, 'exclusive');
   const behind = await fleetMembers(tx, { behindOrdinal: release.headOrdinal });
-  return !behind.some(isLive);
+  const left = await leftBehind(tx);
+  return !behind.some((member) => isLive(member) && !left.has(member.databaseId));
 }
 
 async function succeedAtOnce(tx: Transaction, rollout: RolloutRecord): Promise<void> {
@@ -142,6 +190,6 @@ function alreadyActive(active: RolloutRecord): FleetError {
     code: 'rollout_active',
     status: 409,
     message: `rollout ${active.id} of release ${active.release} is ${active.state}; the fleet has one at a time`,
-    fix: `wait for it, or end it: fleet rollout abort ${active.id}`,
+    fix: `wait for it with --queue, or end it: fleet rollout abort ${active.id}; to take its place: --supersede`,
   });
 }

@@ -1,112 +1,90 @@
-import type { RolloutSpec, RolloutState, WaveState } from '../../contract/rollout.ts';
+import type { RolloutSpec, RolloutState } from '../../contract/rollout.ts';
 import type { Queryable } from '../../platform/pg.ts';
+import type { Caller } from '../access/caller.ts';
 import { ADVISORY_LOCKS } from '../registry/locks.ts';
-import type { PlannedTarget, PlannedWave, WaveBudget } from './plan.ts';
+import type { PlannedWave } from './plan.ts';
 import {
   ACTIVE_STATES,
-  targetSources,
   TERMINAL_STATES,
   transitionRollout,
-  transitionWave,
-  waveSources,
   type Cause,
   type RolloutEvent,
-  type WaveEvent,
 } from './rollout.ts';
+import { announce } from './announce.ts';
+import type { StoredCause } from './cause.ts';
+import { insertTargets } from './target-store.ts';
+import { insertWaves } from './wave-store.ts';
 
-/** SQL of `rollouts` and `rollout_waves`; the targets are in target-store.ts, the API's lists in view-store.ts. */
+/** SQL of `rollouts`; waves and targets are in wave-store.ts and target-store.ts, the API's lists in view-store.ts. */
 export interface RolloutRecord {
   id: string;
   release: string;
   state: RolloutState;
-  cause: Cause | null;
+  cause: StoredCause | null;
   spec: RolloutSpec;
   author: string;
+  /** Null for those of before it was kept. */
+  authorId: string | null;
+  approvedBy: string | null;
+  approvedAt: Date | null;
+  /** Failures of before count no more. */
+  forgivenAt: Date | null;
+  /** Since when running statements are cancelled as well. */
+  forcedAt: Date | null;
+  queuedAt: Date | null;
+  /** Who is to start it when its turn comes. */
+  queuedBy: Caller | null;
+  supersededBy: string | null;
   version: number;
   createdAt: Date;
   startedAt: Date | null;
   finishedAt: Date | null;
+  /** The registry's clock, at the reading: the only one that decides. */
+  now: Date;
 }
 
-export interface WaveRecord {
-  ordinal: number;
-  name: string;
-  state: WaveState;
-  parallel: number;
-  perServer: number;
-  budget: WaveBudget;
-  bakeSeconds: number;
-  bakeUntil: Date | null;
-  /** Whether the bake still lasts, by the registry's clock. */
-  asleep: boolean;
-  startedAt: Date | null;
-  finishedAt: Date | null;
-}
+export const ROLLOUT_COLUMNS = `r.id, r.release, r.state, r.cause, r.spec, r.author, r.author_id AS "authorId",
+  r.approved_by AS "approvedBy", r.approved_at AS "approvedAt", r.forgiven_at AS "forgivenAt",
+  r.forced_at AS "forcedAt", r.queued_at AS "queuedAt", r.queued_by AS "queuedBy", r.superseded_by AS "supersededBy",
+  r.version, r.created_at AS "createdAt", r.started_at AS "startedAt", r.finished_at AS "finishedAt",
+  clock_timestamp() AS now`;
 
-/** Channel on which every change of a rollout is announced; the payload is its id. */
-export const ROLLOUT_CHANNEL = 'fleet_rollouts';
-
-const ROLLOUT_COLUMNS = `r.id, r.release, r.state, r.cause, r.spec, r.author, r.version, r.created_at AS "createdAt",
-  r.started_at AS "startedAt", r.finished_at AS "finishedAt"`;
-const WAVE_COLUMNS = `w.ordinal, w.name, w.state, w.parallel, w.per_server AS "perServer", w.budget,
-  w.bake_seconds AS "bakeSeconds", w.bake_until AS "bakeUntil",
-  coalesce(w.bake_until > now(), false) AS asleep, w.started_at AS "startedAt",
-  w.finished_at AS "finishedAt"`;
-
-/** Rollouts that some worker should be driving: running and not asleep in a bake, or stopped with work in flight. */
+/**
+ * Rollouts that some worker should be driving: running or paused (gates go on) and not asleep until an instant,
+ * stopped with work in flight, or the first in the queue when none is active.
+ */
 export const OPEN_ROLLOUTS_SQL = `
   SELECT r.id::text FROM rollouts r
-   WHERE r.state = 'running'
-     AND NOT EXISTS (SELECT 1 FROM rollout_waves w
-                      WHERE w.rollout_id = r.id AND w.state = 'baking' AND w.bake_until > now())
+   WHERE r.state IN ('running', 'paused') AND (r.wake_at IS NULL OR r.wake_at <= now())
   UNION
-  SELECT t.rollout_id::text FROM rollout_targets t WHERE t.state IN ('running', 'unknown')`;
+  SELECT t.rollout_id::text FROM rollout_targets t WHERE t.state IN ('running', 'unknown')
+  UNION
+  (SELECT q.id::text FROM rollouts q
+    WHERE q.queued_at IS NOT NULL AND q.state = 'planned'
+      AND NOT EXISTS (SELECT 1 FROM rollouts a WHERE a.state IN (${ACTIVE_STATES.map((state) => `'${state}'`).join(', ')}))
+    ORDER BY q.queued_at LIMIT 1)`;
 
 /** Stores the plan in state `planned`. */
 export async function insertRollout(
   db: Queryable,
-  rollout: { id: string; spec: RolloutSpec; author: string; waves: readonly PlannedWave[] },
+  rollout: { id: string; spec: RolloutSpec; author: Caller; waves: readonly PlannedWave[] },
 ): Promise<void> {
-  const waves = rollout.waves.map(({ targets: _targets, ...wave }, ordinal) => ({ ...wave, ordinal }));
-  const targets = rollout.waves.flatMap((wave, number) =>
-    wave.targets.map((target) => ({ ...target, wave: number })),
-  );
   await db.query(
-    `INSERT INTO rollouts (id, release, state, spec, author) VALUES ($1, $2, 'planned', $3, $4)`,
-    [rollout.id, rollout.spec.release, JSON.stringify(rollout.spec), rollout.author],
+    `INSERT INTO rollouts (id, release, state, spec, author, author_id) VALUES ($1, $2, 'planned', $3, $4, $5)`,
+    [
+      rollout.id,
+      rollout.spec.release,
+      JSON.stringify(rollout.spec),
+      rollout.author.name,
+      rollout.author.principalId,
+    ],
   );
-  await db.query(
-    `INSERT INTO rollout_waves (rollout_id, ordinal, name, state, parallel, per_server, budget, bake_seconds)
-     SELECT $1, ordinal, name, 'pending', parallel, "perServer", budget, "bakeSeconds"
-       FROM jsonb_to_recordset($2::jsonb) AS wave(ordinal int, name text, parallel int, "perServer" int,
-                                                  budget jsonb, "bakeSeconds" int)`,
-    [rollout.id, JSON.stringify(waves)],
+  await insertWaves(db, rollout.id, rollout.waves);
+  await insertTargets(
+    db,
+    rollout.id,
+    rollout.waves.flatMap((wave, number) => wave.targets.map((target) => ({ ...target, wave: number }))),
   );
-  await insertTargets(db, rollout.id, targets);
-}
-
-/** Adds targets after those that are there, or brings those that were left out back into the wave. */
-export async function insertTargets(
-  db: Queryable,
-  rolloutId: string,
-  targets: readonly (PlannedTarget & { wave: number })[],
-): Promise<number> {
-  if (targets.length === 0) return 0;
-  const { rowCount } = await db.query(
-    `INSERT INTO rollout_targets AS t
-       (rollout_id, tenant_id, database_id, server_id, wave, ordinal, state, missing, reason)
-     SELECT $1, "tenantId", "databaseId", "serverId", wave, last.ordinal + number, state, missing, reason
-       FROM ROWS FROM (jsonb_to_recordset($2::jsonb) AS ("tenantId" uuid, "databaseId" uuid, "serverId" uuid,
-              wave int, state text, missing jsonb, reason text)) WITH ORDINALITY
-              AS target("tenantId", "databaseId", "serverId", wave, state, missing, reason, number),
-            (SELECT coalesce(max(ordinal), 0) AS ordinal FROM rollout_targets WHERE rollout_id = $1) AS last
-     ON CONFLICT (rollout_id, database_id) DO UPDATE
-       SET wave = excluded.wave, ordinal = excluded.ordinal, server_id = excluded.server_id, state = excluded.state,
-           missing = excluded.missing, reason = NULL, error = NULL, finished_at = NULL
-       WHERE t.state = ANY($3)`,
-    [rolloutId, JSON.stringify(targets), targetSources('join')],
-  );
-  return rowCount ?? 0;
 }
 
 export async function findRollout(db: Queryable, id: string): Promise<RolloutRecord | undefined> {
@@ -137,6 +115,23 @@ export async function lockActiveRollout(db: Queryable): Promise<RolloutRecord | 
 }
 
 /**
+ * The rollout that was started last, if it was aborted in the middle and nothing has taken its place: some databases
+ * have its release, others do not.
+ */
+export async function findAbandoned(db: Queryable): Promise<RolloutRecord | undefined> {
+  const { rows } = await db.query<RolloutRecord & { halfway: boolean }>(
+    `SELECT ${ROLLOUT_COLUMNS},
+            EXISTS (SELECT 1 FROM rollout_targets t WHERE t.rollout_id = r.id AND t.state = 'verified')
+            AND EXISTS (SELECT 1 FROM rollout_targets t WHERE t.rollout_id = r.id AND t.skipped_by IS NULL
+                         AND (t.state IN ('failed', 'unreachable') OR t.state = 'skipped' AND t.reason = 'aborted'))
+            AS halfway
+       FROM rollouts r WHERE r.started_at IS NOT NULL ORDER BY r.started_at DESC LIMIT 1`,
+  );
+  const [last] = rows;
+  return last?.state === 'aborted' && last.supersededBy === null && last.halfway ? last : undefined;
+}
+
+/**
  * Moves a rollout. Answers false, and changes nothing, where the event is not allowed in the state that it is
  * in, or somebody else has moved it from there.
  */
@@ -144,12 +139,13 @@ export async function moveRollout(
   db: Queryable,
   rollout: Pick<RolloutRecord, 'id' | 'state'>,
   event: RolloutEvent,
-  cause: Cause | null,
+  cause: StoredCause | null,
 ): Promise<boolean> {
   const next = transitionRollout(rollout.state, event);
   if (next === undefined) return false;
   const { rowCount } = await db.query(
-    `UPDATE rollouts SET state = $3, cause = $4, version = version + 1,
+    `UPDATE rollouts SET state = $3, cause = $4, version = version + 1, wake_at = NULL, queued_at = NULL,
+            queued_by = NULL,
             started_at = CASE WHEN $5 THEN coalesce(started_at, now()) ELSE started_at END,
             finished_at = CASE WHEN $6 THEN now() END
       WHERE id = $1 AND state = $2`,
@@ -167,49 +163,63 @@ export async function moveRollout(
   return true;
 }
 
-/** Tells watchers that the rollout has changed, when the transaction commits. */
-export async function announce(db: Queryable, rolloutId: string): Promise<void> {
-  await db.query('SELECT pg_notify($1, $2)', [ROLLOUT_CHANNEL, rolloutId]);
-}
-
-export async function listWaves(db: Queryable, rolloutId: string): Promise<WaveRecord[]> {
-  const { rows } = await db.query<WaveRecord>(
-    `SELECT ${WAVE_COLUMNS} FROM rollout_waves w WHERE w.rollout_id = $1 ORDER BY w.ordinal`,
-    [rolloutId],
-  );
-  return rows;
-}
-
-/** Moves a wave; the update carries the state that it was read in. `bake` stores the instant of its end. */
-export async function moveWave(
+/**
+ * Remembers when the engine has something to do again (null: not before somebody speaks); until then no worker is
+ * woken for the rollout. Answers false where it has changed since it was read: then there is something to do now.
+ * One that is over has nothing to wake for.
+ */
+export async function sleepUntil(
   db: Queryable,
-  rolloutId: string,
-  wave: Pick<WaveRecord, 'ordinal' | 'state'>,
-  event: WaveEvent,
-): Promise<Date | null> {
-  const next = transitionWave(wave.state, event);
-  if (next === undefined) return null;
-  const { rows } = await db.query<{ bakeUntil: Date | null }>(
-    `UPDATE rollout_waves SET state = $4,
-            started_at = coalesce(started_at, now()),
-            bake_until = CASE WHEN $4 = 'baking' THEN now() + bake_seconds * interval '1 second' ELSE bake_until END,
-            finished_at = CASE WHEN $4 IN ('passed', 'failed') THEN now() END
-      WHERE rollout_id = $1 AND ordinal = $2 AND state = $3
-      RETURNING bake_until AS "bakeUntil"`,
-    [rolloutId, wave.ordinal, wave.state, next],
+  rollout: Pick<RolloutRecord, 'id' | 'version'>,
+  at: Date | null,
+): Promise<boolean> {
+  const { rowCount } = await db.query(
+    `UPDATE rollouts SET wake_at = coalesce($3::timestamptz, 'infinity') WHERE id = $1 AND version = $2`,
+    [rollout.id, rollout.version, at],
+  );
+  return rowCount === 1;
+}
+
+/** Tells the engine to look again: something that it sleeps on has changed. */
+export async function touchRollout(db: Queryable, rolloutId: string): Promise<void> {
+  await db.query('UPDATE rollouts SET wake_at = NULL, version = version + 1 WHERE id = $1', [rolloutId]);
+  await announce(db, rolloutId);
+}
+
+export async function approvePlan(db: Queryable, rolloutId: string, by: string): Promise<void> {
+  await db.query('UPDATE rollouts SET approved_by = $2, approved_at = now() WHERE id = $1', [rolloutId, by]);
+}
+
+/** Failures until now are borne. */
+export async function forgiveRollout(db: Queryable, rolloutId: string): Promise<void> {
+  await db.query('UPDATE rollouts SET forgiven_at = clock_timestamp() WHERE id = $1', [rolloutId]);
+}
+
+/** Has the statements in flight cancelled. */
+export async function forceRollout(db: Queryable, rolloutId: string): Promise<void> {
+  await db.query('UPDATE rollouts SET forced_at = coalesce(forced_at, now()) WHERE id = $1', [rolloutId]);
+}
+
+/** Puts a plan in the queue, or takes it out (`by` null). */
+export async function queueRollout(db: Queryable, rolloutId: string, by: Caller | null): Promise<void> {
+  await db.query(
+    `UPDATE rollouts SET queued_at = CASE WHEN $2::jsonb IS NULL THEN NULL ELSE coalesce(queued_at, now()) END,
+            queued_by = $2, version = version + 1
+      WHERE id = $1`,
+    [rolloutId, by === null ? null : JSON.stringify(by)],
   );
   await announce(db, rolloutId);
-  return rows[0]?.bakeUntil ?? null;
 }
 
-/** Opens waves again that have targets to run; with `rebake`, they are watched again after it. */
-export async function reopenWaves(db: Queryable, rolloutId: string, rebake: boolean): Promise<void> {
-  await db.query(
-    `UPDATE rollout_waves w
-        SET state = 'running', finished_at = NULL, bake_until = CASE WHEN $3 THEN NULL ELSE bake_until END
-      WHERE w.rollout_id = $1 AND w.state = ANY($2)
-        AND (w.state = 'failed' OR EXISTS (SELECT 1 FROM rollout_targets t
-              WHERE t.rollout_id = $1 AND t.wave = w.ordinal AND t.state = 'pending'))`,
-    [rolloutId, waveSources('reopen'), rebake],
-  );
+/** Why a plan stays a plan. */
+export async function explainPlan(db: Queryable, rolloutId: string, cause: Cause): Promise<void> {
+  await db.query('UPDATE rollouts SET cause = $2, version = version + 1 WHERE id = $1', [
+    rolloutId,
+    JSON.stringify(cause),
+  ]);
+  await announce(db, rolloutId);
+}
+
+export async function supersede(db: Queryable, rolloutId: string, by: string): Promise<void> {
+  await db.query('UPDATE rollouts SET superseded_by = $2 WHERE id = $1', [rolloutId, by]);
 }

@@ -5,13 +5,15 @@ import type { Lease } from '../operations/lease.ts';
 import type { MigrationStatistics } from '../releases/statistics.ts';
 import { setSchemaVersionsSql } from '../servers/database-store.ts';
 import { moveTarget, targetAfter, targetSources, type TargetEvent } from './rollout.ts';
-import { ROLLOUT_CHANNEL } from './store.ts';
+import { ROLLOUT_CHANNEL } from './announce.ts';
+import type { Matched } from './match.ts';
+import type { PlannedTarget } from './plan.ts';
 
 /**
  * SQL of `rollout_targets`. Reads of tenants and databases are joins for names and for the state that the tenant
  * is in at the very moment of the claim.
  */
-export interface WaitingTarget {
+export interface WaitingTarget extends Matched {
   databaseId: string;
   serverId: string;
   /** Runs before this one: more than 0 for targets that are retried or taken over. */
@@ -27,6 +29,8 @@ export interface ClaimedTarget {
   ownerRole: string;
   /** Left behind by an older owner, whose session may still be at work. */
   orphan: boolean;
+  /** Ordinal of its wave. */
+  wave: number;
 }
 
 /** How a target ended; written in the next batch. */
@@ -49,7 +53,14 @@ const IN_FLIGHT = targetAfter('claim');
 /** What becomes of a target whose owner was lost. */
 const ORPHANED = targetAfter('orphan');
 /** What happened to a target in flight that ended so. */
-const RESULT_EVENTS = { verified: 'verify', failed: 'fail', unreachable: 'lose', skipped: 'skip' } as const;
+const RESULT_EVENTS = {
+  verified: 'verify',
+  failed: 'fail',
+  unreachable: 'lose',
+  skipped: 'skip',
+  /** It ended between two steps because the rollout stands still; the rest runs when that goes on. */
+  stopped: 'yield',
+} as const;
 /** What has not begun. */
 const WAITING = targetAfter('requeue');
 
@@ -63,15 +74,19 @@ export interface Batch {
   announce: boolean;
 }
 
+export interface BatchAnswer {
+  state: RolloutState;
+  /** Raised by everything that a person says to the rollout. */
+  version: number;
+  claimed: ClaimedTarget[];
+}
+
 /**
  * Writes what has ended, with the schema versions that it led to, and claims what comes next: behind the fence, in
  * one statement and round trip. Nothing is claimed unless the rollout is running.
  */
-export async function writeBatch(
-  db: Queryable,
-  batch: Batch,
-): Promise<{ state: RolloutState; claimed: ClaimedTarget[] }> {
-  const { rows } = await db.query<{ state: RolloutState; claimed: ClaimedTarget[] }>(WRITE_BATCH, [
+export async function writeBatch(db: Queryable, batch: Batch): Promise<BatchAnswer> {
+  const { rows } = await db.query<BatchAnswer>(WRITE_BATCH, [
     batch.rolloutId,
     batch.lease.epoch,
     JSON.stringify(
@@ -91,6 +106,7 @@ export async function writeBatch(
     targetAfter('defer'),
     targetSources('defer'),
     ORPHANED,
+    targetSources('claim'),
   ]);
   const row = rows[0];
   if (row === undefined) throw new Error(`rollout ${batch.rolloutId} has vanished`);
@@ -107,7 +123,7 @@ const WRITE_BATCH = `
   WITH fenced AS MATERIALIZED (
     SELECT fence($7, $8, $2) AS ours
   ), active AS MATERIALIZED (
-    SELECT r.id, r.state FROM rollouts r WHERE r.id = $1 AND (SELECT ours FROM fenced) FOR SHARE
+    SELECT r.id, r.state, r.version FROM rollouts r WHERE r.id = $1 AND (SELECT ours FROM fenced) FOR SHARE
   ), result AS MATERIALIZED (
     SELECT r.* FROM fenced, jsonb_to_recordset($3::jsonb)
       AS r("databaseId" uuid, state text, error jsonb, reason text, "durationMs" int, "schemaVersion" text,
@@ -120,11 +136,11 @@ const WRITE_BATCH = `
        SET state = r.state, error = nullif(r.error, 'null'), reason = r.reason, duration_ms = r."durationMs",
            lock_wait_ms = r."lockWaitMs", rows_affected = r.rows,
            applied = coalesce(t.applied, '[]') || coalesce(r.applied, '[]'),
-           finished_at = clock_timestamp()
+           finished_at = CASE WHEN r.state <> ALL ($15) THEN clock_timestamp() END
       FROM result r
      WHERE t.rollout_id = $1 AND t.database_id = r."databaseId" AND t.state = $9 AND t.epoch = $2
   ), picked AS (
-    SELECT t.database_id, t.state AS was, d.server_id, d.name, d.owner_role, n.slug, n.state AS tenant_state,
+    SELECT t.database_id, t.state AS was, t.wave, d.server_id, d.name, d.owner_role, n.slug, n.state AS tenant_state,
            CASE WHEN d.state = 'dropped' OR n.state IN ('offboarding', 'deleted') THEN $11
                 WHEN n.state IN ('suspended', 'moving') AND t.state = ANY($13) THEN $12
                 ELSE $9 END AS next
@@ -135,7 +151,7 @@ const WRITE_BATCH = `
      WHERE a.state = 'running' AND t.database_id = ANY($4::uuid[]) AND t.state = ANY($5)
   ), claimed AS (
     UPDATE rollout_targets t
-       SET state = p.next, epoch = $2, error = NULL, duration_ms = NULL, server_id = p.server_id,
+       SET state = p.next, epoch = $2, error = NULL, duration_ms = NULL, not_before = NULL, server_id = p.server_id,
            reason = CASE p.next WHEN $11 THEN 'deleted' WHEN $12 THEN p.tenant_state END,
            tries = t.tries + CASE WHEN p.next = $9 THEN 1 ELSE 0 END,
            started_at = clock_timestamp(),
@@ -144,10 +160,10 @@ const WRITE_BATCH = `
      WHERE t.rollout_id = $1 AND t.database_id = p.database_id AND t.state = p.was
      RETURNING p.*
   )
-  SELECT a.state,
+  SELECT a.state, a.version,
          coalesce((SELECT json_agg(json_build_object('databaseId', c.database_id, 'serverId', c.server_id,
                             'slug', c.slug, 'database', c.name, 'ownerRole', c.owner_role,
-                            'orphan', c.was = $14))
+                            'orphan', c.was = $14, 'wave', c.wave))
                      FROM claimed c WHERE c.next = $9), '[]') AS claimed,
          CASE WHEN $6::text IS NOT NULL THEN pg_notify($6, $1::text)::text END
     FROM active a`;
@@ -169,20 +185,51 @@ export async function waitingTargets(
   wave: number,
 ): Promise<WaitingTarget[]> {
   const { rows } = await db.query<WaitingTarget>(
-    `SELECT database_id AS "databaseId", server_id AS "serverId", tries
-       FROM rollout_targets
-      WHERE rollout_id = $1 AND wave = $2 AND state = ANY($3)
-      ORDER BY state = $4 DESC, ordinal`,
+    `SELECT t.database_id AS "databaseId", t.server_id AS "serverId", t.tries, t.tenant_id AS "tenantId", n.slug,
+            n.region, n.tier, n.labels, s.name AS "serverName"
+       FROM rollout_targets t
+       JOIN tenants n ON n.id = t.tenant_id
+       JOIN servers s ON s.id = t.server_id
+      WHERE t.rollout_id = $1 AND t.wave = $2 AND t.state = ANY($3)
+      ORDER BY t.state = $4 DESC, t.ordinal`,
     [rolloutId, wave, targetSources('claim'), ORPHANED],
   );
   return rows;
+}
+
+/** Adds targets after those that are there, or brings those that were left out back into the wave. */
+export async function insertTargets(
+  db: Queryable,
+  rolloutId: string,
+  targets: readonly (PlannedTarget & { wave: number })[],
+): Promise<number> {
+  if (targets.length === 0) return 0;
+  const { rowCount } = await db.query(
+    `INSERT INTO rollout_targets AS t
+       (rollout_id, tenant_id, database_id, server_id, wave, ordinal, state, missing, reason, not_before, skipped_by,
+        finished_at)
+     SELECT $1, "tenantId", "databaseId", "serverId", wave, last.ordinal + number, state, missing, reason,
+            "notBefore", "skippedBy", CASE WHEN "skippedBy" IS NOT NULL THEN now() END
+       FROM ROWS FROM (jsonb_to_recordset($2::jsonb) AS ("tenantId" uuid, "databaseId" uuid, "serverId" uuid,
+              wave int, state text, missing jsonb, reason text, "notBefore" timestamptz, "skippedBy" text))
+              WITH ORDINALITY AS target("tenantId", "databaseId", "serverId", wave, state, missing, reason,
+                                        "notBefore", "skippedBy", number),
+            (SELECT coalesce(max(ordinal), 0) AS ordinal FROM rollout_targets WHERE rollout_id = $1) AS last
+     ON CONFLICT (rollout_id, database_id) DO UPDATE
+       SET wave = excluded.wave, ordinal = excluded.ordinal, server_id = excluded.server_id, state = excluded.state,
+           missing = excluded.missing, reason = excluded.reason, not_before = excluded.not_before, error = NULL,
+           finished_at = NULL
+       WHERE t.state = ANY($3) AND t.skipped_by IS NULL`,
+    [rolloutId, JSON.stringify(targets), targetSources('join')],
+  );
+  return rowCount ?? 0;
 }
 
 /** Targets of a stopped rollout whose outcome nobody knows. */
 export async function unknownTargets(db: Queryable, rolloutId: string): Promise<ClaimedTarget[]> {
   const { rows } = await db.query<ClaimedTarget>(
     `SELECT t.database_id AS "databaseId", d.server_id AS "serverId", n.slug, d.name AS database,
-            d.owner_role AS "ownerRole", true AS orphan
+            d.owner_role AS "ownerRole", true AS orphan, t.wave
        FROM rollout_targets t
        JOIN databases d ON d.id = t.database_id
        JOIN tenants n ON n.id = t.tenant_id
@@ -224,24 +271,28 @@ export async function isGone(db: Queryable, databaseId: string): Promise<boolean
   return rows[0]?.gone ?? true;
 }
 
-/** Lets failed and unreachable targets run again: all of them, or the tenant's only. Answers how many. */
-export async function retryTargets(db: Queryable, rolloutId: string, tenant: string | null): Promise<number> {
+/** Lets failed and unreachable targets run again: all of them, or the tenant's or wave's only. Answers how many. */
+export async function retryTargets(
+  db: Queryable,
+  rolloutId: string,
+  only: { tenant: string | null; wave: number | null },
+): Promise<number> {
   const { rowCount } = await db.query(
     `UPDATE rollout_targets t SET state = $4, error = NULL, reason = NULL, finished_at = NULL
        FROM tenants n
       WHERE t.rollout_id = $1 AND n.id = t.tenant_id AND t.state = ANY($2)
-        AND ($3::text IS NULL OR n.slug = $3 OR n.id::text = $3)`,
-    [rolloutId, targetSources('retry'), tenant, targetAfter('retry')],
+        AND ($3::text IS NULL OR n.slug = $3 OR n.id::text = $3) AND ($5::int IS NULL OR t.wave = $5)`,
+    [rolloutId, targetSources('retry'), only.tenant, targetAfter('retry'), only.wave],
   );
   return rowCount ?? 0;
 }
 
-/** After an abort: what has not begun will not begin. */
+/** After an abort: what has not begun will not begin, wherever it waits. */
 export async function skipPending(db: Queryable, rolloutId: string, reason: string): Promise<number> {
   const { rowCount } = await db.query(
-    `UPDATE rollout_targets SET state = $3, reason = $2, finished_at = now()
-      WHERE rollout_id = $1 AND state = $4`,
-    [rolloutId, reason, moveTarget(WAITING, 'skip'), WAITING],
+    `UPDATE rollout_targets SET state = $3, reason = $2, not_before = NULL, finished_at = now()
+      WHERE rollout_id = $1 AND (state = $4 OR state = ANY($5) AND not_before IS NOT NULL)`,
+    [rolloutId, reason, moveTarget(WAITING, 'skip'), WAITING, targetSources('due')],
   );
   return rowCount ?? 0;
 }

@@ -1,5 +1,12 @@
 import pRetry from 'p-retry';
-import { FleetError, isRetryable, isUnreachable, summarizeError, sqlState } from '../../platform/errors.ts';
+import {
+  FleetError,
+  isRetryable,
+  isUnreachable,
+  SQLSTATE,
+  summarizeError,
+  sqlState,
+} from '../../platform/errors.ts';
 import type { ErrorSummary } from '../../platform/errors.ts';
 import { withLogContext } from '../../platform/logging.ts';
 import type { Registry } from '../registry/registry.ts';
@@ -23,6 +30,10 @@ export interface TargetRun {
   retry: RetryPolicy;
   /** Given where the rollout takes back what another one has done. */
   undo?: Undo | undefined;
+  /** Whether the rollout stands still, or the process has to stop: long work ends at the next place where it can. */
+  isStopping: () => boolean;
+  /** Whether the rollout was aborted: nothing is tried again. */
+  isAborted: () => boolean;
 }
 
 /** What an undo takes back. */
@@ -88,6 +99,9 @@ async function migrate(
     if (await isGone(run.registry, target.databaseId).catch(() => false)) {
       return result({ state: 'skipped', schemaVersion: null, error: null, reason: 'deleted' });
     }
+    if (run.isAborted() && wasCancelled(error)) {
+      return result({ state: 'skipped', schemaVersion: null, error: null, reason: 'aborted' });
+    }
     const state = isServerLost(error) ? 'unreachable' : 'failed';
     // What went before the failing migration stays; of an undo only its end is told.
     const schemaVersion = run.undo === undefined ? (steps.at(-1)?.name ?? null) : null;
@@ -125,7 +139,8 @@ function carryWithRetry(
       maxTimeout: run.retry.maxDelayMs,
       randomize: true,
       signal,
-      shouldRetry: ({ error }) => !wasLockWait(error) && (isRetryable(error) || isServerLost(error)),
+      shouldRetry: ({ error }) =>
+        !run.isAborted() && !wasLockWait(error) && (isRetryable(error) || isServerLost(error)),
     },
   );
 }
@@ -141,6 +156,12 @@ function wasLockWait(error: unknown): boolean {
 /** Whether the server, not the migration, is at fault: not reached, or lost with a migration under way. */
 function isServerLost(error: unknown): boolean {
   return isUnreachable(error) || (error instanceof FleetError && error.code === 'migration_unknown');
+}
+
+/** Its statement was cancelled, and its transaction rolled back. */
+function wasCancelled(error: unknown): boolean {
+  const cause = error instanceof FleetError && error.code === 'migration_failed' ? error.cause : error;
+  return sqlState(cause) === SQLSTATE.queryCanceled;
 }
 
 function describe(error: unknown): ErrorSummary {

@@ -4,9 +4,12 @@ import { auditAsked } from '../audit/audit.ts';
 import { requireVersion } from '../http/conflict.ts';
 import { wake } from '../operations/driver.ts';
 import type { Transaction } from '../registry/registry.ts';
+import { endOutages } from './outage-store.ts';
 import { rolloutInWrongState, rolloutNotFound, type Cause, type RolloutEvent } from './rollout.ts';
-import { lockRollout, moveRollout, reopenWaves, type RolloutRecord } from './store.ts';
+import { forceRollout, lockRollout, moveRollout, touchRollout, type RolloutRecord } from './store.ts';
 import { retryTargets, skipPending, targetRegions } from './target-store.ts';
+import { leaveTarget } from './wait-store.ts';
+import { listWaves, reopenWaves } from './wave-store.ts';
 
 // A person's words to a rollout. Saying one twice is the same as once.
 
@@ -25,41 +28,103 @@ export async function resumeRollout(tx: Transaction, id: string, asker: Asker): 
   await wake(tx, 'rollout', id);
 }
 
-/** Ends the rollout for good. Targets in flight finish; no schema is reverted. */
-export async function abortRollout(tx: Transaction, id: string, asker: Asker): Promise<void> {
+/**
+ * Ends the rollout for good. Statements that wait for a lock are cancelled; what runs may end, unless `force`. No
+ * schema is reverted.
+ */
+export async function abortRollout(
+  tx: Transaction,
+  id: string,
+  asker: Asker & { force?: boolean | undefined },
+): Promise<void> {
   const rollout = await admit(tx, id, asker);
-  if (rollout.state === 'aborted') return;
-  await apply(tx, rollout, 'abort', asker, personsCause('aborted', asker));
-  await skipPending(tx, id, 'aborted');
+  const force = asker.force === true && rollout.forcedAt === null;
+  if (rollout.state === 'aborted' && !force) return;
+  if (rollout.state !== 'aborted') {
+    await apply(tx, rollout, 'abort', asker, personsCause('aborted', asker));
+    await skipPending(tx, id, 'aborted');
+    await endOutages(tx, id, null);
+  }
+  if (!force) return;
+  await forceRollout(tx, id);
+  await touchRollout(tx, id);
+  record(tx, rollout, 'force', asker);
 }
 
 /**
- * Runs failed and unreachable targets of a halted rollout again: all, or the one tenant's. Verified ones stay as
- * they are, and what was applied to the others before is found in their databases, not run twice.
- * @throws FleetError 409 `nothing_to_retry` when `target` names no failed target
+ * Runs failed and unreachable targets of a halted rollout again: all, one wave's or one tenant's. Verified ones stay
+ * as they are, and what was applied to the others before is found in their databases, not run twice. Bakes and gates
+ * of the waves that have failed begin anew.
+ * @throws FleetError 409 `nothing_to_retry` when `target` or `wave` name no failed target
  */
 export async function retryRollout(
   tx: Transaction,
   id: string,
-  asker: Asker & { target?: string | undefined },
+  asker: Asker & { target?: string | undefined; wave?: string | undefined },
 ): Promise<void> {
   const rollout = await admit(tx, id, asker);
   if (rollout.state === 'running') return;
   await apply(tx, rollout, 'retry', asker, null);
-  const count = await retryTargets(tx, id, asker.target ?? null);
-  if (count === 0 && asker.target !== undefined) {
+  const wave = asker.wave === undefined ? null : await requireWave(tx, id, asker.wave);
+  const count = await retryTargets(tx, id, { tenant: asker.target ?? null, wave });
+  if (count === 0 && (asker.target ?? asker.wave) !== undefined) {
     throw new FleetError({
       code: 'nothing_to_retry',
       status: 409,
-      message: `${asker.target} has no failed or unreachable target in this rollout`,
+      message: `${asker.target ?? `wave ${asker.wave ?? ''}`} has no failed or unreachable target in this rollout`,
       fix: `fleet rollout get ${id} shows the failing ones`,
     });
   }
+  await endOutages(tx, id, null);
   await reopenWaves(tx, id, true);
   await wake(tx, 'rollout', id);
 }
 
-async function admit(tx: Transaction, id: string, asker: Asker): Promise<RolloutRecord> {
+/**
+ * Leaves one tenant behind, with a reason: the rollout can succeed without it, and later ones pass it by until one
+ * names it in a wave's match.
+ * @throws FleetError 409 `target_not_waiting` when it is in flight, done, or no target of this rollout
+ */
+export async function skipTarget(
+  tx: Transaction,
+  id: string,
+  asker: Asker & { target: string; reason: string },
+): Promise<void> {
+  const rollout = await admit(tx, id, asker);
+  if (rollout.finishedAt !== null) throw rolloutInWrongState(rollout, 'abort');
+  const left = await leaveTarget(tx, id, asker.target, { by: asker.caller.name, reason: asker.reason });
+  if (left === 'already') return;
+  if (left === 'no') {
+    throw new FleetError({
+      code: 'target_not_waiting',
+      status: 409,
+      message: `${asker.target} has no target in this rollout that waits, failed or was not reached`,
+      fix: `fleet rollout get ${id}; one in flight ends first: fleet rollout pause ${id}`,
+    });
+  }
+  auditAsked(tx, asker, {
+    action: 'rollout.skip',
+    resource: `rollout:${id}`,
+    after: { tenant: asker.target },
+  });
+  await touchRollout(tx, id);
+  await wake(tx, 'rollout', id);
+}
+
+/** @throws FleetError 404 `rollout_not_found`, 404 `wave_not_found` */
+export async function requireWave(tx: Transaction, id: string, name: string): Promise<number> {
+  const wave = (await listWaves(tx, id)).find((each) => each.name === name);
+  if (wave !== undefined) return wave.ordinal;
+  throw new FleetError({
+    code: 'wave_not_found',
+    status: 404,
+    message: `rollout ${id} has no wave ${name}`,
+    fix: `fleet rollout get ${id}`,
+  });
+}
+
+/** The rollout, locked, when the asker may act in all its regions and has seen its present version. */
+export async function admit(tx: Transaction, id: string, asker: Asker): Promise<RolloutRecord> {
   const rollout = await lockRollout(tx, id);
   if (rollout === undefined) throw rolloutNotFound(id);
   for (const region of await targetRegions(tx, id)) requireRegion(asker.caller, region);
@@ -67,7 +132,8 @@ async function admit(tx: Transaction, id: string, asker: Asker): Promise<Rollout
   return rollout;
 }
 
-async function apply(
+/** Moves the rollout, and says in the audit log who wanted it. @throws FleetError 409 `wrong_state` */
+export async function apply(
   tx: Transaction,
   rollout: RolloutRecord,
   event: RolloutEvent,
@@ -75,8 +141,12 @@ async function apply(
   why: Cause | null,
 ): Promise<void> {
   if (!(await moveRollout(tx, rollout, event, why))) throw rolloutInWrongState(rollout, event);
+  record(tx, rollout, event, asker);
+}
+
+function record(tx: Transaction, rollout: RolloutRecord, verb: string, asker: Asker): void {
   auditAsked(tx, asker, {
-    action: `rollout.${event}`,
+    action: `rollout.${verb}`,
     resource: `rollout:${rollout.id}`,
     before: { state: rollout.state },
   });

@@ -2,7 +2,7 @@ import type { RolloutState, RolloutTarget } from '../../contract/rollout.ts';
 import type { StoredError } from '../../contract/problem.ts';
 import type { Queryable } from '../../platform/pg.ts';
 import type { Counts } from './target-store.ts';
-import type { RolloutRecord } from './store.ts';
+import { ROLLOUT_COLUMNS, type RolloutRecord } from './store.ts';
 
 /** What the API reads of rollouts: pages with names in place of ids. Joins tenants, servers and waves for them. */
 export type RolloutRow = RolloutRecord & { counts: Partial<Counts> };
@@ -20,8 +20,7 @@ export interface RolloutPage {
 /** Newest first. */
 export async function listRollouts(db: Queryable, page: RolloutPage): Promise<RolloutRow[]> {
   const { rows } = await db.query<RolloutRow>(
-    `SELECT r.id, r.release, r.state, r.cause, r.spec, r.author, r.version, r.created_at AS "createdAt",
-            r.started_at AS "startedAt", r.finished_at AS "finishedAt",
+    `SELECT ${ROLLOUT_COLUMNS},
             (SELECT coalesce(jsonb_object_agg(c.state, c.count), '{}')
                FROM (SELECT t.state, count(*) AS count FROM rollout_targets t
                       WHERE t.rollout_id = r.id AND ${inRegions('$6')} GROUP BY t.state) AS c) AS counts
@@ -63,8 +62,9 @@ export async function countsByWave(
   return new Map(rows.map((row) => [row.wave, row.counts]));
 }
 
-export interface TargetRow extends Omit<RolloutTarget, 'startedAt' | 'finishedAt'> {
+export interface TargetRow extends Omit<RolloutTarget, 'notBefore' | 'startedAt' | 'finishedAt'> {
   error: StoredError | null;
+  notBefore: Date | null;
   startedAt: Date | null;
   finishedAt: Date | null;
   waveOrdinal: number;
@@ -83,12 +83,15 @@ export interface TargetPage {
 export async function listTargets(db: Queryable, rolloutId: string, page: TargetPage): Promise<TargetRow[]> {
   const { rows } = await db.query<TargetRow>(
     `SELECT n.slug AS tenant, n.region, s.name AS server, w.name AS wave, t.state, t.missing, t.error, t.reason,
+            -- A target that waits for its server runs when that is tried next.
+            coalesce(t.not_before, CASE WHEN t.state IN ('pending', 'unreachable') THEN o.next_try_at END) AS "notBefore",
             t.tries, t.duration_ms AS "durationMs", t.started_at AS "startedAt", t.finished_at AS "finishedAt",
             t.wave AS "waveOrdinal", t.ordinal
        FROM rollout_targets t
        JOIN tenants n ON n.id = t.tenant_id
        JOIN servers s ON s.id = t.server_id
        JOIN rollout_waves w ON w.rollout_id = t.rollout_id AND w.ordinal = t.wave
+       LEFT JOIN rollout_outages o ON o.rollout_id = t.rollout_id AND o.server_id = t.server_id
       WHERE t.rollout_id = $1 AND ($2::text[] IS NULL OR n.region = ANY($2))
         AND ($3::int IS NULL OR (t.wave, t.ordinal) > ($3, $4::int))
       ORDER BY t.wave, t.ordinal

@@ -1,10 +1,10 @@
 import type { Rollout, RolloutSummary, RolloutTarget, RolloutWave } from '../../contract/rollout.ts';
 import type { Queryable } from '../../platform/pg.ts';
 import { causeView } from './cause.ts';
-import type { WaveBudget } from './plan.ts';
 import { rolloutNotFound } from './rollout.ts';
-import { findRollout, listWaves, type RolloutRecord, type WaveRecord } from './store.ts';
+import { findRollout, type RolloutRecord } from './store.ts';
 import { emptyCounts, type Counts } from './target-store.ts';
+import { listWaves, type WaveRecord } from './wave-store.ts';
 import { countsByWave, listTargets, type RolloutRow, type TargetRow } from './view-store.ts';
 
 /** A rollout and its waves, without the single targets: what a watcher follows. */
@@ -23,9 +23,9 @@ export async function readProgress(
   if (rollout === undefined) throw rolloutNotFound(id);
   const byWave = await countsByWave(db, id, regions);
   const planned = new Set((rollout.spec.waves ?? []).map((wave) => wave.name));
-  const waves = (await listWaves(db, id)).map((wave) =>
-    waveView(wave, byWave.get(wave.ordinal) ?? {}, planned),
-  );
+  const records = await listWaves(db, id);
+  const names = records.map((wave) => wave.name);
+  const waves = records.map((wave) => waveView(wave, byWave.get(wave.ordinal) ?? {}, { planned, names }));
   return { ...summaryView(rollout, sum(waves.map((wave) => wave.counts)), regions), waves };
 }
 
@@ -48,6 +48,11 @@ function summaryView(rollout: RolloutRecord, counts: Counts, regions: string[] |
     state: rollout.state,
     cause: causeView(rollout.cause, regions),
     author: rollout.author,
+    approve: rollout.spec.approve,
+    approvedBy: rollout.approvedBy,
+    approvedAt: instant(rollout.approvedAt),
+    queuedAt: instant(rollout.queuedAt),
+    supersededBy: rollout.supersededBy,
     total: totalOf(counts),
     counts,
     version: rollout.version,
@@ -57,7 +62,11 @@ function summaryView(rollout: RolloutRecord, counts: Counts, regions: string[] |
   };
 }
 
-function waveView(wave: WaveRecord, found: Partial<Counts>, planned: ReadonlySet<string>): RolloutWave {
+function waveView(
+  wave: WaveRecord,
+  found: Partial<Counts>,
+  { planned, names }: { planned: ReadonlySet<string>; names: readonly string[] },
+): RolloutWave {
   const counts = fill(found);
   return {
     name: wave.name,
@@ -65,7 +74,14 @@ function waveView(wave: WaveRecord, found: Partial<Counts>, planned: ReadonlySet
     state: wave.state,
     parallel: wave.parallel,
     perServer: wave.perServer,
-    budget: { failures: budgetView(wave.budget) },
+    budget: wave.budget,
+    dependsOn: wave.dependsOn.map((ordinal) => names[ordinal] ?? ''),
+    regions: wave.regions,
+    gates: wave.gates,
+    approve: wave.approve,
+    approvedBy: wave.approvedBy,
+    approvedAt: instant(wave.approvedAt),
+    waivedBy: wave.waivedBy,
     total: totalOf(counts),
     counts,
     bakeUntil: instant(wave.bakeUntil),
@@ -76,12 +92,13 @@ function waveView(wave: WaveRecord, found: Partial<Counts>, planned: ReadonlySet
 
 /** A target as the API shows it. */
 export function targetView(row: TargetRow): RolloutTarget {
-  const { waveOrdinal: _wave, ordinal: _ordinal, startedAt, finishedAt, ...target } = row;
-  return { ...target, startedAt: instant(startedAt), finishedAt: instant(finishedAt) };
-}
-
-function budgetView(budget: WaveBudget): number | string {
-  return budget.percent === null ? (budget.failures ?? 0) : `${budget.percent}%`;
+  const { waveOrdinal: _wave, ordinal: _ordinal, notBefore, startedAt, finishedAt, ...target } = row;
+  return {
+    ...target,
+    notBefore: instant(notBefore),
+    startedAt: instant(startedAt),
+    finishedAt: instant(finishedAt),
+  };
 }
 
 function fill(found: Partial<Counts>): Counts {

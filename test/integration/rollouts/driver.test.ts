@@ -212,7 +212,8 @@ describe('rollout driver', () => {
         { code: 'wrong_state', status: 409 },
       );
     }
-    const again = await fleet.start();
+    await assert.rejects(fleet.start(), { code: 'rollout_abandoned' });
+    const again = await fleet.start(undefined, { supersede: id });
     await fleet.drive(again);
     assert.equal((await fleet.read(again)).state, 'succeeded');
     assert.equal((await fleet.read(again)).total, 3);

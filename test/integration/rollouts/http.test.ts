@@ -141,10 +141,14 @@ describe('rollout API', () => {
     await refused(fleet.admin, `/${randomUUID()}/pause`, {}, 404, 'rollout_not_found');
     await refused(await keyOf('operator', ['eu']), '', { release }, 403, 'region_forbidden');
     await refused(await keyOf('viewer'), '', { release }, 403, 'forbidden');
-    const unsupported = { name: 'canary', approve: true };
-    const answer = await fleet.admin.call('POST', '/api/v1/rollouts', { release, waves: [unsupported] });
-    assert.ok(answer.status === 400 || answer.status === 422);
-    assert.match(JSON.stringify(answer.body), /approve/);
+    const lost = { name: 'canary', dependsOn: ['nowhere'] };
+    await refused(fleet.admin, '', { release, waves: [lost] }, 400, 'spec_invalid');
+    const unknown = await fleet.admin.call('POST', '/api/v1/rollouts', {
+      release,
+      waves: [{ nmae: 'canary' }],
+    });
+    assert.ok(unknown.status === 400 || unknown.status === 422);
+    assert.match(JSON.stringify(unknown.body), /nmae/);
     assert.equal(await count(), before);
   });
 

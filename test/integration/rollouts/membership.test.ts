@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { RolloutSpec } from '../../../contract/rollout.ts';
 import { currentRelease } from '../../../control-plane/releases/store.ts';
 import { planRollout, startRollout } from '../../../control-plane/rollouts/start.ts';
 import { pauseRollout, resumeRollout, retryRollout } from '../../../control-plane/rollouts/verbs.ts';
@@ -78,7 +79,7 @@ describe('rollout over a changing fleet', () => {
     assert.equal((await fleet.states(id)).ccc, 'verified');
   });
 
-  it('counts an unreachable server apart: one stop, its other targets untried, no budget spent', async () => {
+  it('counts an unreachable server apart: one event, its targets wait, then one stop; no budget spent', async () => {
     fleet.down.add('us');
     const id = await fleet.start([{ name: 'all', perServer: 1 }]);
     await fleet.drive(id);
@@ -87,9 +88,20 @@ describe('rollout over a changing fleet', () => {
     assert.equal(halted.cause?.code, 'servers_unreachable');
     assert.match(halted.cause.message, /us-aaa on server us-1/);
     assert.deepEqual(await fleet.states(id), {
-      ...{ aaa: 'verified', bbb: 'verified', ccc: 'verified', 'us-aaa': 'unreachable', 'us-bbb': 'pending' },
+      ...{
+        aaa: 'verified',
+        bbb: 'verified',
+        ccc: 'verified',
+        'us-aaa': 'unreachable',
+        'us-bbb': 'unreachable',
+      },
     });
     assert.equal(halted.counts.failed, 0);
+    const lost = await fleet.registry.query(
+      `SELECT 1 FROM audit_log WHERE resource = $1 AND action = 'rollout.server_lost'`,
+      [`rollout:${id}`],
+    );
+    assert.equal(lost.rowCount, 1);
     fleet.down.clear();
     await fleet.registry.transaction((tx) => retryRollout(tx, id, ASKER));
     await fleet.drive(id);
@@ -128,7 +140,10 @@ describe('rollout over a changing fleet', () => {
   it('refuses unknown releases and tenants, and targets in other regions than the key’s', async () => {
     const plan = (spec: object, regions: string[] = []) =>
       fleet.registry.transaction((tx) =>
-        planRollout(tx, { release: 'r1', ...spec }, { ...ASKER, caller: { ...ASKER.caller, regions } }),
+        planRollout(tx, RolloutSpec.parse({ release: 'r1', ...spec }), {
+          ...ASKER,
+          caller: { ...ASKER.caller, regions },
+        }),
       );
     await assert.rejects(plan({ release: 'nope' }), { code: 'release_not_found', status: 404 });
     const typo = {
@@ -144,7 +159,9 @@ describe('rollout over a changing fleet', () => {
   });
 
   it('keeps a plan until it is started, and starts it once', async () => {
-    const id = await fleet.registry.transaction((tx) => planRollout(tx, { release: 'r1' }, ASKER));
+    const id = await fleet.registry.transaction((tx) =>
+      planRollout(tx, RolloutSpec.parse({ release: 'r1' }), ASKER),
+    );
     await fleet.drive(id);
     assert.equal((await fleet.read(id)).state, 'planned');
     assert.equal(fleet.visits, 0);

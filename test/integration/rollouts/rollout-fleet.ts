@@ -19,6 +19,9 @@ export const ASKER = { caller: SYSTEM_CALLER, requestId: 'test' };
 /** Migrations take this advisory lock, so that a test that holds it in a tenant's database stops that one. */
 const GATE = 4242;
 
+/** Long enough for one more try of a server that is down, short enough not to be waited for. */
+const OUTAGE = { firstMs: 20, maxMs: 40, giveUpMs: 60 };
+
 export interface Gate {
   open(): Promise<void>;
 }
@@ -37,7 +40,8 @@ export interface RolloutFleet {
   setTenantState(slug: string, state: string): Promise<void>;
   /** Publishes the release `name`, whose last migration waits at the gate. */
   publish(name: string): Promise<void>;
-  start(waves?: object[]): Promise<string>;
+  /** Plans and starts a rollout of these waves, or of more of a spec. */
+  start(waves?: object[], more?: object): Promise<string>;
   drive(id: string): Promise<void>;
   read(id: string): Promise<Rollout>;
   /** The state of each target by tenant. */
@@ -84,7 +88,7 @@ export async function makeRolloutFleet(slugs: string[]): Promise<RolloutFleet> {
     servers,
     down,
     visits: 0,
-    driver: createRolloutDriver({ registry, servers, logger: quietLogger, retry }),
+    driver: createRolloutDriver({ registry, servers, logger: quietLogger, retry, outage: OUTAGE }),
     database: find,
     addTenant: async (slug, region = 'eu', state = 'active') => {
       const made = await server.makeDatabase();
@@ -94,11 +98,12 @@ export async function makeRolloutFleet(slugs: string[]): Promise<RolloutFleet> {
     },
     setTenantState: (slug, state) => setTenantState(registry, slug, state),
     publish: (name) => publish(registry, name),
-    start: (waves) =>
+    start: (waves, more = {}) =>
       registry.transaction(async (tx) => {
-        const spec = RolloutSpec.parse({ release: 'r1', ...(waves === undefined ? {} : { waves }) });
-        const id = await planRollout(tx, spec, ASKER);
-        await startRollout(tx, id, ASKER);
+        const { supersede, ...rest } = more as { supersede?: string };
+        const given = { release: 'r1', ...(waves === undefined ? {} : { waves }), ...rest };
+        const id = await planRollout(tx, RolloutSpec.parse(given), ASKER);
+        await startRollout(tx, id, { ...ASKER, supersede });
         return id;
       }),
     drive: (id) => driveOnce(registry, fleet.driver, id),

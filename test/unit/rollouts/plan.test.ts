@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { RolloutSpec } from '../../../contract/rollout.ts';
-import { allowedFailures, planWaves, type Member } from '../../../control-plane/rollouts/plan.ts';
+import { createCalendar } from '../../../control-plane/rollouts/calendar.ts';
+import { planWaves, type Member } from '../../../control-plane/rollouts/plan.ts';
 
 const RUNS = { numRuns: 1_000, seed: 20261121 };
 const MIGRATIONS = ['001_a', '002_b', '003_c'].map((name) => ({ name }));
+
+const NOW = new Date('2026-11-21T12:00:00Z');
 
 function member(slug: string, more: Partial<Member> = {}): Member {
   return {
@@ -24,7 +27,7 @@ function member(slug: string, more: Partial<Member> = {}): Member {
 
 function plan(waves: object[] | undefined, members: Member[]) {
   const spec = RolloutSpec.parse({ release: 'r', ...(waves === undefined ? {} : { waves }) });
-  return planWaves(spec, MIGRATIONS, members);
+  return planWaves(spec, { migrations: MIGRATIONS, members, now: NOW });
 }
 
 function shape(waves: ReturnType<typeof planWaves>) {
@@ -115,14 +118,14 @@ describe('rollout plan', () => {
 
   it('makes one wave `all` without waves, and a wave `rest` for those that none takes', () => {
     const members = [member('aa'), member('bb', { region: 'us' }), member('cc')];
-    assert.deepEqual(shape(plan(undefined, members)), { all: ['aa', 'bb', 'cc'] });
+    assert.deepEqual(shape(plan(undefined, members)), { all: ['aa', 'cc', 'bb'] });
     assert.deepEqual(shape(plan([{ name: 'eu', match: { region: 'eu' } }], members)), {
       eu: ['aa', 'cc'],
       rest: ['bb'],
     });
     assert.deepEqual(shape(plan([{ name: 'rest', count: 1 }], members)), {
       rest: ['aa'],
-      'rest-2': ['bb', 'cc'],
+      'rest-2': ['cc', 'bb'],
     });
   });
 
@@ -149,29 +152,75 @@ describe('rollout plan', () => {
     assert.deepEqual(shape(plan(waves, members)), { ring: ['aa'], named: ['bb', 'dd'], server: ['cc'] });
   });
 
-  it('refuses keys that are not supported yet', () => {
-    const wave = { name: 'canary', approve: true };
-    const answer = RolloutSpec.safeParse({ release: 'r', waves: [wave], gates: {} });
-    assert.equal(answer.success, false);
+  it('waits for the wave before unless it says otherwise, and for all of them with the rest', () => {
+    const waves = [
+      { name: 'canary', count: 1 },
+      { name: 'eu', match: { region: 'eu' }, dependsOn: ['canary'] },
+      { name: 'us', match: { region: 'us' }, dependsOn: ['canary'] },
+      { name: 'soon', match: { tier: 'premium' } },
+      { name: 'at-once', match: { tier: 'enterprise' }, dependsOn: [] },
+    ];
+    const planned = plan(waves, [member('aa'), member('bb', { region: 'asia' })]);
     assert.deepEqual(
-      answer.error.issues.map((issue) => issue.code),
-      ['unrecognized_keys', 'unrecognized_keys'],
+      planned.map((wave) => [wave.name, wave.dependsOn]),
+      [
+        ['canary', []],
+        ['eu', [0]],
+        ['us', [0]],
+        ['soon', [2]],
+        ['at-once', []],
+        ['rest', [0, 1, 2, 3, 4]],
+      ].filter(([name]) => planned.some((wave) => wave.name === name)),
     );
   });
-});
 
-describe('failure budget', () => {
-  it('is a count, or a share rounded down', () => {
-    assert.equal(allowedFailures({ failures: 2, percent: null }, 1), 2);
-    assert.equal(allowedFailures({ failures: null, percent: 1 }, 99), 0);
-    assert.equal(allowedFailures({ failures: null, percent: 1 }, 100), 1);
-    assert.equal(allowedFailures({ failures: null, percent: 29 }, 100), 29);
-    fc.assert(
-      fc.property(fc.integer({ min: 0, max: 100 }), fc.integer({ min: 0, max: 5_000 }), (percent, total) => {
-        const allowed = allowedFailures({ failures: null, percent }, total);
-        assert.ok(allowed * 100 <= percent * total && (allowed + 1) * 100 > percent * total);
-      }),
-      RUNS,
+  it('takes regions one after another, or evenly mixed', () => {
+    const members = ['a', 'b', 'c', 'd'].flatMap((slug) => [
+      member(`eu-${slug}`),
+      ...(slug < 'c' ? [member(`us-${slug}`, { region: 'us' })] : []),
+    ]);
+    assert.deepEqual(shape(plan([{ name: 'all' }], members)).all, [
+      ...['eu-a', 'eu-b', 'eu-c', 'eu-d', 'us-a', 'us-b'],
+    ]);
+    assert.deepEqual(shape(plan([{ name: 'all', match: { region: ['us', 'eu'] } }], members)).all, [
+      ...['us-a', 'us-b', 'eu-a', 'eu-b', 'eu-c', 'eu-d'],
+    ]);
+    assert.deepEqual(shape(plan([{ name: 'all', regions: 'interleaved' }], members)).all, [
+      ...['eu-a', 'us-a', 'eu-b', 'eu-c', 'us-b', 'eu-d'],
+    ]);
+  });
+
+  it('defers what is outside its window to the instant when that opens', () => {
+    const spec = RolloutSpec.parse({
+      release: 'r',
+      calendar: [{ match: { labels: { night: 'true' } }, open: { cron: '0 2 * * *', for: '2h' } }],
+    });
+    const members = [member('aa'), member('bb', { labels: { night: 'true' } })];
+    const calendar = createCalendar(spec.calendar ?? []);
+    const [wave] = planWaves(spec, { migrations: MIGRATIONS, members, calendar, now: NOW });
+    assert.deepEqual(
+      wave?.targets.map(({ state, reason, notBefore }) => [state, reason, notBefore?.toISOString()]),
+      [
+        ['pending', null, undefined],
+        ['deferred', 'outside its window', '2026-11-22T02:00:00.000Z'],
+      ],
     );
+  });
+
+  it('passes by whom a person has left behind, unless a wave names them', () => {
+    const left = new Map([['database-aa', { by: 'sre', reason: 'broken data' }]]);
+    const members = [member('aa'), member('bb')];
+    const states = (waves: object[]) =>
+      planWaves(RolloutSpec.parse({ release: 'r', waves }), { migrations: [], members, left, now: NOW })
+        .flatMap((wave) => wave.targets)
+        .map(({ databaseId, state, reason, skippedBy }) => [databaseId.slice(9), state, reason, skippedBy]);
+    assert.deepEqual(states([{ name: 'all' }]), [
+      ['bb', 'pending', null, null],
+      ['aa', 'skipped', 'broken data', 'sre'],
+    ]);
+    assert.deepEqual(states([{ name: 'repaired', match: { tenants: ['aa'] } }]), [
+      ['aa', 'pending', null, null],
+      ['bb', 'pending', null, null],
+    ]);
   });
 });

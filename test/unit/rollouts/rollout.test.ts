@@ -3,33 +3,20 @@ import fc from 'fast-check';
 import { ROLLOUT_STATES, TARGET_STATES, WAVE_STATES } from '../../../contract/rollout.ts';
 import {
   ACTIVE_STATES,
+  ROLLOUT_EVENTS,
+  rolloutSources,
+  TARGET_EVENTS,
   targetAfter,
   targetSources,
   TERMINAL_STATES,
   transitionRollout,
   transitionTarget,
   transitionWave,
-  type RolloutEvent,
-  type TargetEvent,
-  type WaveEvent,
+  WAVE_EVENTS,
 } from '../../../control-plane/rollouts/rollout.ts';
 
+const GOING_ON = ['start', 'approve', 'resume', 'promote', 'retry'];
 const RUNS = { numRuns: 1_000, seed: 20261121 };
-const ROLLOUT_EVENTS: RolloutEvent[] = ['start', 'pause', 'resume', 'halt', 'retry', 'abort', 'succeed'];
-const WAVE_EVENTS: WaveEvent[] = ['start', 'bake', 'pass', 'fail', 'reopen'];
-const TARGET_EVENTS: TargetEvent[] = [
-  'claim',
-  'verify',
-  'fail',
-  'lose',
-  'orphan',
-  'requeue',
-  'retry',
-  'defer',
-  'skip',
-  'join',
-];
-
 /** Walks a machine with any events and shows each step that it takes. */
 function walk<S, E>(
   from: S,
@@ -59,18 +46,26 @@ describe('rollout states', () => {
     );
   });
 
-  it('never leaves an end, and leaves a halt only by retry or abort', () => {
+  it('leaves an end only by undo, and a halt only by a person', () => {
     fc.assert(
       fc.property(events, (given) => {
         walk('planned', given, transitionRollout, ({ state, event, next }) => {
-          assert.ok(!TERMINAL_STATES.includes(state), `${state} was left by ${event}`);
-          if (state === 'halted') assert.ok(event === 'retry' || event === 'abort');
-          if (next === 'running') assert.ok(['start', 'resume', 'retry'].includes(event));
-          if (!ACTIVE_STATES.includes(state)) assert.equal(state, 'planned');
+          if (TERMINAL_STATES.includes(state)) assert.equal(event, 'undo');
+          if (state === 'halted') assert.ok(['retry', 'promote', 'abort', 'undo'].includes(event));
+          if (next === 'running') assert.ok(GOING_ON.includes(event));
+          if (![...ACTIVE_STATES, ...TERMINAL_STATES].includes(state)) assert.equal(state, 'planned');
         });
       }),
       RUNS,
     );
+  });
+
+  it('names as sources of an event exactly the states that allow it', () => {
+    for (const event of ROLLOUT_EVENTS) {
+      for (const state of ROLLOUT_STATES) {
+        assert.equal(rolloutSources(event).includes(state), transitionRollout(state, event) !== undefined);
+      }
+    }
   });
 
   it('succeeds only from running, or from a plan with nothing to do', () => {
@@ -108,9 +103,9 @@ describe('target states', () => {
         let claimed = false;
         walk('pending', given, transitionTarget, ({ state, event, next }) => {
           if (event === 'claim') claimed = true;
-          if (['verified', 'failed', 'unreachable', 'unknown'].includes(next)) assert.ok(claimed);
+          if (['verified', 'failed', 'unknown', 'undone'].includes(next)) assert.ok(claimed);
           if (next === 'running') assert.equal(event, 'claim');
-          if (state === 'verified') assert.equal(event, 'join');
+          if (state === 'verified') assert.ok(event === 'join' || event === 'undo');
           if (state === 'unknown') assert.ok(['claim', 'verify', 'lose', 'requeue', 'skip'].includes(event));
         });
       }),

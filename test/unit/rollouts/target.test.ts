@@ -20,6 +20,8 @@ async function tryTarget(error: Error): Promise<{ result: TargetResult | undefin
     },
     ...{ release: 'r1', migrations: [], applicationName: 'fleet:test:1' },
     retry: { retries: 2, firstDelayMs: 1, maxDelayMs: 2 },
+    isStopping: () => false,
+    isAborted: () => false,
   };
   const target = {
     databaseId: 'd',
@@ -28,6 +30,7 @@ async function tryTarget(error: Error): Promise<{ result: TargetResult | undefin
     database: 'd',
     ownerRole: 'o',
     orphan: false,
+    wave: 0,
   };
   return { result: await migrateTarget(run, target, new AbortController().signal), tries };
 }

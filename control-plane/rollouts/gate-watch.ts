@@ -1,0 +1,83 @@
+import type { GateRun, Verdict } from './gating.ts';
+import type { WaveRecord } from './wave-store.ts';
+
+/**
+ * Asks the gates of open waves beside the driver's loop: a source that takes its time holds up no target. What was
+ * asked while a wave was in one state says nothing about the next.
+ */
+export interface GateWatch {
+  /**
+   * The verdict, where one has come since the last call; otherwise when the next measurement is due. Starts one that
+   * is due now.
+   */
+  ask(wave: WaveRecord, gates: GateRun, now: Date): { verdict?: Verdict; nextAt?: Date };
+  /** Whether a measurement is under way. */
+  isBusy(): boolean;
+  /** Settle with the next verdict each. */
+  pending(): Promise<void>[];
+  /** @throws what a measurement threw: not a verdict, but a fault of ours */
+  throwIfBroken(): void;
+}
+
+/** A gate that waits and does not say until when is asked again after this many milliseconds. */
+const ASK_AGAIN_MS = 30_000;
+
+interface Watched {
+  state: string;
+  measuring?: Promise<void> | undefined;
+  verdict?: Verdict | undefined;
+  dueAt?: Date | undefined;
+}
+
+export function createGateWatch(): GateWatch {
+  const watched = new Map<number, Watched>();
+  let broken: { error: unknown } | undefined;
+
+  const measure = (entry: Watched, gates: GateRun, now: Date): void => {
+    entry.measuring = gates
+      .measure(now)
+      .then(
+        (verdict) => {
+          entry.verdict = verdict;
+          const later = verdict.nextAt ?? (verdict.state === 'wait' ? soon(now) : NEVER);
+          entry.dueAt = later;
+        },
+        (error: unknown) => {
+          broken ??= { error };
+        },
+      )
+      .finally(() => {
+        entry.measuring = undefined;
+      });
+  };
+  return {
+    ask: (wave, gates, now) => {
+      const state = `${wave.state} ${wave.doneAt?.getTime() ?? ''}`;
+      let entry = watched.get(wave.ordinal);
+      if (entry?.state !== state) {
+        entry = { state };
+        watched.set(wave.ordinal, entry);
+      }
+      const { verdict } = entry;
+      entry.verdict = undefined;
+      if (verdict !== undefined)
+        return { verdict, ...(entry.dueAt === undefined ? {} : { nextAt: entry.dueAt }) };
+      if (entry.measuring !== undefined) return {};
+      if (entry.dueAt !== undefined && entry.dueAt > now)
+        return entry.dueAt === NEVER ? {} : { nextAt: entry.dueAt };
+      measure(entry, gates, now);
+      return {};
+    },
+    isBusy: () => [...watched.values()].some((entry) => entry.measuring !== undefined),
+    pending: () => [...watched.values()].flatMap((entry) => entry.measuring ?? []),
+    throwIfBroken: () => {
+      if (broken !== undefined) throw broken.error;
+    },
+  };
+}
+
+const NEVER = new Date(8.64e15);
+
+function soon(now: Date): Date {
+  return new Date(now.getTime() + ASK_AGAIN_MS);
+}

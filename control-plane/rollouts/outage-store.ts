@@ -1,0 +1,82 @@
+import type { Queryable } from '../../platform/pg.ts';
+import { targetAfter, targetSources } from './rollout.ts';
+
+/** SQL of `rollout_outages`, and of the targets that wait for a server. */
+export interface Outage {
+  serverId: string;
+  server: string;
+  since: Date;
+  tries: number;
+  nextTryAt: Date;
+}
+
+export async function listOutages(db: Queryable, rolloutId: string): Promise<Outage[]> {
+  const { rows } = await db.query<Outage>(
+    `SELECT o.server_id AS "serverId", s.name AS server, o.since, o.tries, o.next_try_at AS "nextTryAt"
+       FROM rollout_outages o JOIN servers s ON s.id = o.server_id WHERE o.rollout_id = $1`,
+    [rolloutId],
+  );
+  return rows;
+}
+
+/**
+ * Notes that the server was not reached; answers whether that is new. What was in flight when it went tells the same
+ * story many times: only a try after `next_try_at` counts as another one. The pause doubles, with a quarter of jitter
+ * to either side, so that rollouts of several fleets do not knock together.
+ */
+export async function noteOutage(
+  db: Queryable,
+  rolloutId: string,
+  serverId: string,
+  pause: { firstMs: number; maxMs: number },
+): Promise<boolean> {
+  const { rows } = await db.query<{ tries: number }>(
+    `INSERT INTO rollout_outages AS o (rollout_id, server_id, next_try_at)
+     VALUES ($1, $2, now() + $3 * (0.75 + random() / 2) * interval '1 millisecond')
+     ON CONFLICT (rollout_id, server_id) DO UPDATE
+       SET tries = o.tries + 1,
+           next_try_at = now() + least($4, $3 * power(2, least(o.tries, 30))) * (0.75 + random() / 2)
+                                 * interval '1 millisecond'
+       WHERE o.next_try_at <= now()
+     RETURNING tries`,
+    [rolloutId, serverId, pause.firstMs, pause.maxMs],
+  );
+  return rows[0]?.tries === 1;
+}
+
+/** The server is back, or a person wants it to be tried at once (`serverId` null: every one). Answers their ids. */
+export async function endOutages(
+  db: Queryable,
+  rolloutId: string,
+  serverId: string | null,
+): Promise<string[]> {
+  const { rows } = await db.query<{ serverId: string }>(
+    `DELETE FROM rollout_outages WHERE rollout_id = $1 AND ($2::uuid IS NULL OR server_id = $2)
+     RETURNING server_id AS "serverId"`,
+    [rolloutId, serverId],
+  );
+  return rows.map((row) => row.serverId);
+}
+
+/** Lets the unreachable targets of a server run again. */
+export async function recallTargets(db: Queryable, rolloutId: string, serverId: string): Promise<void> {
+  await db.query(
+    `UPDATE rollout_targets SET state = $3, error = NULL, finished_at = NULL
+      WHERE rollout_id = $1 AND server_id = $2 AND state = 'unreachable'`,
+    [rolloutId, serverId, targetAfter('retry')],
+  );
+}
+
+/** Gives up a server: what waits for it in the wave is unreachable. */
+export async function loseTargets(
+  db: Queryable,
+  rolloutId: string,
+  wave: number,
+  serverId: string,
+): Promise<void> {
+  await db.query(
+    `UPDATE rollout_targets SET state = $4, reason = 'its server does not answer', finished_at = now()
+      WHERE rollout_id = $1 AND wave = $2 AND server_id = $3 AND state = ANY($5) AND state = 'pending'`,
+    [rolloutId, wave, serverId, targetAfter('lose'), targetSources('lose')],
+  );
+}

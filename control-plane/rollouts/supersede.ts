@@ -1,0 +1,52 @@
+import { FleetError } from '../../platform/errors.ts';
+import type { Asker } from '../access/caller.ts';
+import { auditAsked } from '../audit/audit.ts';
+import type { Transaction } from '../registry/registry.ts';
+import { rolloutNotFound } from './rollout.ts';
+import { lockRollout, moveRollout, supersede, type RolloutRecord } from './store.ts';
+import { skipPending } from './target-store.ts';
+
+/**
+ * Puts `next` in the place of a rollout that stands halted, paused or aborted, by a person's express word: nothing is
+ * ever replaced in silence.
+ * @throws FleetError 404 `rollout_not_found`, 409 `cannot_supersede`
+ */
+export async function supersedeRollout(
+  tx: Transaction,
+  id: string,
+  next: RolloutRecord,
+  asker: Asker,
+): Promise<void> {
+  const old = await lockRollout(tx, id);
+  if (old === undefined) throw rolloutNotFound(id);
+  if (old.supersededBy === next.id) return;
+  if (id === next.id || old.supersededBy !== null || !REPLACEABLE.has(old.state)) throw cannotSupersede(old);
+  if (old.state !== 'aborted') {
+    const actor = asker.caller.name;
+    await moveRollout(tx, old, 'abort', {
+      code: 'superseded',
+      message: asker.reason ?? `rollout ${next.id} of release ${next.release} takes its place`,
+      actor,
+    });
+    await skipPending(tx, id, 'aborted');
+  }
+  await supersede(tx, id, next.id);
+  auditAsked(tx, asker, {
+    action: 'rollout.supersede',
+    resource: `rollout:${id}`,
+    before: { state: old.state },
+    after: { by: next.id },
+  });
+}
+
+const REPLACEABLE: ReadonlySet<RolloutRecord['state']> = new Set(['halted', 'paused', 'aborted']);
+
+function cannotSupersede({ id, state, supersededBy }: RolloutRecord): FleetError {
+  const why = supersededBy === null ? `is ${state}` : `was superseded by ${supersededBy} already`;
+  return new FleetError({
+    code: 'cannot_supersede',
+    status: 409,
+    message: `rollout ${id} ${why}: only one that is halted, paused or aborted can be superseded`,
+    fix: `fleet rollout get ${id}`,
+  });
+}
