@@ -20,6 +20,7 @@ export const PERMISSIONS = [
   'audit:read',
   'key:write',
   'route:read',
+  'app:report',
 ] as const;
 export type Permission = (typeof PERMISSIONS)[number];
 

@@ -6,6 +6,8 @@ import { FleetError } from '../platform/errors.ts';
 import { listen } from '../platform/listen.ts';
 import type { Logger } from '../platform/logging.ts';
 import { accessRoutes } from './access/http.ts';
+import { appRoutes } from './apps/http.ts';
+import { tendApps } from './apps/tend.ts';
 import { auditRoutes } from './audit/http.ts';
 import { bootstrapFleet } from './bootstrap.ts';
 import { createDriftDriver, checkWhenDue } from './drift/driver.ts';
@@ -95,6 +97,7 @@ export function allRoutes(deps: Deps, operations: ReadonlyMap<string, BoundOpera
     auditRoutes(deps),
     accessRoutes({ requireKnownRegion }),
     routeRoutes(deps),
+    appRoutes(),
   ];
 }
 
@@ -164,6 +167,7 @@ function startFleetWorker(
   const schedules: Schedule[] = [
     { name: 'server-health', cron: '* * * * *', run: () => checkServers(deps) },
     { name: 'idempotency-keys', cron: '17 * * * *', run: () => forgetOldIdempotencyKeys(registry) },
+    { name: 'app-instances', cron: '* * * * *', run: () => tendApps(registry) },
     ...driftSchedule(deps, options.config.driftIntervalMs),
   ];
   return startWorker({

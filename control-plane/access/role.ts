@@ -2,6 +2,8 @@ import { PERMISSIONS, type Permission, type Role } from '../../contract/access.t
 import { FleetError } from '../../platform/errors.ts';
 import type { Caller } from './caller.ts';
 
+const FOR_APPS: ReadonlySet<Permission> = new Set(['route:read', 'app:report']);
+
 /**
  * What each role may do, inside the regions its key is bound to.
  *
@@ -11,8 +13,8 @@ import type { Caller } from './caller.ts';
  *   of what was done: who acts is not who audits.
  * - `auditor` reads everything, the log too, and changes nothing.
  * - `admin` may do all that a person may. Not `route:read`: that hands out database passwords, and no person
- *   needs them; they go to a region's app only.
- * - `app` (a region's tenant app) reads its region's routes and credentials and nothing else.
+ *   needs them; they go to a region's app only. Nor `app:report`: nobody speaks for an app.
+ * - `app` (a region's tenant app) reads its region's routes and credentials, reports itself, and nothing else.
  */
 export const ROLE_PERMISSIONS: Record<Role, ReadonlySet<Permission>> = {
   viewer: new Set(['fleet:read']),
@@ -29,8 +31,8 @@ export const ROLE_PERMISSIONS: Record<Role, ReadonlySet<Permission>> = {
     'secret:read',
   ]),
   auditor: new Set(['fleet:read', 'audit:read', 'secret:read']),
-  admin: new Set(PERMISSIONS.filter((permission) => permission !== 'route:read')),
-  app: new Set(['route:read']),
+  admin: new Set(PERMISSIONS.filter((permission) => !FOR_APPS.has(permission))),
+  app: FOR_APPS,
 };
 
 /** @throws FleetError 403 `forbidden`, naming the roles that may. */

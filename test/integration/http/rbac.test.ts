@@ -59,6 +59,7 @@ const MAY: Record<string, Role[]> = {
   getRoutes: ['app'],
   streamRoutes: ['app'],
   getRouteCredential: ['app'],
+  reportApp: ['app'],
 };
 
 /** The product's routes with handlers that do nothing: what is tested here comes before them. */

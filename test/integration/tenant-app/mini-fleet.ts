@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { createKey } from '../../../control-plane/access/keys.ts';
 import { createHttpApp } from '../../../control-plane/http/app.ts';
+import { appRoutes } from '../../../control-plane/apps/http.ts';
 import { routeRoutes } from '../../../control-plane/routes/http.ts';
 import { createSecrets, type Secrets } from '../../../control-plane/secrets/secret.ts';
 import { scramVerifier } from '../../../platform/crypto.ts';
@@ -71,7 +72,7 @@ export async function startMiniFleet(): Promise<MiniFleet> {
     const key = { name: `app-${region}`, kind: 'app' as const, role: 'app' as const, regions: [region] };
     tokens[region] = (await registry.transaction((tx) => createKey(tx, key))).token;
   }
-  const slices = [routeRoutes({ registry, secrets, logger: quietLogger })];
+  const slices = [routeRoutes({ registry, secrets, logger: quietLogger }), appRoutes()];
   const ready = () => Promise.resolve([]);
   const app = createHttpApp({ registry, logger: quietLogger, slices, ready, checkAnswers: true });
   let http: Server;
