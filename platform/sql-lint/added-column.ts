@@ -97,7 +97,7 @@ function checked({ on, name, column }: AddedColumn, domains: Set<string>): Hit |
 }
 
 /** The column's name and type as written, without the constraints behind them. */
-export function columnSource(added: AddedColumn): string {
+function columnSource(added: AddedColumn): string {
   return slice(added, added.column.location, added.constraints[0]?.location);
 }
 

@@ -136,10 +136,13 @@ function trace(subject: Subject, line: number): void {
   if (!('AlterEnumStmt' in node)) return;
   const type = keyOf(strings(node.AlterEnumStmt.typeName));
   const { newVal, oldVal } = node.AlterEnumStmt;
-  // A type of the same transaction may be used at once.
   if (newVal === undefined || oldVal !== undefined) return;
-  if (subject.schema.enums.get(type) !== subject.migration.name) before.enumValues.set(newVal, type);
+  const own = subject.schema.enums.get(type) === subject.migration.name;
+  if (!own || subject.servers.min < OWN_ENUM_VALUES) before.enumValues.set(newVal, type);
 }
+
+/** From here on a value added to a type of the same transaction may be used at once. */
+const OWN_ENUM_VALUES = 17;
 
 const WAITING: Record<Lock, string> = {
   'ACCESS EXCLUSIVE': 'reads and writes',

@@ -1,5 +1,5 @@
-import { hasSqlDetails, parsePlPgSQL, scanSync, type Node } from 'libpg-query';
-import { parseSql, SqlSyntaxError, type NodeOf, type ParsedStatement } from '../sql/parse.ts';
+import { parsePlPgSQL, scanSync, type Node } from 'libpg-query';
+import { parseSql, SqlSyntaxError, type NodeOf } from '../sql/parse.ts';
 import { nodesOf } from './tree.ts';
 
 /** A statement that runs: one of the migration's own, or one inside the body of a DO. */
@@ -30,13 +30,12 @@ export interface Pieces {
  */
 export async function cutPieces(sql: string): Promise<Pieces> {
   const all: Pieces = { pieces: [], opaque: [], commits: [] };
-  for (const statement of await parseSql(sql)) {
-    const { node, text, line, source } = statement;
+  for (const { node, text, line, source } of await parseSql(sql)) {
     if (node === undefined) continue;
     const lineOf = (at?: number): number => line + newlinesBefore(source.part, (at ?? 0) - source.start);
     all.pieces.push({ node, text, start: source.start, lineOf, nested: false });
     if (!('DoStmt' in node)) continue;
-    const inner = await cutBody(statement, bodyLine(node.DoStmt, lineOf));
+    const inner = await cutBody(node.DoStmt, text, bodyLine(node.DoStmt, lineOf));
     all.pieces.push(...inner.pieces);
     all.opaque.push(...inner.opaque);
     all.commits.push(...inner.commits);
@@ -54,16 +53,20 @@ function bodyLine(node: NodeOf<'DoStmt'>, lineOf: (at?: number) => number): numb
   return lineOf(body !== undefined && 'DefElem' in body ? body.DefElem.location : undefined);
 }
 
-async function cutBody({ text }: ParsedStatement, firstLine: number): Promise<Pieces> {
+function isPlPgSql(node: NodeOf<'DoStmt'>): boolean {
+  return (node.args ?? []).every(
+    (arg) =>
+      !('DefElem' in arg) ||
+      arg.DefElem.defname !== 'language' ||
+      [...nodesOf(arg, 'String')].every(({ sval }) => sval === 'plpgsql'),
+  );
+}
+
+async function cutBody(node: NodeOf<'DoStmt'>, text: string, firstLine: number): Promise<Pieces> {
   const found: Pieces = { pieces: [], opaque: [], commits: [] };
-  let tree: unknown;
-  try {
-    tree = await parsePlPgSQL(text);
-  } catch (error) {
-    // Another language, or what only the server understands.
-    if (!hasSqlDetails(error)) throw error;
-    return { ...found, opaque: [firstLine] };
-  }
+  // Whatever keeps the body from being read, a plain Error says so: only the server knows what it means.
+  const tree: unknown = isPlPgSql(node) ? await parsePlPgSQL(text).catch(() => undefined) : undefined;
+  if (tree === undefined) return { ...found, opaque: [firstLine] };
   for (const { tag, value } of bodyStatements(tree)) {
     const line = firstLine + (value.lineno ?? 1) - 1;
     if (tag === 'PLpgSQL_stmt_commit' || tag === 'PLpgSQL_stmt_rollback') found.commits.push(line);

@@ -40,20 +40,19 @@ function textRule(fields: Omit<Rule, 'lock' | 'hold' | 'check'>): Rule {
   return { ...fields, lock: 'none', hold: 'moment', check: () => [] };
 }
 
-/** Every rule, in the order of the reference. */
-export const RULES: Rule[] = [
-  ...REWRITE_RULES,
-  ...CONSTRAINT_RULES,
-  ...INDEX_RULES,
-  ...BREAKING_RULES,
-  ...DATA_RULES,
-  ...TRANSACTION_RULES,
-  ...VERSION_RULES,
-  TEXT_RULES.syntax,
-  TEXT_RULES.dynamic,
-  TEXT_RULES.unusedAllow,
-  ...STYLE_RULES,
+/** The rules as the reference lists them. */
+export const RULE_GROUPS: { title: string; rules: Rule[] }[] = [
+  { title: 'What writes a table anew', rules: REWRITE_RULES },
+  { title: 'What is checked against the rows', rules: CONSTRAINT_RULES },
+  { title: 'Indexes and partitions', rules: INDEX_RULES },
+  { title: 'What breaks running code', rules: BREAKING_RULES },
+  { title: 'What changes rows', rules: DATA_RULES },
+  { title: 'The transaction and the session', rules: TRANSACTION_RULES },
+  { title: 'Old servers, and what cannot be read', rules: [...VERSION_RULES, ...Object.values(TEXT_RULES)] },
+  { title: 'What is dear to change later', rules: STYLE_RULES },
 ];
+
+export const RULES: Rule[] = RULE_GROUPS.flatMap(({ rules }) => rules);
 
 /** What is wrong with `allow=RULE`: there is no such rule, or it cannot be allowed. */
 export function allowanceComplaint(id: string): string | undefined {

@@ -1,5 +1,5 @@
 import type { NodeOf } from '../../sql/parse.ts';
-import { addedColumn, columnSource, columnWithout, constraintSource } from '../added-column.ts';
+import { addedColumn, columnWithout, constraintSource } from '../added-column.ts';
 import {
   constraintName,
   fillStep,
@@ -293,7 +293,9 @@ function uniqueConstraint({ schema, servers }: Subject, action: Action): Hit[] {
       at: constraint.location,
       message: `builds a unique index on ${on} (${list(columns)})`,
       migrations: [
-        ...(added === undefined ? [] : [`ALTER TABLE ${on} ADD COLUMN ${columnSource(added)};`]),
+        ...(added === undefined
+          ? []
+          : [`ALTER TABLE ${on} ADD COLUMN ${columnWithout(added, [constraint])};`]),
         `${OUTSIDE_TRANSACTION}\nCREATE UNIQUE INDEX CONCURRENTLY ${name} ON ${on} (${list(columns)})${include}${distinct};`,
         ...unproven.flatMap((column) => notNullSteps(table, column, servers)),
         `ALTER TABLE ${on} ADD CONSTRAINT ${name} ${[using, deferral].join(' ').trim()};`,

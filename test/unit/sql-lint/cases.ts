@@ -38,8 +38,6 @@ export interface Case {
   rules: string[];
   on18?: string[];
   more?: Pick<LintMigration, 'phase' | 'transactional' | 'allow'>;
-  /** Where squawk finds a rule that we do not, or the other way round: why. */
-  squawk?: string;
   /** The SQLSTATE with which PostgreSQL refuses it; `any` where that is not the point. */
   fails?: string;
   /** The remedy does not run by itself: it is a part of the whole, or has a gap to be filled. */
@@ -320,13 +318,16 @@ const TRANSACTIONS: Case[] = [
   },
   {
     sql: "CREATE TYPE size AS ENUM ('s');\nALTER TYPE size ADD VALUE 'm';\nCREATE TABLE shirts (size size DEFAULT 'm')",
-    rules: [],
+    rules: ['enum-value-in-own-transaction'],
+    on18: [],
   },
   {
     sql: "DO $$ BEGIN EXECUTE format('DROP TABLE %I', 'x'); END $$",
     rules: ['dynamic-sql'],
     fails: 'any',
   },
+  { sql: 'DO $$ BEGIN {{ template }} END $$', rules: ['dynamic-sql'], fails: 'any' },
+  { sql: 'DO LANGUAGE plperl $$ 1 $$', rules: ['dynamic-sql'], fails: 'any' },
   { sql: "DO $$ BEGIN EXECUTE 'DROP TABLE tasks'; END $$", rules: ['ban-drop-table'] },
   {
     sql: 'DO $$\nBEGIN\n  IF true THEN\n    CREATE INDEX i ON tasks (title);\n  END IF;\nEND $$',
