@@ -1,0 +1,213 @@
+import { durationSeconds } from '../../../contract/duration.ts';
+import type { RolloutSpec } from '../../../contract/rollout.ts';
+import type { Logger } from '../../../platform/logging.ts';
+import type { Lease } from '../../operations/lease.ts';
+import type { Registry } from '../../registry/registry.ts';
+import type { ServerAccess } from '../../servers/access.ts';
+import { announce } from '../announce.ts';
+import type { GateRun, Verdict } from '../gating.ts';
+import type { WaveRecord } from '../wave-store.ts';
+import { assess, type Standing } from './assess.ts';
+import { gatesOf, GO, isWatched, type Gate } from './gate.ts';
+import { verdictOf } from './judge.ts';
+import { measureGate } from './measure.ts';
+import type { Subject, TrafficOf } from './source.ts';
+import {
+  canaryTargets,
+  gateTargets,
+  insertMeasurements,
+  readWaveClock,
+  waveMeasurements,
+  writeJudgements,
+  type GateTarget,
+  type MeasurementRow,
+  type NewMeasurement,
+} from './store.ts';
+
+export interface GateDeps {
+  registry: Registry;
+  servers: ServerAccess;
+  logger: Logger;
+  /** What the tenants' apps report; without it, gates on traffic get no answer. */
+  trafficOf?: TrafficOf | undefined;
+}
+
+interface Run {
+  deps: GateDeps;
+  rolloutId: string;
+  lease: Lease;
+  wave: Pick<WaveRecord, 'ordinal' | 'name'>;
+  gates: Gate[];
+  /** Read at the first use; only the holder of the lease adds to it, so that memory may lead from then on. */
+  rows: Map<string, MeasurementRow[]> | undefined;
+  idleUntil: Map<string, Date>;
+}
+
+/**
+ * The gates of a wave, in the hands of the holder of the rollout's lease; undefined where it has none. All writes are
+ * fenced, and both calls throw LeaseLostError. They serve from the wave's start to its end, since what is asked when is
+ * read from the wave's row; one of them at a time, since they remember what was measured.
+ *
+ * `afterTarget` may be called for several targets at once. What it could not find out is asked again by `measure`:
+ * `go` of a wave that is `baking` or `gating` means that every gate is satisfied, before that to carry on.
+ */
+export function openGates(
+  deps: GateDeps,
+  owner: { rolloutId: string; spec: RolloutSpec; lease: Lease },
+  wave: Pick<WaveRecord, 'ordinal' | 'name'>,
+): GateRun | undefined {
+  const { rolloutId, spec, lease } = owner;
+  const gates = gatesOf(spec, wave.name);
+  if (gates.length === 0) return undefined;
+  const place = { ordinal: wave.ordinal, name: wave.name };
+  const run: Run = { deps, rolloutId, lease, wave: place, gates, rows: undefined, idleUntil: new Map() };
+  return {
+    afterTarget: (target) => afterTarget(run, target.databaseId),
+    measure: (now) => measure(run, now),
+  };
+}
+
+/** How things stand at this moment. */
+async function look(run: Run): Promise<Standing & { rows: Map<string, MeasurementRow[]> }> {
+  const { registry } = run.deps;
+  const { rolloutId, idleUntil, wave } = run;
+  const asksEach = run.gates.some(({ scope }) => scope === 'target');
+  const states = ['verified'] as const;
+  const [clock, verified, rows] = await Promise.all([
+    readWaveClock(registry, rolloutId, wave.ordinal),
+    asksEach ? gateTargets(registry, rolloutId, { states, wave: wave.ordinal }) : [],
+    run.rows ?? waveMeasurements(registry, rolloutId, wave.ordinal).then(byGate),
+  ]);
+  // Somebody else may have read them meanwhile, and added to them.
+  run.rows ??= rows;
+  return { clock, verified, rows: run.rows, idleUntil };
+}
+
+function byGate(rows: readonly MeasurementRow[]): Map<string, MeasurementRow[]> {
+  const gates = new Map<string, MeasurementRow[]>();
+  for (const row of rows) {
+    const known = gates.get(row.gate);
+    if (known === undefined) gates.set(row.gate, [row]);
+    else known.push(row);
+  }
+  return gates;
+}
+
+async function afterTarget(run: Run, databaseId: string): Promise<Verdict> {
+  const { registry } = run.deps;
+  const gates = run.gates.filter(({ scope }) => scope === 'target');
+  if (gates.length === 0) return GO;
+  const [[target], canaries, standing] = await Promise.all([
+    gateTargets(registry, run.rolloutId, { states: null, databaseId }),
+    canaryTargets(registry, run.rolloutId),
+    look(run),
+  ]);
+  // Deleted meanwhile: nothing is left that could be bad.
+  if (target === undefined) return GO;
+  const { now } = standing.clock;
+  const measurements = await Promise.all(
+    gates.map((gate) => measureTarget(run, gate, target, { canaries, now })),
+  );
+  const verdict = await record(run, standing, { gates, measurements: measurements.flat(), now });
+  return verdict.state === 'wait' ? GO : verdict;
+}
+
+async function measureTarget(
+  run: Run,
+  gate: Gate,
+  target: GateTarget,
+  { canaries, now }: { canaries: GateTarget[]; now: Date },
+): Promise<NewMeasurement[]> {
+  const { databaseId, tenant, startedAt: before } = target;
+  const targets = [target];
+  const subject = { targets, touched: targets, canaries, before, now, signal: run.lease.signal };
+  const reading = await measureGate(run.deps, gate, subject);
+  return reading === undefined ? [] : [{ ...reading, gate, databaseId, tenant, measuredAt: now }];
+}
+
+async function measure(run: Run, now: Date): Promise<Verdict> {
+  const standing = await look(run);
+  const due = run.gates.map((gate) => assess(gate, standing, now)).filter((assessment) => assessment.due);
+  const canaries = due.length === 0 ? [] : await canaryTargets(run.deps.registry, run.rolloutId);
+  const around = { standing, canaries, now };
+  const measurements = await Promise.all(
+    due.flatMap(({ gate, pending }) =>
+      gate.scope === 'target'
+        ? pending.map((target) => measureTarget(run, gate, target, around))
+        : [measureMany(run, gate, around)],
+    ),
+  );
+  return record(run, standing, { gates: run.gates, measurements: measurements.flat(), now });
+}
+
+/** States of targets on which something was begun. */
+const TOUCHED = ['running', 'verified', 'failed', 'unknown'] as const;
+
+async function measureMany(
+  run: Run,
+  gate: Gate,
+  { standing, canaries, now }: { standing: Standing; canaries: GateTarget[]; now: Date },
+): Promise<NewMeasurement[]> {
+  const { clock } = standing;
+  const wave = gate.scope === 'wave' ? run.wave.ordinal : undefined;
+  const touched = await gateTargets(run.deps.registry, run.rolloutId, { states: TOUCHED, wave });
+  const verified = touched.filter(({ state }) => state === 'verified');
+  const subject: Subject = {
+    targets: isWatched(clock.state) ? verified : verified.filter((target) => isSettled(gate, target, now)),
+    touched,
+    canaries,
+    before: gate.scope === 'wave' ? clock.startedAt : clock.rolloutStartedAt,
+    now,
+    signal: run.lease.signal,
+  };
+  const reading = await measureGate(run.deps, gate, subject);
+  if (reading !== undefined) return [{ ...reading, gate, measuredAt: now }];
+  run.idleUntil.set(gate.name, new Date(now.getTime() + gate.rules.intervalMs));
+  return [];
+}
+
+/**
+ * While targets go on ending, traffic is looked at of those alone that have been migrated for the whole time that is
+ * looked back on: "since the last was migrated" would be a moment, and never hold enough requests.
+ */
+function isSettled(gate: Gate, target: GateTarget, now: Date): boolean {
+  if (!('metric' in gate.spec)) return true;
+  const overMs = durationSeconds(gate.spec.over) * 1_000;
+  return target.finishedAt !== null && target.finishedAt.getTime() + overMs <= now.getTime();
+}
+
+/** Keeps the measurements and how the gates stand by them, and answers the verdict over `gates`. */
+async function record(
+  run: Run,
+  standing: Standing & { rows: Map<string, MeasurementRow[]> },
+  {
+    gates,
+    measurements,
+    now,
+  }: { gates: readonly Gate[]; measurements: readonly NewMeasurement[]; now: Date },
+): Promise<Verdict> {
+  const { rolloutId, wave } = run;
+  for (const measurement of measurements) remember(standing.rows, measurement);
+  const judged = gates.map((gate) => assess(gate, standing, now));
+  const verdict = verdictOf({ id: rolloutId, wave: wave.name }, judged);
+  if (measurements.length > 0 || verdict.cause !== undefined) {
+    const place = { rolloutId, wave: wave.ordinal };
+    const judgements = judged.map(({ gate, judgement }) => ({ gate: gate.name, judgement }));
+    await run.lease.transaction(async (tx) => {
+      if (measurements.length > 0) await insertMeasurements(tx, place, measurements);
+      await writeJudgements(tx, place, judgements);
+      await announce(tx, rolloutId);
+    });
+  }
+  return verdict;
+}
+
+/** Targets that are asked side by side may answer in another order than they were asked in. */
+function remember(rows: Map<string, MeasurementRow[]>, measurement: NewMeasurement): void {
+  const { gate, databaseId, tenant, ...rest } = measurement;
+  const known = rows.get(gate.name) ?? [];
+  rows.set(gate.name, known);
+  const row = { ...rest, gate: gate.name, databaseId: databaseId ?? null, tenant: tenant ?? null };
+  const place = known.findLastIndex(({ measuredAt }) => measuredAt <= row.measuredAt) + 1;
+  known.splice(place, 0, row);
+}
