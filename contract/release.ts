@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { Backfill } from './backfill.ts';
 import { Allowance, Baseline, Finding } from './lint.ts';
 import { Instant } from './page.ts';
 
@@ -20,6 +21,8 @@ export const RenderedMigration = z.strictObject({
   statementTimeoutMs: z.number().int().min(1).max(86_400_000).nullable().default(null),
   /** Lint rules that it breaks on purpose. */
   allow: z.array(Allowance).max(100).optional(),
+  /** Runs it range by range, outside one transaction; its phase is `migrate`. */
+  backfill: Backfill.optional(),
 });
 export type RenderedMigration = z.infer<typeof RenderedMigration>;
 
@@ -69,6 +72,8 @@ export const ReleaseDetail = Release.extend({
       reversible: z.boolean(),
       upSql: z.string(),
       downSql: z.string().nullable(),
+      /** Given where it is run range by range. */
+      backfill: Backfill.nullable(),
       /** What the linter found when it was published, allowed findings included. */
       findings: z.array(Finding),
     }),

@@ -1,4 +1,6 @@
 import type { PgAddress, PgClient } from '../../platform/pg.ts';
+import { applyBackfill } from './backfill.ts';
+import type { BackfillControl } from './backfill-run.ts';
 import { applySql, type DatabaseState } from './bookkeeping.ts';
 import type { FindBlockers, Waiting } from './contention.ts';
 import { migrationFailure } from './failure.ts';
@@ -23,6 +25,8 @@ export interface ApplyRequest extends LockRequest {
   findBlockers?: FindBlockers | undefined;
   /** Told after each migration: what is through when a later one fails. */
   onApplied?: ((step: MigrationStatistics) => void) | undefined;
+  /** What holds, stops and watches backfills; absent: they run through. */
+  backfill?: BackfillControl | undefined;
 }
 
 export interface ApplyResult {
@@ -44,7 +48,7 @@ export interface ApplyResult {
  * @throws FleetError `migration_failed` (retryable for lock waits), `migration_edited`,
  *   `migration_out_of_order`, `migration_unknown` (retryable: connection lost in the middle),
  *   `migration_locked` (retryable: another session migrates), `migration_fenced` (a newer owner was here),
- *   `migration_record_missing`; errors of connecting as the driver gives them.
+ *   `migration_record_missing`; those of applyBackfill; errors of connecting as the driver gives them.
  */
 export async function applyMigrations(address: PgAddress, request: ApplyRequest): Promise<ApplyResult> {
   const started = performance.now();
@@ -80,6 +84,9 @@ async function applyOne(
   request: ApplyRequest & { waiting: Waiting },
 ): Promise<MigrationStatistics> {
   if (migration.transactional) return applyInTransaction(client, migration, request);
+  if (migration.backfill !== undefined) {
+    return applyBackfill(client, migration, { ...request, control: request.backfill ?? {} });
+  }
   return applyStepwise(client, migration, { ...request, state });
 }
 

@@ -1,5 +1,6 @@
 import type { PgClient, Queryable } from '../../platform/pg.ts';
 import { quoteIdent, quoteLiteral } from '../../platform/pg.ts';
+import { BACKFILLS_TABLE_SQL } from './backfill-store.ts';
 import type { Applied, Migration } from './release.ts';
 import { LEAVE_OWNER } from './transaction.ts';
 
@@ -46,7 +47,7 @@ CREATE TABLE IF NOT EXISTS fleet.migrations (
   name text PRIMARY KEY, checksum text NOT NULL, release text NOT NULL,
   applied_at timestamptz NOT NULL DEFAULT now(), duration_ms integer NOT NULL, application_name text NOT NULL);
 CREATE TABLE IF NOT EXISTS fleet.progress (
-  migration text PRIMARY KEY, statements_done integer NOT NULL, updated_at timestamptz NOT NULL DEFAULT now());`;
+  migration text PRIMARY KEY, statements_done integer NOT NULL, updated_at timestamptz NOT NULL DEFAULT now());${BACKFILLS_TABLE_SQL}`;
 
 /** Makes the tables where they are missing, as the server's admin. */
 export async function createBookkeeping(client: Queryable, ownerRole: string): Promise<void> {

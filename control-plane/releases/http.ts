@@ -100,6 +100,7 @@ const get = route({
       reversible: migration.downSql !== null,
       upSql: migration.upSql,
       downSql: migration.downSql,
+      backfill: migration.backfill ?? null,
       findings: findings.filter((finding) => finding.migration === migration.name),
     }));
     return { body: { ...toRelease(release), steps } };

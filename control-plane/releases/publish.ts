@@ -144,6 +144,7 @@ async function prepare(added: RenderedMigration[], after: number): Promise<Migra
     lockTimeoutMs: migration.lockTimeoutMs,
     statementTimeoutMs: migration.statementTimeoutMs,
     statements: migration.transactional ? null : textsOf(statements[index]),
+    backfill: migration.backfill,
   }));
 }
 

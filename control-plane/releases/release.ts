@@ -1,3 +1,5 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { Backfill } from '../../contract/backfill.ts';
 import type { Phase, RenderedMigration } from '../../contract/release.ts';
 import { sha256 } from '../../platform/crypto.ts';
 import { FleetError } from '../../platform/errors.ts';
@@ -19,6 +21,8 @@ export interface Migration {
   statementTimeoutMs: number | null;
   /** The single statements of a non-transactional migration; null for a transactional one. */
   statements: string[] | null;
+  /** Given for one that is run range by range; it is never transactional. */
+  backfill?: Backfill | undefined;
 }
 
 /** SHA-256 over up, NUL and down: neither can hold a NUL, so no two pairs give the same bytes. */
@@ -119,6 +123,7 @@ function changedDirective(known: Migration, given: RenderedMigration): string | 
   if (known.transactional !== given.transactional) return 'transaction directive';
   if (known.lockTimeoutMs !== given.lockTimeoutMs) return 'lock-timeout';
   if (known.statementTimeoutMs !== given.statementTimeoutMs) return 'statement-timeout';
+  if (!isDeepStrictEqual(known.backfill, given.backfill)) return 'backfill directive';
   return undefined;
 }
 

@@ -32,13 +32,14 @@ interface MigrationRow {
   lock_timeout_ms: number | null;
   statement_timeout_ms: number | null;
   statements: string[] | null;
+  backfill: Migration['backfill'] | null;
 }
 
 /** The published migrations in order, all of them or up to `upToOrdinal` (inclusive). */
 export async function listMigrations(db: Queryable, upToOrdinal?: number): Promise<Migration[]> {
   const { rows } = await db.query<MigrationRow>(
     `SELECT name, ordinal, checksum, up_sql, down_sql, phase, transactional, lock_timeout_ms,
-            statement_timeout_ms, statements
+            statement_timeout_ms, statements, backfill
        FROM migrations WHERE $1::int IS NULL OR ordinal <= $1 ORDER BY ordinal`,
     [upToOrdinal ?? null],
   );
@@ -53,6 +54,7 @@ export async function listMigrations(db: Queryable, upToOrdinal?: number): Promi
     lockTimeoutMs: row.lock_timeout_ms,
     statementTimeoutMs: row.statement_timeout_ms,
     statements: row.statements,
+    backfill: row.backfill ?? undefined,
   }));
 }
 
@@ -60,12 +62,12 @@ export async function listMigrations(db: Queryable, upToOrdinal?: number): Promi
 export async function insertMigrations(tx: Queryable, migrations: Migration[]): Promise<void> {
   await tx.query(
     `INSERT INTO migrations (name, ordinal, checksum, up_sql, down_sql, phase, transactional,
-                             lock_timeout_ms, statement_timeout_ms, statements)
+                             lock_timeout_ms, statement_timeout_ms, statements, backfill)
      SELECT m.name, m.ordinal, m.checksum, m."upSql", m."downSql", m.phase, m.transactional,
-            m."lockTimeoutMs", m."statementTimeoutMs", m.statements
+            m."lockTimeoutMs", m."statementTimeoutMs", m.statements, m.backfill
        FROM jsonb_to_recordset($1::jsonb) AS m (name text, ordinal int, checksum text, "upSql" text,
             "downSql" text, phase text, transactional boolean, "lockTimeoutMs" int,
-            "statementTimeoutMs" int, statements jsonb)`,
+            "statementTimeoutMs" int, statements jsonb, backfill jsonb)`,
     [JSON.stringify(migrations)],
   );
 }

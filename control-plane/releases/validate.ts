@@ -1,5 +1,6 @@
 import type { RenderedMigration } from '../../contract/release.ts';
 import { FleetError, type FieldError } from '../../platform/errors.ts';
+import { backfillComplaints } from './backfill-statement.ts';
 import { parseStatements, SqlSyntaxError, type Statement } from './sql.ts';
 
 /** Findings beyond this many say nothing new; the answer stays readable. */
@@ -43,6 +44,9 @@ async function checkPart(
     for (const statement of statements) {
       const complaint = refusal(statement, migration.transactional);
       if (complaint !== undefined) report(statement.line, complaint);
+    }
+    if (part === 'up') {
+      for (const { line, message } of await backfillComplaints(migration)) report(line, message);
     }
     return statements;
   } catch (error) {

@@ -66,7 +66,7 @@ export function openToMigratorSql(database: string, ownerRole: string): string {
 /** Lets the migrator keep the record of migrations in schema `fleet`; part of every template. */
 export function grantRecordSql(): string {
   return `GRANT USAGE ON SCHEMA fleet TO ${MIGRATOR};
-    GRANT SELECT, INSERT, UPDATE, DELETE ON fleet.migrations, fleet.progress TO ${MIGRATOR};`;
+    GRANT SELECT, INSERT, UPDATE, DELETE ON fleet.migrations, fleet.progress, fleet.backfills TO ${MIGRATOR};`;
 }
 
 /** Harmless when it is gone. It can no longer log in where something still depends on it. */

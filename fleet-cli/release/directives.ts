@@ -1,12 +1,13 @@
 import { Phase, type RenderedMigration } from '../../contract/release.ts';
 import type { Allowance } from '../../contract/lint.ts';
 import { allowanceComplaint } from '../../platform/sql-lint/rules.ts';
+import { backfillDirectives, isBackfill, refuseBeside } from './backfill.ts';
 import { invalid } from './invalid.ts';
 
 /** What a head comment may say about its migration. */
 export type Directives = Pick<
   RenderedMigration,
-  'phase' | 'transactional' | 'lockTimeoutMs' | 'statementTimeoutMs' | 'allow'
+  'phase' | 'transactional' | 'lockTimeoutMs' | 'statementTimeoutMs' | 'allow' | 'backfill'
 >;
 
 const DIRECTIVE_LINE = /^\s*(?:--|\/\/)\s*fleet:(.*)$/i;
@@ -24,25 +25,33 @@ export function readDirectives(file: string, text: string): Directives {
   const head = end < 0 ? lines : lines.slice(0, end);
   refuseDirectives(file, lines.slice(head.length).join('\n'), head.length + 1);
 
-  const directives: Directives = {
-    phase: 'expand',
-    transactional: true,
-    lockTimeoutMs: null,
-    statementTimeoutMs: null,
-  };
+  const said: Partial<Directives> = {};
   for (const [index, line] of head.entries()) {
-    const said = DIRECTIVE_LINE.exec(line)?.[1];
-    if (said === undefined) continue;
+    const text = DIRECTIVE_LINE.exec(line)?.[1];
+    if (text === undefined) continue;
     const place = `${file}:${index + 1}`;
-    const words = wordsOf(place, said);
+    const words = wordsOf(place, text);
+    if (isBackfill(words)) {
+      said.backfill = backfillDirectives(place, words);
+      continue;
+    }
     const allow = readAllowances(place, words);
-    if (allow.length > 0) directives.allow = [...(directives.allow ?? []), ...allow];
+    if (allow.length > 0) said.allow = [...(said.allow ?? []), ...allow];
     for (const word of words.filter((each) => !ALLOWANCE.test(each))) {
-      Object.assign(directives, readOne(place, word));
+      Object.assign(said, readOne(place, word));
     }
   }
-  return directives;
+  if (said.backfill !== undefined) refuseBeside(file, said);
+  return { ...(said.backfill === undefined ? DEFAULTS : BACKFILL_DEFAULTS), ...said };
 }
+
+const DEFAULTS = {
+  phase: 'expand',
+  transactional: true,
+  lockTimeoutMs: null,
+  statementTimeoutMs: null,
+} as const;
+const BACKFILL_DEFAULTS = { ...DEFAULTS, phase: 'migrate', transactional: false } as const;
 
 /** `key`, `key=value`, or `key="a value with blanks"`. */
 const WORD = /[^\s,="]+(?:=(?:"[^"]*"|[^\s,"]*))?/g;
@@ -113,7 +122,8 @@ function readOne(place: string, word: string): Partial<Directives> {
   }
 }
 
-const KNOWN = 'phase=…, transaction=on|off, lock-timeout=…, statement-timeout=…, allow=RULE reason="…"';
+const KNOWN =
+  'phase=…, transaction=on|off, lock-timeout=…, statement-timeout=…, allow=RULE reason="…", backfill table=… key=…';
 
 /** As the contract bounds them: ten minutes, a day. */
 const MAX_LOCK_TIMEOUT_MS = 600_000;

@@ -1,6 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { RenderedMigration } from '../../contract/release.ts';
+import { withRange } from './backfill.ts';
 import { refuseDirectives } from './directives.ts';
 import { invalid } from './invalid.ts';
 import { orderUnits, type Unit } from './order.ts';
@@ -21,7 +22,9 @@ export async function renderMigrations(folder: string): Promise<RenderedMigratio
   const rendered: RenderedMigration[] = [];
   // One after another: the type shorthands of a script hold for all scripts after it.
   for (const unit of units) {
-    rendered.push(unit.kind === 'script' ? await renderScript(folder, unit) : await renderSql(folder, unit));
+    const migration =
+      unit.kind === 'script' ? await renderScript(folder, unit) : await renderSql(folder, unit);
+    rendered.push(withRange(migration));
   }
   return rendered;
 }

@@ -160,6 +160,7 @@ export async function toMigrations(list: RenderedMigration[]): Promise<Migration
       transactional: migration.transactional,
       lockTimeoutMs: migration.lockTimeoutMs,
       statementTimeoutMs: migration.statementTimeoutMs,
+      backfill: migration.backfill,
       statements: migration.transactional
         ? null
         : (await parseStatements(migration.upSql)).map(({ text }) => text),
