@@ -38,6 +38,8 @@ export interface LintMigration {
   phase?: 'expand' | 'migrate' | 'contract' | undefined;
   transactional?: boolean | undefined;
   allow?: Allowance[] | undefined;
+  /** Given where the migration runs over ranges of a key, each in a transaction of its own. */
+  backfill?: object | null | undefined;
 }
 
 export interface Finding {

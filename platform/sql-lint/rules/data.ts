@@ -52,6 +52,8 @@ export const DATA_RULES: Rule[] = [
 ];
 
 function existing(subject: Subject): Change[] {
+  // What runs range by range is bounded by that.
+  if (subject.migration.backfill !== undefined && subject.migration.backfill !== null) return [];
   return changes(subject.node).filter(({ table }) => !isNew(subject, table));
 }
 

@@ -37,7 +37,7 @@ export interface Case {
   /** Rules that are broken, on servers of 15 and of 18; the same unless `on18` says otherwise. */
   rules: string[];
   on18?: string[];
-  more?: Pick<LintMigration, 'phase' | 'transactional' | 'allow'>;
+  more?: Pick<LintMigration, 'phase' | 'transactional' | 'allow' | 'backfill'>;
   /** The SQLSTATE with which PostgreSQL refuses it; `any` where that is not the point. */
   fails?: string;
   /** The remedy does not run by itself: it is a part of the whole, or has a gap to be filled. */
@@ -252,6 +252,11 @@ const DATA: Case[] = [
   { sql: 'UPDATE tasks SET done = false', rules: ['dml-without-where'] },
   { sql: 'UPDATE tasks SET done = false WHERE true', rules: ['dml-without-where'] },
   { sql: 'DELETE FROM tasks', rules: ['dml-without-where'] },
+  {
+    sql: 'UPDATE tasks SET rough = code WHERE rough IS NULL',
+    rules: [],
+    more: { transactional: false, backfill: { table: 'tasks', key: ['id'] } },
+  },
   { sql: 'UPDATE tasks SET done = false WHERE done IS NULL', rules: ['dml-without-bound'] },
   {
     sql: 'UPDATE tasks SET title = p.name FROM people p WHERE p.id = tasks.owner_id',
