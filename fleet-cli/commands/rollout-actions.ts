@@ -20,6 +20,12 @@ export interface SpecFlags {
   detailedExitcode?: boolean;
 }
 
+export interface StartFlags extends SpecFlags {
+  queue?: boolean;
+  supersede?: string;
+  reason?: string;
+}
+
 export interface ListFlags {
   state?: string;
   release?: string;
@@ -61,44 +67,64 @@ function sayNothingToDo({ out }: Session, answer: NothingToPlan): void {
   if (!answer.current) out.note(`to let new tenants begin at it: fleet rollout start --release ${release}`);
 }
 
-/** Plans and starts in one request; or starts a plan that is stored, when its id is given. */
+/**
+ * Plans and starts in one request; or starts a plan that is stored, when its id is given.
+ * @throws CliError exit 6 with --detailed-exitcode when databases are behind, so that something was started
+ */
 export async function startRollout(
   session: Session,
   file: string | undefined,
-  flags: SpecFlags,
+  flags: StartFlags,
 ): Promise<void> {
-  const planned = file !== undefined && z.uuid().safeParse(file).success;
-  const request = planned
-    ? { method: 'POST' as const, path: path`/api/v1/rollouts/${file}/start` }
-    : { method: 'POST' as const, path: '/api/v1/rollouts', body: readSpec(session, file, flags) };
-  const reply = await change(session, request, Rollout);
+  const reply = await change(session, startRequest(session, file, flags), Rollout);
   if (reply === undefined) return;
   await showOrFollow(session, reply.body, session.globals.wait === true);
+  if (flags.detailedExitcode !== true || reply.body.total === 0) return;
+  throw new CliError({
+    code: 'changes_found',
+    exitCode: EXIT.changes,
+    message: `${reply.body.total} targets are behind release ${reply.body.release}`,
+    fix: `fleet rollout status ${reply.body.id}`,
+  });
 }
 
-export async function actOnRollout(
+function startRequest(session: Session, file: string | undefined, flags: StartFlags) {
+  const { queue, supersede, reason } = flags;
+  if (file !== undefined && z.uuid().safeParse(file).success) {
+    return {
+      method: 'POST' as const,
+      path: path`/api/v1/rollouts/${file}/start`,
+      body: { queue, supersede, reason },
+    };
+  }
+  return {
+    method: 'POST' as const,
+    path: '/api/v1/rollouts',
+    query: { queue: queue === true ? 'true' : undefined, supersede },
+    body: readSpec(session, file, flags),
+  };
+}
+
+/** Starts a rollout in the place of one that is halted, paused or aborted. */
+export async function supersedeRollout(
   session: Session,
   name: string,
-  verb: 'pause' | 'resume' | 'abort' | 'retry',
-  flags: { reason?: string; target?: string },
+  file: string | undefined,
+  flags: SpecFlags,
 ): Promise<void> {
   const id = await rolloutId(session, name);
-  if (verb === 'abort') await confirmYes(session, `End rollout ${id} for good?`);
-  const request = {
-    method: 'POST' as const,
-    path: `${path`/api/v1/rollouts/${id}`}/${verb}`,
-    body: { ...flags },
-  };
-  const reply = await change(session, request, Rollout);
-  if (reply === undefined) return;
-  const goesOn = verb === 'resume' || verb === 'retry';
-  await showOrFollow(session, reply.body, session.globals.wait === true && goesOn);
+  await confirmYes(session, `End rollout ${id} for good, and start another in its place?`);
+  await startRollout(session, file, { ...flags, supersede: id });
 }
 
-async function showOrFollow(session: Session, rollout: Rollout, wait: boolean): Promise<void> {
+/** Shows where it stands; with `wait`, when it is over. @throws CliError exit 5 unless it has then succeeded */
+export async function showOrFollow(session: Session, rollout: Rollout, wait: boolean): Promise<void> {
   if (!wait) {
     showRollout(session, rollout);
     if (rollout.state === 'running') session.out.note(`watch it: fleet rollout get ${rollout.id} -w`);
+    if (rollout.state === 'awaiting_approval')
+      session.out.note(`it waits for somebody else: fleet rollout approve ${rollout.id}`);
+    if (rollout.queuedAt !== null) session.out.note('it waits in the queue until the active rollout is over');
     return;
   }
   const print = lineWriter((line) => session.out.note(line));

@@ -3,21 +3,16 @@ import { ROLLOUT_STATES } from '../../contract/rollout.ts';
 import { parseCount, WATCH_HELP, type WatchFlags } from '../globals.ts';
 import type { OpenSession } from '../session.ts';
 import {
-  actOnRollout,
   listRollouts,
   planRollout,
   startRollout,
+  supersedeRollout,
   type ListFlags,
   type SpecFlags,
+  type StartFlags,
 } from './rollout-actions.ts';
+import { addVerbs } from './rollout-verbs.ts';
 import { getRollout, rolloutStatus } from './rollout-watch.ts';
-
-const VERBS = [
-  ['pause', 'start no new target; those in flight finish'],
-  ['resume', 'go on after a pause'],
-  ['abort', 'end it for good; what is applied stays applied'],
-  ['retry', 'try failed and unreachable targets again and go on'],
-] as const;
 
 export function addRolloutCommands(program: Command, open: OpenSession): void {
   const rollout = program.command('rollout').description('bring a release to the fleet in waves');
@@ -38,7 +33,7 @@ export function addRolloutCommands(program: Command, open: OpenSession): void {
     .command('status <id>')
     .description('wait until it is over: exit 0 only when it succeeded, 5 when it halted or failed')
     .action(async (id: string) => await rolloutStatus(open(), id));
-  for (const [verb, description] of VERBS) addVerb(rollout, open, verb, description);
+  addVerbs(rollout, open);
 }
 
 function addPlanning(rollout: Command, open: OpenSession): void {
@@ -56,21 +51,17 @@ function addPlanning(rollout: Command, open: OpenSession): void {
       'start a rollout from a YAML file, of a release in one wave, or one that is planned (by its id)',
     )
     .option('--release <release>', 'take this release in one wave, or the release for FILE')
-    .action(async (file: string | undefined, flags: SpecFlags) => await startRollout(open(), file, flags));
-}
-
-function addVerb(
-  rollout: Command,
-  open: OpenSession,
-  verb: (typeof VERBS)[number][0],
-  description: string,
-): void {
-  const command = rollout
-    .command(`${verb} <id>`)
-    .description(description)
-    .option('--reason <text>', 'why, for the audit log');
-  if (verb === 'retry') command.option('--target <tenant>', "only this tenant's target");
-  command.action(async (id: string, flags: { reason?: string; target?: string }) => {
-    await actOnRollout(open(), id, verb, flags);
-  });
+    .option('--queue', 'wait for the active rollout to end instead of being refused')
+    .option('--supersede <id>', 'take the place of this halted, paused or aborted rollout')
+    .option('--detailed-exitcode', 'exit 6 when something was started, 0 when there was nothing to do')
+    .option('--reason <text>', 'why, for the audit log')
+    .action(async (file: string | undefined, flags: StartFlags) => await startRollout(open(), file, flags));
+  rollout
+    .command('supersede <id> [file]')
+    .description('start a rollout in the place of one that is halted, paused or aborted')
+    .option('--release <release>', 'take this release in one wave, or the release for FILE')
+    .action(
+      async (id: string, file: string | undefined, flags: SpecFlags) =>
+        await supersedeRollout(open(), id, file, flags),
+    );
 }

@@ -12,6 +12,7 @@ export function renderRolloutPlan(plan: Rollout, paint: Paint): string {
     [
       { title: 'rollout', value: (each) => each.id },
       { title: 'release', value: (each) => each.release },
+      { title: 'approval', value: (each) => (each.approve ? 'by somebody else than its author' : undefined) },
       { title: 'targets', value: (each) => each.total },
       { title: 'migrations', value: (each) => missingText(each.targets) },
     ],
@@ -25,13 +26,31 @@ export function renderRolloutPlan(plan: Rollout, paint: Paint): string {
       { title: 'parallel', value: (wave) => wave.parallel, right: true },
       { title: 'per server', value: (wave) => wave.perServer, right: true },
       { title: 'may fail', value: (wave) => wave.budget.failures, right: true },
+      { title: 'after', value: (wave) => wave.dependsOn.join(', ') },
+      { title: 'then', value: thenText },
       { title: 'deferred', value: (wave) => wave.counts.deferred, right: true },
       { title: 'tenants', value: (wave) => tenantsText(plan.targets, wave.name) },
     ],
     paint,
     undefined,
   );
-  return `${fields}\n\n${waves}`;
+  const late = plan.targets.filter((target) => target.state === 'deferred' || target.state === 'skipped');
+  const waiting = renderTable<RolloutTarget>(
+    late,
+    [
+      { title: 'not now', value: (target) => target.tenant },
+      { title: 'why', value: (target) => target.reason },
+      { title: 'runs at', value: (target) => target.notBefore },
+    ],
+    paint,
+    undefined,
+  );
+  return [fields, waves, ...(late.length === 0 ? [] : [waiting])].join('\n\n');
+}
+
+/** What the wave passes through after its targets, before those that wait for it. */
+function thenText(wave: RolloutWave): string {
+  return [...wave.gates, ...(wave.approve ? ['approval'] : [])].join(', ');
 }
 
 function missingText(targets: RolloutTarget[]): string {

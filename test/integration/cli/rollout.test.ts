@@ -140,6 +140,35 @@ describe('releases and rollouts on the command line', () => {
     });
   });
 
+  it('approves by somebody else only, queues, promotes by name, and leaves one behind with a reason', async () => {
+    await inFolder(async (folder) => {
+      writeFileSync(join(folder, 'careful.yaml'), 'release: r2\napprove: true\n');
+      const started = await cli('rollout start careful.yaml -o json --detailed-exitcode', { cwd: folder });
+      assert.equal(started.code, 6, started.stderr);
+      const { id, state } = JSON.parse(started.stdout) as Rollout;
+      assert.equal(state, 'awaiting_approval');
+      const own = await cli(`rollout approve ${id}`);
+      assert.equal(own.code, 4, own.stderr);
+      assert.match(own.stderr, /self_approval/);
+      const queued = await cli('rollout start --release r2 --queue');
+      assert.equal(queued.code, 0, queued.stderr);
+      assert.match(queued.stderr, /waits in the queue/);
+      const full = await cli(`rollout promote ${id} --full`);
+      assert.equal(full.code, 2, full.stderr);
+      assert.match(full.stderr, new RegExp(`--confirm ${id}`));
+      assert.equal((await cli(`rollout skip ${id} --target acme`)).code, 2);
+      const skipped = await cli(`rollout skip ${id} --target acme --reason broken -o json`);
+      assert.equal(skipped.code, 0, skipped.stderr);
+      const { targets } = JSON.parse(skipped.stdout) as Rollout;
+      const acme = targets.find((target) => target.tenant === 'acme');
+      assert.deepEqual([acme?.state, acme?.reason], ['skipped', 'broken']);
+      const rest = JSON.parse((await cli('rollout list --state planned -o json')).stdout) as Rollout[];
+      const waiting = rest.find((rollout) => rollout.queuedAt !== null)?.id ?? '';
+      assert.equal((await cli(`rollout abort ${waiting}`)).code, 0);
+      assert.equal((await cli(`rollout abort ${id}`)).code, 0);
+    });
+  });
+
   it('ends at once at a plan, which nothing runs, and takes no plan for the latest rollout', async () => {
     const planned = await cli('rollout plan --release r2 -o name');
     const id = planned.stdout.trim();
