@@ -7,6 +7,7 @@ import type { NodeOf } from './parse.ts';
  * Undefined for every other statement.
  */
 export function refusedStatement(node: Node): string | undefined {
+  if ('TransactionStmt' in node && SAVE_POINTS.has(node.TransactionStmt.kind ?? '')) return undefined;
   const [tag = ''] = Object.keys(node);
   const reason = REFUSED[tag] ?? refusedForm(node);
   if (reason !== undefined) return reason;
@@ -21,14 +22,14 @@ function refusedForm(node: Node): string | undefined {
   if ('CopyStmt' in node && node.CopyStmt.filename === undefined) {
     return 'COPY from or to the client has no client here; use INSERT';
   }
-  if ('SelectStmt' in node && node.SelectStmt.intoClause !== undefined) {
-    return 'SELECT INTO: use CREATE TABLE … AS';
-  }
   return undefined;
 }
 
+/** Within the transaction that holds the migration they do no harm. */
+const SAVE_POINTS = new Set(['TRANS_STMT_SAVEPOINT', 'TRANS_STMT_RELEASE', 'TRANS_STMT_ROLLBACK_TO']);
+
 const TRANSACTION_CONTROL =
-  'BEGIN, COMMIT, ROLLBACK and SAVEPOINT break the transaction that holds the migration and its record; ' +
+  'BEGIN, COMMIT and ROLLBACK break the transaction that holds the migration and its record; ' +
   'leave them out, or use `-- fleet: transaction=off`';
 
 const REFUSED: Record<string, string> = {

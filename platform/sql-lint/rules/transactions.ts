@@ -12,7 +12,7 @@ export const TRANSACTION_RULES: Rule[] = [
     severity: 'error',
     lock: 'none',
     hold: 'moment',
-    finds: '`BEGIN`, `COMMIT`, `ROLLBACK`, `SAVEPOINT` in a migration',
+    finds: '`BEGIN`, `COMMIT`, `ROLLBACK` in a migration',
     danger:
       'the transaction that holds the migration together with its record ends in the middle: a failure after it leaves half of the migration applied and recorded',
     remedy: 'leave it out: every migration runs in a transaction of its own',
