@@ -164,6 +164,18 @@ export const RolloutWave = z.object({
 });
 export type RolloutWave = z.infer<typeof RolloutWave>;
 
+/** One migration on one database. */
+export const MigrationRun = z.object({
+  name: z.string(),
+  durationMs: z.number().int(),
+  lockWaitMs: z.number().int(),
+  rows: z.number().int(),
+  /** Of a migration outside a transaction. */
+  statements: z
+    .array(z.object({ command: z.string(), durationMs: z.number().int(), rows: z.number().int() }))
+    .optional(),
+});
+
 export const RolloutTarget = z.object({
   tenant: z.string(),
   region: z.string(),
@@ -177,6 +189,12 @@ export const RolloutTarget = z.object({
   notBefore: Instant.nullable(),
   tries: z.number().int(),
   durationMs: z.number().int().nullable(),
+  /** Of the last run, in milliseconds: until the try that got its locks. */
+  lockWaitMs: z.number().int().nullable().optional(),
+  /** Rows that its migrations changed in the last run. */
+  rows: z.number().int().nullable().optional(),
+  /** What was applied, or taken back, in all its runs. */
+  applied: z.array(MigrationRun).optional(),
   startedAt: Instant.nullable(),
   finishedAt: Instant.nullable(),
 });
@@ -197,6 +215,8 @@ export const RolloutSummary = z.object({
   queuedAt: Instant.nullable(),
   /** The rollout that takes its place. */
   supersededBy: z.uuid().nullable(),
+  /** Given for an undo: the rollout that it takes back. */
+  undoOf: z.uuid().optional(),
   total: z.number().int(),
   counts: TargetCounts,
   version: z.number().int(),

@@ -74,6 +74,12 @@ export async function readState(client: PgClient): Promise<DatabaseState> {
   return { locked: false, ...toState(await runScript(client, READ_SQL)) };
 }
 
+/** Begins the key of a fence in `fleet.progress`, where names of migrations stand otherwise. */
+const FENCE = 'fence:';
+
+/** Migrations that stand half done: fences aside. */
+export const HALF_DONE_SQL = `SELECT migration FROM fleet.progress WHERE NOT starts_with(migration, '${FENCE}')`;
+
 /** By id, the order of insertion: run_on is local time of whoever ran it, and may go backwards. */
 const READ_SQL = `BEGIN;
     SELECT name FROM public.pgmigrations ORDER BY id;
@@ -184,8 +190,6 @@ export function endOlderSessionsSql(applicationName: string): string {
     RESET ROLE; `;
 }
 
-/** Begins the key of a fence in `fleet.progress`, where names of migrations stand otherwise. */
-const FENCE = 'fence:';
 /** A process that slept for longer has long lost every connection that it would need. */
 const FENCE_KEPT = '7 days';
 

@@ -1,5 +1,5 @@
 import type { PgAddress, PgClient } from '../../platform/pg.ts';
-import { MIGRATION_LOCK } from './bookkeeping.ts';
+import { HALF_DONE_SQL, MIGRATION_LOCK } from './bookkeeping.ts';
 import { SCHEMA_SQL } from './schema-sql.ts';
 import { describeSchema, type CatalogueRow, type Schema, type SchemaRoles } from './schema.ts';
 import { withMigrationSession } from './session.ts';
@@ -50,7 +50,7 @@ async function runScript(client: PgClient): Promise<ScriptResult[]> {
            current_setting('server_version_num')::int / 10000 AS major;
     SELECT name FROM public.pgmigrations ORDER BY id;
     SET LOCAL ROLE NONE;
-    SELECT migration FROM fleet.progress;
+    ${HALF_DONE_SQL};
     ${SCHEMA_SQL};
     COMMIT`);
   // The driver answers a script with an array, which its types do not say.

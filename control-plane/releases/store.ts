@@ -191,6 +191,11 @@ export async function serverVersions(db: Queryable): Promise<ServerRange | undef
   return { min: known.min, max: known.max };
 }
 
+/** New tenants are born without any migration from now on. */
+export async function clearCurrentRelease(tx: Queryable): Promise<void> {
+  await tx.query(`DELETE FROM settings WHERE key = 'current_release'`);
+}
+
 /** Whether any tenant has a database, or a reservation for one. */
 export async function fleetHasDatabases(db: Queryable): Promise<boolean> {
   const { rows } = await db.query(`SELECT 1 FROM databases WHERE state <> 'dropped' LIMIT 1`);

@@ -17,6 +17,7 @@ import { InterruptedError } from './slots.ts';
 import { findRollout, lockRollout, OPEN_ROLLOUTS_SQL, type RolloutRecord } from './store.ts';
 import { DEFAULT_RETRY, migrateTarget, type RetryPolicy, type TargetRun } from './target.ts';
 import { orphanTargets, type ClaimedTarget, type TargetResult } from './target-store.ts';
+import { readUndo } from './undo-end.ts';
 import { listWaves, type WaveRecord } from './wave-store.ts';
 
 /**
@@ -100,6 +101,7 @@ async function prepare(deps: RolloutDriverDeps, rollout: RolloutRecord, lease: L
       deps.openGates?.({ rolloutId: rollout.id, spec: rollout.spec, lease }, wave),
     ),
     migrate: (target, signal) => migrate(run, target, signal),
+    undo: await readUndo(deps.registry, rollout),
   };
   return run;
 }

@@ -6,6 +6,8 @@ import { isLive, planTarget } from './plan.ts';
 import type { Run } from './run.ts';
 import { moveRollout, type RolloutRecord } from './store.ts';
 import { countTargets, insertTargets } from './target-store.ts';
+import { finishUndo } from './undo-end.ts';
+import { rememberPreviousRelease } from './undo-store.ts';
 import { leftBehind } from './wait-store.ts';
 import { reopenWaves, type WaveRecord } from './wave-store.ts';
 
@@ -20,6 +22,7 @@ export async function finishRollout(
   rollout: RolloutRecord,
   waves: readonly WaveRecord[],
 ): Promise<void> {
+  if (rollout.undoOf !== null) return finishUndo(tx, rollout, rollout.undoOf);
   const counts = await countTargets(tx, rollout.id, null);
   if (counts.failed + counts.unreachable > 0) return haltWithFailures(tx, rollout, counts);
   // From here to the commit no tenant can come in at the old release.
@@ -30,6 +33,7 @@ export async function finishRollout(
   const joining = behind.filter((member) => isLive(member) && !left.has(member.databaseId));
   if (joining.length > 0) return join(tx, run, rollout, { joining, wave: waves.length - 1 });
   await moveRollout(tx, rollout, 'succeed', null);
+  await rememberPreviousRelease(tx, rollout.id);
   await setCurrentRelease(tx, rollout.release);
   recordEngineAction(tx, rollout, 'rollout.succeed', { release: rollout.release });
 }

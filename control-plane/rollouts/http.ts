@@ -28,6 +28,7 @@ import { promoteRollout } from './promote.ts';
 import { RESTING_STATES, rolloutNotFound } from './rollout.ts';
 import { nothingToPlan, planRollout, startRollout } from './start.ts';
 import { findRollout } from './store.ts';
+import { undoRollout } from './undo.ts';
 import { abortRollout, pauseRollout, resumeRollout, retryRollout, skipTarget } from './verbs.ts';
 import { listRollouts, listTargets, type TargetRow } from './view-store.ts';
 import { readProgress, readRollout, rowView, targetView } from './view.ts';
@@ -44,7 +45,22 @@ export interface RolloutRouteDeps {
 export function rolloutRoutes({ registry }: RolloutRouteDeps): SliceRoutes {
   const changes = sharedChannel(registry, ROLLOUT_CHANNEL);
   return {
-    routes: [create, plan, list, get, targets, start, approve, pause, resume, promote, abort, retry, skip],
+    routes: [
+      create,
+      plan,
+      list,
+      get,
+      targets,
+      start,
+      approve,
+      pause,
+      resume,
+      promote,
+      abort,
+      retry,
+      skip,
+      undo,
+    ],
     streams: [events(registry, changes)],
   };
 }
@@ -172,6 +188,23 @@ const retry = verb('retry', 'Run failed targets of a halted rollout again', {
 const skip = verb('skip', 'Leave one tenant behind, with a reason; later rollouts pass it by until named', {
   body: SkipTarget,
   act: skipTarget,
+});
+
+const undo = route({
+  method: 'post',
+  path: '/api/v1/rollouts/{id}/undo',
+  id: 'undoRollout',
+  summary: 'Take back what a rollout has changed, by a rollout of its own; answers that one',
+  tag: TAG,
+  permission: 'rollout:write',
+  params: RolloutId,
+  body: RolloutVerbBody,
+  status: 201,
+  response: Rollout,
+  handle: async ({ params, body, caller, requestId, ifMatch, tx }) => {
+    const id = await undoRollout(tx, params.id, { ...body, caller, requestId, ifMatch });
+    return created(tx, id, caller);
+  },
 });
 
 /** A verb on one rollout: all answer the rollout as it then stands. */

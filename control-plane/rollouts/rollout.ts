@@ -28,6 +28,7 @@ export const ROLLOUT_EVENTS = [
   'succeed',
   'undo',
   'undone',
+  'forsake',
 ] as const;
 export type RolloutEvent = (typeof ROLLOUT_EVENTS)[number];
 export const WAVE_EVENTS = ['start', 'bake', 'gate', 'pass', 'fail', 'reopen'] as const;
@@ -75,6 +76,8 @@ const ROLLOUT: Machine<RolloutState, RolloutEvent> = {
   succeed: { planned: 'succeeded', running: 'succeeded' },
   undo: { paused: 'undoing', halted: 'undoing', succeeded: 'undoing', failed: 'undoing', aborted: 'undoing' },
   undone: { undoing: 'undone' },
+  /** Its undo was aborted: some of its targets are taken back, the others not. */
+  forsake: { undoing: 'aborted' },
 };
 
 const WAVE: Machine<WaveState, WaveEvent> = {
@@ -107,7 +110,8 @@ const TARGET: Machine<TargetState, TargetEvent> = {
   leave: { pending: 'skipped', failed: 'skipped', unreachable: 'skipped', deferred: 'skipped' },
   /** A live tenant that is still behind at the end: resumed, or changed from outside. */
   join: { deferred: 'pending', skipped: 'pending', verified: 'pending' },
-  undo: { verified: 'undone' },
+  /** Its database is where it was before. */
+  undo: { verified: 'undone', failed: 'undone', unreachable: 'undone', skipped: 'undone' },
 };
 
 /** The next state, or undefined where the event is not allowed. Total and pure. */
@@ -158,14 +162,8 @@ function sources<S extends string, E extends string>(machine: Machine<S, E>, eve
 export const TERMINAL_STATES: readonly RolloutState[] = ['succeeded', 'failed', 'aborted', 'undone'];
 /** States in which nothing more happens before somebody acts: watchers may leave. */
 export const RESTING_STATES: readonly RolloutState[] = [...TERMINAL_STATES, 'halted'];
-/** States of which the fleet has at most one rollout. */
-export const ACTIVE_STATES: readonly RolloutState[] = [
-  'awaiting_approval',
-  'running',
-  'paused',
-  'halted',
-  'undoing',
-];
+/** States of which the fleet has at most one rollout. While one is undoing, its undo is the active one. */
+export const ACTIVE_STATES: readonly RolloutState[] = ['awaiting_approval', 'running', 'paused', 'halted'];
 
 /** Why a rollout stands where it stands, and who brought it there. */
 export interface Cause {

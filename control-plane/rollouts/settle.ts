@@ -9,6 +9,7 @@ import type { Run } from './run.ts';
 import type { RolloutRecord } from './store.ts';
 import { isGone, settleTarget, unknownTargets, type ClaimedTarget } from './target-store.ts';
 import type { TargetRun } from './target.ts';
+import { markUndone } from './undo-store.ts';
 
 /** Databases asked at once: reading a table takes a few milliseconds each. */
 const PARALLEL = 8;
@@ -23,6 +24,9 @@ export async function settleUnknown(run: Run, rollout: RolloutRecord): Promise<v
     await Promise.all(targets.slice(from, from + PARALLEL).map((target) => settle(run, rollout, target)));
   }
   if (targets.length > 0) await run.lease.transaction((tx) => announce(tx, rollout.id));
+  const { id, undoOf: of, state } = rollout;
+  // What was in flight when the undo was aborted has ended by now.
+  if (of !== null && state === 'aborted') await run.lease.transaction((tx) => markUndone(tx, { id, of }));
 }
 
 async function settle(run: Run, rollout: RolloutRecord, target: ClaimedTarget): Promise<void> {

@@ -23,6 +23,7 @@ import {
 } from './store.ts';
 import { supersedeRollout } from './supersede.ts';
 import { countTargets, targetRegions } from './target-store.ts';
+import { rememberPreviousRelease } from './undo-store.ts';
 import { leftBehind } from './wait-store.ts';
 import { listWaves, moveWave } from './wave-store.ts';
 
@@ -142,6 +143,7 @@ async function succeedAtOnce(tx: Transaction, rollout: RolloutRecord): Promise<v
     await moveWave(tx, rollout.id, { ...wave, state: 'running' }, 'pass');
   }
   await moveRollout(tx, rollout, 'succeed', null);
+  await rememberPreviousRelease(tx, rollout.id);
   await setCurrentRelease(tx, rollout.release);
 }
 

@@ -35,6 +35,8 @@ export interface RolloutRecord {
   /** Who is to start it when its turn comes. */
   queuedBy: Caller | null;
   supersededBy: string | null;
+  /** Given for an undo: the rollout that it takes back. */
+  undoOf: string | null;
   version: number;
   createdAt: Date;
   startedAt: Date | null;
@@ -46,6 +48,7 @@ export interface RolloutRecord {
 export const ROLLOUT_COLUMNS = `r.id, r.release, r.state, r.cause, r.spec, r.author, r.author_id AS "authorId",
   r.approved_by AS "approvedBy", r.approved_at AS "approvedAt", r.forgiven_at AS "forgivenAt",
   r.forced_at AS "forcedAt", r.queued_at AS "queuedAt", r.queued_by AS "queuedBy", r.superseded_by AS "supersededBy",
+  r.undo_of AS "undoOf",
   r.version, r.created_at AS "createdAt", r.started_at AS "startedAt", r.finished_at AS "finishedAt",
   clock_timestamp() AS now`;
 

@@ -8,6 +8,7 @@ import { endOutages } from './outage-store.ts';
 import { rolloutInWrongState, rolloutNotFound, type Cause, type RolloutEvent } from './rollout.ts';
 import { forceRollout, lockRollout, moveRollout, touchRollout, type RolloutRecord } from './store.ts';
 import { retryTargets, skipPending, targetRegions } from './target-store.ts';
+import { forsakeUndo } from './undo-end.ts';
 import { leaveTarget } from './wait-store.ts';
 import { listWaves, reopenWaves } from './wave-store.ts';
 
@@ -43,6 +44,7 @@ export async function abortRollout(
   if (rollout.state !== 'aborted') {
     await apply(tx, rollout, 'abort', asker, personsCause('aborted', asker));
     await skipPending(tx, id, 'aborted');
+    await forsakeUndo(tx, rollout, asker.caller.name);
     await endOutages(tx, id, null);
   }
   if (!force) return;

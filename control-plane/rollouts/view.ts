@@ -53,6 +53,7 @@ function summaryView(rollout: RolloutRecord, counts: Counts, regions: string[] |
     approvedAt: instant(rollout.approvedAt),
     queuedAt: instant(rollout.queuedAt),
     supersededBy: rollout.supersededBy,
+    ...(rollout.undoOf === null ? {} : { undoOf: rollout.undoOf }),
     total: totalOf(counts),
     counts,
     version: rollout.version,

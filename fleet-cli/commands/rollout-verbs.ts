@@ -68,6 +68,12 @@ const VERBS: Verb[] = [
     description: 'leave one tenant behind; later rollouts pass it by until a wave names it',
     required: [['--target <tenant>', 'the tenant']],
   },
+  {
+    name: 'undo',
+    description: 'take back what it has changed, the last wave first, by a rollout of its own',
+    goesOn: true,
+    confirm: (session, id) => confirmYes(session, `Take back what rollout ${id} has changed?`),
+  },
 ];
 
 export function addVerbs(rollout: Command, open: OpenSession): void {

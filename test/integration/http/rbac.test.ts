@@ -42,6 +42,7 @@ const MAY: Record<string, Role[]> = {
   resumeRollout: OPERATORS,
   abortRollout: OPERATORS,
   retryRollout: OPERATORS,
+  undoRollout: OPERATORS,
   listDrift: READERS,
   getDriftCheck: READERS,
   checkDrift: OPERATORS,

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { setTimeout as wait } from 'node:timers/promises';
 import { applyMigrations } from '../../../control-plane/releases/apply.ts';
+import { HALF_DONE_SQL } from '../../../control-plane/releases/bookkeeping.ts';
 import { startChild } from '../../support/child.ts';
 import type { ApplyTask } from './apply-child.ts';
 import { makeTestServer, published, read, type TestServer } from './tenant-database.ts';
@@ -57,7 +58,7 @@ describe('a process killed while it applies', () => {
       );
       const invalid = await read(superuser, 'SELECT 1 FROM pg_index WHERE NOT indisvalid');
       assert.deepEqual(invalid, []);
-      assert.deepEqual(await read(superuser, 'SELECT * FROM fleet.progress'), []);
+      assert.deepEqual(await read(superuser, HALF_DONE_SQL), []);
     });
   }
 });
