@@ -59,6 +59,7 @@ export const BackfillHold = z.object({
 export type BackfillHold = z.infer<typeof BackfillHold>;
 
 export const BackfillHolds = z.object({ items: z.array(BackfillHold) });
+export type BackfillHolds = z.infer<typeof BackfillHolds>;
 
 export const SwitchBackfills = z
   .strictObject({

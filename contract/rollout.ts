@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { BackfillProgress } from './backfill.ts';
 import { Duration, Percent } from './duration.ts';
 import { GateSpec } from './gate.ts';
 import { Instant } from './page.ts';
@@ -188,6 +189,8 @@ export const RolloutTarget = z.object({
   /** When a target that is outside its window, or whose server is away, runs next. */
   notBefore: Instant.nullable(),
   tries: z.number().int(),
+  /** Of the backfill that runs or ran last, if any. */
+  progress: BackfillProgress.nullable(),
   durationMs: z.number().int().nullable(),
   /** Of the last run, in milliseconds: until the try that got its locks. */
   lockWaitMs: z.number().int().nullable().optional(),

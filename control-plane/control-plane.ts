@@ -22,6 +22,7 @@ import { operationRoutes } from './operations/http.ts';
 import { migrateQueue, startWorker, type Schedule, type Worker } from './operations/worker.ts';
 import { migrateRegistry, openRegistry, type Registry } from './registry/registry.ts';
 import { releaseRoutes } from './releases/http.ts';
+import { backfillRoutes } from './rollouts/backfills/http.ts';
 import { createRolloutDriver } from './rollouts/driver.ts';
 import { rolloutRoutes } from './rollouts/http.ts';
 import { routeRoutes } from './routes/http.ts';
@@ -92,6 +93,7 @@ export function allRoutes(deps: Deps, operations: ReadonlyMap<string, BoundOpera
     secretRoutes(),
     releaseRoutes(),
     rolloutRoutes(deps),
+    backfillRoutes(),
     driftRoutes(),
     operationRoutes({ ...deps, operations }),
     auditRoutes(deps),

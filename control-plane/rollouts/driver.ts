@@ -6,6 +6,7 @@ import { LeaseLostError, type Lease } from '../operations/lease.ts';
 import type { Registry } from '../registry/registry.ts';
 import { findRelease, listMigrations } from '../releases/store.ts';
 import type { ServerAccess } from '../servers/access.ts';
+import { watchBackfill, type BackfillSettings } from './backfills/watch.ts';
 import { carryRollout } from './carry.ts';
 import { createCalendar } from './calendar.ts';
 import type { GateRun, OpenGates } from './gating.ts';
@@ -36,6 +37,8 @@ export interface RolloutDriverDeps {
   openGates?: OpenGatesFor;
   /** Another effect than migrating databases, in tests. */
   migrate?: MigrateTarget;
+  /** Other limits and waits of backfills, in tests. */
+  backfills?: BackfillSettings;
 }
 
 export type OpenGatesFor = (
@@ -101,6 +104,11 @@ async function prepare(deps: RolloutDriverDeps, rollout: RolloutRecord, lease: L
       deps.openGates?.({ rolloutId: rollout.id, spec: rollout.spec, lease }, wave),
     ),
     migrate: (target, signal) => migrate(run, target, signal),
+    watchBackfill: (target) =>
+      watchBackfill(
+        { ...deps, ...deps.backfills, rolloutId: rollout.id, lease, isStopping: () => run.isStopping() },
+        target,
+      ),
     undo: await readUndo(deps.registry, rollout),
   };
   return run;

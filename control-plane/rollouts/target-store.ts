@@ -107,6 +107,7 @@ export async function writeBatch(db: Queryable, batch: Batch): Promise<BatchAnsw
     targetSources('defer'),
     ORPHANED,
     targetSources('claim'),
+    WAITING,
   ]);
   const row = rows[0];
   if (row === undefined) throw new Error(`rollout ${batch.rolloutId} has vanished`);
@@ -125,9 +126,14 @@ const WRITE_BATCH = `
   ), active AS MATERIALIZED (
     SELECT r.id, r.state, r.version FROM rollouts r WHERE r.id = $1 AND (SELECT ours FROM fenced) FOR SHARE
   ), result AS MATERIALIZED (
-    SELECT r.* FROM fenced, jsonb_to_recordset($3::jsonb)
-      AS r("databaseId" uuid, state text, error jsonb, reason text, "durationMs" int, "schemaVersion" text,
-           "lockWaitMs" int, rows bigint, applied jsonb)
+    -- What stopped half way for an abort will not go on.
+    SELECT r."databaseId", r.error, r."durationMs", r."schemaVersion", r."lockWaitMs", r.rows, r.applied,
+           CASE WHEN left_off THEN $11 ELSE r.state END AS state,
+           CASE WHEN left_off THEN 'aborted' ELSE r.reason END AS reason
+      FROM active a, jsonb_to_recordset($3::jsonb)
+             AS r("databaseId" uuid, state text, error jsonb, reason text, "durationMs" int, "schemaVersion" text,
+                  "lockWaitMs" int, rows bigint, applied jsonb),
+           LATERAL (SELECT a.state = 'aborted' AND r.state = $16 AS left_off) AS abort
   ), at_head AS (
     ${setSchemaVersionsSql(`(SELECT "databaseId", "schemaVersion" FROM result
                              WHERE state = $10 OR "schemaVersion" IS NOT NULL)`)}

@@ -11,12 +11,14 @@ import type { ErrorSummary } from '../../platform/errors.ts';
 import { withLogContext } from '../../platform/logging.ts';
 import type { Registry } from '../registry/registry.ts';
 import { applyMigrations } from '../releases/apply.ts';
+import { BackfillStoppedError } from '../releases/backfill-run.ts';
 import { findBlockers } from '../releases/blockers.ts';
 import { isContention } from '../releases/contention.ts';
 import type { Migration } from '../releases/release.ts';
 import { revertMigrations } from '../releases/revert.ts';
 import { totals, type MigrationStatistics } from '../releases/statistics.ts';
 import type { ServerAccess } from '../servers/access.ts';
+import type { BackfillWatch } from './backfills/watch.ts';
 import { isGone, type ClaimedTarget, type TargetResult } from './target-store.ts';
 
 /** What one run on one database needs. */
@@ -34,6 +36,8 @@ export interface TargetRun {
   isStopping: () => boolean;
   /** Whether the rollout was aborted: nothing is tried again. */
   isAborted: () => boolean;
+  /** What holds and stops the backfills of a target, and keeps their progress. */
+  watchBackfill?: ((target: ClaimedTarget) => BackfillWatch) | undefined;
 }
 
 /** What an undo takes back. */
@@ -99,6 +103,10 @@ async function migrate(
     if (await isGone(run.registry, target.databaseId).catch(() => false)) {
       return result({ state: 'skipped', schemaVersion: null, error: null, reason: 'deleted' });
     }
+    if (error instanceof BackfillStoppedError) {
+      const schemaVersion = steps.at(-1)?.name ?? null;
+      return result({ state: 'stopped', schemaVersion, error: null, reason: null });
+    }
     if (run.isAborted() && wasCancelled(error)) {
       return result({ state: 'skipped', schemaVersion: null, error: null, reason: 'aborted' });
     }
@@ -127,7 +135,9 @@ function carryWithRetry(
         signal,
       };
       if (run.undo === undefined) {
-        return applyMigrations(address, { ...request, release: run.release, onApplied: onStep });
+        const watch = run.watchBackfill?.(target);
+        const more = { release: run.release, onApplied: onStep, backfill: watch?.control };
+        return applyMigrations(address, { ...request, ...more }).finally(() => watch?.close());
       }
       const downTo = run.undo.downTo.get(target.databaseId);
       if (downTo === undefined) throw new Error(`nothing is known of ${target.slug} to take back`);

@@ -85,8 +85,9 @@ export async function listTargets(db: Queryable, rolloutId: string, page: Target
     `SELECT n.slug AS tenant, n.region, s.name AS server, w.name AS wave, t.state, t.missing, t.error, t.reason,
             -- A target that waits for its server runs when that is tried next.
             coalesce(t.not_before, CASE WHEN t.state IN ('pending', 'unreachable') THEN o.next_try_at END) AS "notBefore",
-            t.tries, t.duration_ms AS "durationMs", t.lock_wait_ms AS "lockWaitMs", t.rows_affected::int AS rows,
-            coalesce(t.applied, '[]') AS applied, t.started_at AS "startedAt", t.finished_at AS "finishedAt",
+            t.tries, t.progress, t.duration_ms AS "durationMs", t.lock_wait_ms AS "lockWaitMs",
+            t.rows_affected::int AS rows, coalesce(t.applied, '[]') AS applied,
+            t.started_at AS "startedAt", t.finished_at AS "finishedAt",
             t.wave AS "waveOrdinal", t.ordinal
        FROM rollout_targets t
        JOIN tenants n ON n.id = t.tenant_id

@@ -43,6 +43,8 @@ const MAY: Record<string, Role[]> = {
   abortRollout: OPERATORS,
   retryRollout: OPERATORS,
   undoRollout: OPERATORS,
+  listBackfillSwitches: READERS,
+  switchBackfills: OPERATORS,
   listDrift: READERS,
   getDriftCheck: READERS,
   checkDrift: OPERATORS,

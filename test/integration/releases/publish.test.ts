@@ -72,6 +72,27 @@ describe('publishing a release', () => {
     ]);
   });
 
+  it('keeps the directive of a backfill, which cannot change afterwards, and checks its statement', async () => {
+    const backfill = { table: 'a', key: ['id'], batch: 500, verify: null };
+    const fill = {
+      upSql: 'UPDATE a SET id = id WHERE id BETWEEN $1 AND $2',
+      phase: 'migrate' as const,
+      transactional: false,
+      backfill,
+    };
+    const name = await publish(rendered(A, fill));
+    assert.deepEqual(
+      (await listMigrations(test.registry)).map((migration) => migration.backfill),
+      [undefined, backfill],
+    );
+    assert.equal(await publish(rendered(A, fill)), name);
+    const edited = await refused(rendered(A, { ...fill, backfill: { ...backfill, key: ['other'] } }));
+    assert.equal(edited.code, 'migration_edited');
+    const wrong = await refused(rendered(A, fill, { ...fill, upSql: 'UPDATE a SET id = 1' }));
+    assert.equal(wrong.code, 'migration_invalid');
+    assert.match(wrong.errors?.[0]?.message ?? '', /has to bound the key/);
+  });
+
   it('passes over names of the month that were given by hand', async () => {
     const month = (await publish(rendered(A))).slice(0, 8);
     await publish(rendered(A, B), `${month}7`);

@@ -20,6 +20,7 @@ function target(tenant: string, state: TargetState, message?: string): RolloutTa
     error: message === undefined ? null : { code: 'migration_failed', message },
     reason: null,
     notBefore: null,
+    progress: null,
     tries: 1,
     durationMs: null,
     startedAt: null,

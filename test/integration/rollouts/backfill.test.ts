@@ -1,0 +1,165 @@
+import assert from 'node:assert/strict';
+import type { RolloutTarget } from '../../../contract/rollout.ts';
+import { migrationChecksum } from '../../../control-plane/releases/release.ts';
+import { insertMigrations, insertRelease } from '../../../control-plane/releases/store.ts';
+import { listHolds } from '../../../control-plane/rollouts/backfills/store.ts';
+import { switchBackfills } from '../../../control-plane/rollouts/backfills/switch.ts';
+import { createRolloutDriver } from '../../../control-plane/rollouts/driver.ts';
+import { abortRollout, pauseRollout, resumeRollout } from '../../../control-plane/rollouts/verbs.ts';
+import { createPool, type PgPool, type PgPoolClient } from '../../../platform/pg.ts';
+import { clusters } from '../../support/clusters.ts';
+import { driveOnce } from '../../support/drive.ts';
+import { quietLogger } from '../../support/registry.ts';
+import { until } from '../../support/until.ts';
+import { ASKER, makeRolloutFleet, type RolloutFleet } from './rollout-fleet.ts';
+
+const FILL = 'UPDATE orders SET fills = fills + 1 WHERE id BETWEEN $1 AND $2';
+const ROWS = 2_000;
+
+describe('a rollout with a backfill', () => {
+  let fleet: RolloutFleet;
+  let pool: PgPool;
+  let driver: ReturnType<typeof createRolloutDriver>;
+
+  before(() => {
+    pool = createPool({ ...clusters().eu.superuser, max: 4 }, () => undefined);
+  });
+  after(() => pool.end());
+  beforeEach(async () => {
+    fleet = await makeRolloutFleet(['acme']);
+    const servers = {
+      ...fleet.servers,
+      admin: async <T>(_id: string, work: (client: PgPoolClient) => Promise<T>) => {
+        const client = await pool.connect();
+        return work(client).finally(() => client.release());
+      },
+    };
+    driver = createRolloutDriver({ registry: fleet.registry, servers, logger: quietLogger });
+    await fleet.onDatabase('acme', async (client) => {
+      await client.query(`SET ROLE ${fleet.database('acme').ownerRole};
+        CREATE TABLE orders (id bigint PRIMARY KEY, fills int NOT NULL DEFAULT 0);
+        INSERT INTO orders (id) SELECT generate_series(1, ${ROWS})`);
+    });
+    await fleet.registry.transaction(async (tx) => {
+      await insertMigrations(tx, [
+        {
+          name: '003_fill',
+          ordinal: 3,
+          checksum: migrationChecksum(FILL, null),
+          upSql: FILL,
+          downSql: null,
+          phase: 'migrate',
+          transactional: false,
+          lockTimeoutMs: null,
+          statementTimeoutMs: null,
+          statements: [FILL],
+          backfill: { table: 'orders', key: ['id'], batch: 50, verify: null },
+        },
+      ]);
+      await insertRelease(tx, {
+        name: 'r2',
+        head: '003_fill',
+        headOrdinal: 3,
+        checksum: 'r2',
+        publishedBy: 'test',
+      });
+    });
+  });
+  afterEach(() => fleet.drop());
+
+  const tx = <T>(work: Parameters<typeof fleet.registry.transaction<T>>[0]): Promise<T> =>
+    fleet.registry.transaction(work);
+
+  async function target(id: string): Promise<RolloutTarget> {
+    const [found] = (await fleet.read(id)).targets;
+    assert(found !== undefined);
+    return found;
+  }
+
+  /** Starts it and drives it beside the test. */
+  async function begin(): Promise<{ id: string; driven: Promise<void> }> {
+    const id = await fleet.start(undefined, { release: 'r2' });
+    return { id, driven: driveOnce(fleet.registry, driver, id) };
+  }
+
+  function met(
+    id: string,
+    what: string,
+    look: (progress: NonNullable<RolloutTarget['progress']>) => boolean,
+  ) {
+    return until(what, async () => {
+      const { progress } = await target(id);
+      return progress !== null && look(progress) && progress;
+    });
+  }
+
+  async function fills(): Promise<unknown> {
+    return fleet.onDatabase('acme', async (client) => {
+      const { rows } = await client.query('SELECT fills, count(*)::int AS rows FROM orders GROUP BY fills');
+      return rows;
+    });
+  }
+
+  const hold = (on: boolean): Promise<void> =>
+    tx((each) => {
+      const reason = on ? {} : { reason: 'month end' };
+      return switchBackfills(each, { scope: 'tenant', name: 'acme', on, ...reason, ...ASKER });
+    });
+
+  it('stops behind a chunk when it is paused, keeps its progress, and goes on where it stands', async () => {
+    // A millisecond a row: long enough to be met half way.
+    await fleet.onDatabase('acme', (client) =>
+      client.query(`
+        CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.001); RETURN NEW; END $$;
+        CREATE TRIGGER slow BEFORE UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION slow()`),
+    );
+    const { id, driven } = await begin();
+    const seen = await met(id, 'rows are done', ({ rowsDone }) => rowsDone > 0);
+    assert.ok(
+      seen.rowsEstimated >= ROWS / 2 && seen.reason === null && (seen.rate ?? 0) > 0,
+      JSON.stringify(seen),
+    );
+    await tx((each) => pauseRollout(each, id, ASKER));
+    await driven;
+    const stopped = await target(id);
+    assert.equal(stopped.state, 'pending');
+    const done = stopped.progress?.rowsDone ?? 0;
+    assert.ok(done >= seen.rowsDone && done < ROWS, `${done} rows`);
+    await tx((each) => resumeRollout(each, id, ASKER));
+    await driveOnce(fleet.registry, driver, id);
+    const through = await target(id);
+    assert.deepEqual([through.state, through.progress?.rowsDone], ['verified', ROWS]);
+    assert.deepEqual(await fills(), [{ fills: 1, rows: ROWS }]);
+  });
+
+  it('is held by an operator’s switch, says so, and goes on when that is on again', async () => {
+    await hold(false);
+    await hold(false);
+    const { id, driven } = await begin();
+    const held = await met(id, 'it is held', ({ reason }) => reason !== null);
+    assert.deepEqual([held.reason, held.rowsDone], ['held for the tenant by system: month end', 0]);
+    assert.deepEqual(
+      (await listHolds(fleet.registry, null)).map(({ scope, name }) => [scope, name]),
+      [['tenant', 'acme']],
+    );
+    await hold(true);
+    await driven;
+    const { state, progress } = await target(id);
+    assert.deepEqual([state, progress?.reason, progress?.rowsDone], ['verified', null, ROWS]);
+    assert.ok((progress?.heldMs ?? 0) > 0);
+    const { rows } = await fleet.registry.query(
+      `SELECT action, resource, reason FROM audit_log WHERE action LIKE 'backfill.%' ORDER BY seq`,
+    );
+    assert.deepEqual(rows.at(-1), { action: 'backfill.release', resource: 'tenant:acme', reason: null });
+  });
+
+  it('is skipped with its progress by an abort, and its rows stay', async () => {
+    await hold(false);
+    const { id, driven } = await begin();
+    await met(id, 'it is held', ({ reason }) => reason !== null);
+    await tx((each) => abortRollout(each, id, ASKER));
+    await driven;
+    const { state, reason, progress } = await target(id);
+    assert.deepEqual([state, reason, progress?.migration], ['skipped', 'aborted', '003_fill']);
+  });
+});
