@@ -5,6 +5,7 @@ import type { Transaction } from '../registry/registry.ts';
 import { rolloutNotFound } from './rollout.ts';
 import { lockRollout, moveRollout, supersede, type RolloutRecord } from './store.ts';
 import { skipPending } from './target-store.ts';
+import { forsakeUndo } from './undo-end.ts';
 
 /**
  * Puts `next` in the place of a rollout that stands halted, paused or aborted, by a person's express word: nothing is
@@ -29,6 +30,7 @@ export async function supersedeRollout(
       actor,
     });
     await skipPending(tx, id, 'aborted');
+    await forsakeUndo(tx, old, actor);
   }
   await supersede(tx, id, next.id);
   auditAsked(tx, asker, {

@@ -30,7 +30,7 @@ import {
  * first, within the same limits, budgets and gates. Bakes and approvals do not delay a way back. All that can be
  * refused is refused here, before the first target. From now on new tenants are born at the release of before.
  * Answers the id of the undo; asked again while it is under way, the same.
- * @throws FleetError 404 `rollout_not_found`, 409 `wrong_state`, `rollout_active`, `rollout_unsettled`,
+ * @throws FleetError 404 `rollout_not_found`, 409 `wrong_state`, `rollout_active`, `targets_unsettled`,
  *   `nothing_to_undo`, `undo_blocked`, `release_superseded`, `migration_irreversible`
  */
 export async function undoRollout(tx: Transaction, id: string, asker: Asker): Promise<string> {
@@ -91,7 +91,7 @@ async function refuseUnsettled(tx: Transaction, { id }: RolloutRecord): Promise<
   const { running, unknown } = await countTargets(tx, id, null);
   if (running + unknown === 0) return;
   throw new FleetError({
-    code: 'rollout_unsettled',
+    code: 'targets_unsettled',
     status: 409,
     message: `${running + unknown} targets of rollout ${id} are still in flight or not settled`,
     fix: `wait until they have ended (fleet rollout get ${id} -w), then undo`,
