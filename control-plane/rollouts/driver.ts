@@ -12,6 +12,7 @@ import { createCalendar } from './calendar.ts';
 import type { GateRun, OpenGates } from './gating.ts';
 import { haltRollout } from './halt.ts';
 import { startNextInQueue } from './queue.ts';
+import { askTarget, type AskTarget } from './settle.ts';
 import { DEFAULT_OUTAGE, type OutagePolicy, type Run } from './run.ts';
 import { InterruptedError } from './slots.ts';
 
@@ -37,6 +38,8 @@ export interface RolloutDriverDeps {
   openGates?: OpenGatesFor;
   /** Another effect than migrating databases, in tests. */
   migrate?: MigrateTarget;
+  /** Another way to find out what became of a target than asking its database, in tests. */
+  ask?: AskTarget;
   /** Other limits and waits of backfills, in tests. */
   backfills?: BackfillSettings;
 }
@@ -104,6 +107,7 @@ async function prepare(deps: RolloutDriverDeps, rollout: RolloutRecord, lease: L
       deps.openGates?.({ rolloutId: rollout.id, spec: rollout.spec, lease }, wave),
     ),
     migrate: (target, signal) => migrate(run, target, signal),
+    ask: deps.ask ?? askTarget,
     watchBackfill: (target) =>
       watchBackfill(
         { ...deps, ...deps.backfills, rolloutId: rollout.id, lease, isStopping: () => run.isStopping() },

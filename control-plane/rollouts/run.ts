@@ -4,6 +4,7 @@ import type { Lease } from '../operations/lease.ts';
 import type { Transaction } from '../registry/registry.ts';
 import type { Calendar } from './calendar.ts';
 import type { OpenGates } from './gating.ts';
+import type { AskTarget } from './settle.ts';
 import { lockRollout, type RolloutRecord } from './store.ts';
 import type { RunTarget } from './slots.ts';
 import type { TargetRun } from './target.ts';
@@ -32,6 +33,7 @@ export interface Run extends TargetRun {
   outage: OutagePolicy;
   openGates: OpenGates;
   migrate: RunTarget;
+  ask: AskTarget;
 }
 
 /** A fenced transaction on the locked rollout; does nothing when a person has stopped it meanwhile. */

@@ -30,7 +30,7 @@ export async function settleUnknown(run: Run, rollout: RolloutRecord): Promise<v
 }
 
 async function settle(run: Run, rollout: RolloutRecord, target: ClaimedTarget): Promise<void> {
-  const found = await ask(run, rollout, target);
+  const found = await run.ask(run, rollout, target);
   if (run.lease.signal.aborted) return;
   await run.lease.transaction(async (tx) => {
     await settleTarget(tx, rollout.id, target.databaseId, found);
@@ -39,7 +39,8 @@ async function settle(run: Run, rollout: RolloutRecord, target: ClaimedTarget): 
   });
 }
 
-interface Found {
+/** What became of a target, and what its database has. */
+export interface Found {
   event: 'verify' | 'requeue' | 'skip' | 'lose';
   error: ErrorSummary | null;
   reason: string | null;
@@ -47,7 +48,9 @@ interface Found {
   schemaVersion?: string | null;
 }
 
-async function ask(run: Run, rollout: RolloutRecord, target: ClaimedTarget): Promise<Found> {
+export type AskTarget = (run: Run, rollout: RolloutRecord, target: ClaimedTarget) => Promise<Found>;
+
+export async function askTarget(run: Run, rollout: RolloutRecord, target: ClaimedTarget): Promise<Found> {
   if (await isGone(run.registry, target.databaseId)) return { event: 'skip', error: null, reason: 'deleted' };
   try {
     const address = await run.servers.migrator(target.serverId, target.database);

@@ -5,7 +5,7 @@ import { whileRunning, type Run } from './run.ts';
 import { settleUnknown } from './settle.ts';
 import type { Stage } from './stage.ts';
 import { findRollout, moveRollout, type RolloutRecord } from './store.ts';
-import { waitingTargets } from './target-store.ts';
+import { skipPending, waitingTargets } from './target-store.ts';
 import { deferClosed, releaseDue, tallyRollout, tallyWaves, type WaveTally } from './wait-store.ts';
 import type { WaveRun } from './wave.ts';
 import { listWaves, type WaveRecord } from './wave-store.ts';
@@ -36,6 +36,8 @@ export async function steer(stage: Stage): Promise<boolean> {
   stage.nextAt = null;
   if (stage.running) return moveWaves(stage, rollout);
   if (!stage.slots.isBusy()) await settleUnknown(run, rollout);
+  // What stopped half way at the abort waits in nobody's hands.
+  if (rollout.state === 'aborted') await run.lease.transaction((tx) => skipPending(tx, rollout.id, 'aborted'));
   return rollout.state === 'paused' && (await watchPaused(stage, rollout));
 }
 

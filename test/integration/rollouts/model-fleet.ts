@@ -1,0 +1,336 @@
+import { randomUUID } from 'node:crypto';
+import { RolloutSpec } from '../../../contract/rollout.ts';
+import type { Registry } from '../../../control-plane/registry/registry.ts';
+import { migrationChecksum, type Migration } from '../../../control-plane/releases/release.ts';
+import { currentRelease, insertMigrations, insertRelease } from '../../../control-plane/releases/store.ts';
+import { createRolloutDriver } from '../../../control-plane/rollouts/driver.ts';
+import { planRollout, startRollout } from '../../../control-plane/rollouts/start.ts';
+import type { ClaimedTarget, TargetResult } from '../../../control-plane/rollouts/target-store.ts';
+import type { ServerAccess } from '../../../control-plane/servers/access.ts';
+import { releaseLease } from '../../../control-plane/operations/lease.ts';
+import { lockMembership } from '../../../control-plane/tenants/store.ts';
+import { takeLease } from '../../support/drive.ts';
+import { freshRegistry, quietLogger } from '../../support/registry.ts';
+import { ASKER } from './rollout-fleet.ts';
+
+const HEAD = '001_head';
+const PARALLEL = 3;
+const SERVERS = { eu: randomUUID(), us: randomUUID() };
+
+/** A migration in flight, that the test ends. */
+interface Flight {
+  target: ClaimedTarget;
+  end: (how: 'done' | 'cut') => void;
+}
+
+/**
+ * The real driver and words on a real registry; only the tenants' databases are memory. A database knows whether
+ * the release is applied, and which session is at work there: two at once are a breach.
+ */
+export interface ModelFleet {
+  registry: Registry;
+  /** Starts afresh, with these many tenants. */
+  reset(tenants: number): Promise<void>;
+  /** The rollout of this run. */
+  id(): string;
+  start(): Promise<void>;
+  /** Lets a worker take up what is open, if none is at it. */
+  pump(): Promise<void>;
+  /** Ends one migration in flight. */
+  finishOne(nth: number): Promise<void>;
+  /** The driver's process dies; what it had in flight may still have had its effect. */
+  crash(effect: boolean): Promise<void>;
+  /** Lets everything in flight end, until no worker has anything to do. */
+  settle(): Promise<void>;
+  /** Makes the migration fail there from now on, or not. */
+  spoil(nth: number, bad: boolean): void;
+  addTenant(): Promise<void>;
+  setTenantState(nth: number, state: 'active' | 'suspended' | 'offboarding'): Promise<void>;
+  tenant(nth: number): string;
+  /** What must never be, and was seen. */
+  breaches(): Promise<string[]>;
+  isApplied(databaseId: string): boolean;
+  drop(): Promise<void>;
+}
+
+export async function makeModelFleet(): Promise<ModelFleet> {
+  const test = await freshRegistry();
+  const { registry } = test;
+  await prepare(registry);
+  const memory = {
+    applied: new Set<string>(),
+    bad: new Set<string>(),
+    flights: new Map<string, Flight>(),
+    breaches: [] as string[],
+    tenants: [] as { slug: string; databaseId: string }[],
+    id: '',
+    number: 0,
+  };
+  let ring = (): void => undefined;
+  let driving: { lease: Awaited<ReturnType<typeof takeLease>>; over: Promise<void> } | undefined;
+
+  const result = (target: ClaimedTarget, state: 'verified' | 'failed'): TargetResult => ({
+    ...{ databaseId: target.databaseId, serverId: target.serverId, durationMs: 1, state, reason: null },
+    schemaVersion: state === 'verified' ? HEAD : null,
+    error: state === 'failed' ? { code: 'migration_failed', message: 'bad data' } : null,
+  });
+  const migrate = async (target: ClaimedTarget, signal: AbortSignal): Promise<TargetResult | undefined> => {
+    const older = memory.flights.get(target.databaseId);
+    if (older !== undefined && !target.orphan) memory.breaches.push(`two sessions in ${target.slug}`);
+    // The successor ends the dead owner's session first.
+    older?.end('cut');
+    const how = await new Promise<'done' | 'cut'>((resolve) => {
+      const end = (outcome: 'done' | 'cut'): void => {
+        if (memory.flights.get(target.databaseId)?.end === end) memory.flights.delete(target.databaseId);
+        resolve(outcome);
+      };
+      memory.flights.set(target.databaseId, { target, end });
+      signal.addEventListener('abort', () => end('cut'), { once: true });
+      ring();
+    });
+    if (how === 'cut') return undefined;
+    if (memory.bad.has(target.databaseId)) return result(target, 'failed');
+    memory.applied.add(target.databaseId);
+    return result(target, 'verified');
+  };
+  const driver = createRolloutDriver({
+    registry,
+    servers: {} as ServerAccess,
+    logger: quietLogger,
+    migrate: (_run, target, signal) => migrate(target, signal),
+    ask: async (_run, rollout, { databaseId }) => {
+      if (memory.applied.has(databaseId)) {
+        return { event: 'verify', error: null, reason: null, schemaVersion: HEAD };
+      }
+      const aborted = rollout.state === 'aborted';
+      return {
+        event: aborted ? 'skip' : 'requeue',
+        error: null,
+        reason: aborted ? 'aborted' : null,
+        schemaVersion: null,
+      };
+    },
+  });
+  const pump = async (): Promise<void> => {
+    if (driving !== undefined || memory.id === '') return;
+    const { rowCount } = await registry.query(
+      `SELECT 1 FROM (${driver.openIdsSql}) AS open(id) WHERE id = $1`,
+      [memory.id],
+    );
+    if (rowCount === 0) return;
+    const lease = await takeLease(registry, `rollout:${memory.id}`);
+    const over = driver
+      .drive(memory.id, lease)
+      .catch((error: unknown) => void memory.breaches.push(`the driver threw: ${String(error)}`))
+      .then(() => releaseLease(registry, lease.resource, lease.holder, lease.epoch))
+      .finally(() => {
+        if (driving?.lease === lease) driving = undefined;
+      });
+    driving = { lease, over };
+  };
+  /** Until something is in flight, or the driver is over. */
+  const inFlight = async (): Promise<void> => {
+    if (driving === undefined || memory.flights.size > 0) return;
+    const flight = new Promise<void>((resolve) => {
+      ring = resolve;
+    });
+    await Promise.race([driving.over, flight]);
+  };
+  const settle = async (): Promise<void> => {
+    for (let turn = 0; turn < MAX_TURNS; turn += 1) {
+      await pump();
+      if (driving === undefined) return;
+      await inFlight();
+      for (const flight of [...memory.flights.values()]) flight.end('done');
+    }
+    memory.breaches.push('it never comes to rest');
+  };
+  const addTenant = async (): Promise<void> => {
+    memory.number += 1;
+    const slug = `tenant${memory.number}`;
+    const databaseId = randomUUID();
+    const region = memory.number % 2 === 0 ? 'eu' : 'us';
+    memory.tenants.push({ slug, databaseId });
+    await registry.transaction(async (tx) => {
+      await lockMembership(tx, 'shared');
+      // Born at the release that the fleet is at.
+      const current = await currentRelease(tx);
+      await tx.query(
+        `WITH tenant AS (INSERT INTO tenants (id, slug, name, tier, region, state)
+                         VALUES ($1, $2, $2, 'standard', $3, 'active') RETURNING id)
+         INSERT INTO databases (id, tenant_id, server_id, name, owner_role, rw_role, login_a, login_b, state,
+                                connection_limit, schema_version)
+         SELECT $4, id, $5, $2, $2, $2, $2, $2, 'ready', 10, $6 FROM tenant`,
+        [randomUUID(), slug, region, databaseId, SERVERS[region], current === undefined ? null : HEAD],
+      );
+      if (current !== undefined) memory.applied.add(databaseId);
+    });
+  };
+  const nth = (index: number) => memory.tenants[index % memory.tenants.length];
+  return {
+    registry,
+    reset: async (tenants) => {
+      await settle();
+      for (const known of [memory.applied, memory.bad, memory.flights]) known.clear();
+      Object.assign(memory, { breaches: [], tenants: [], id: '' });
+      await registry.query(CLEAR);
+      for (let count = 0; count < tenants; count += 1) await addTenant();
+    },
+    id: () => memory.id,
+    start: async () => {
+      memory.id = await registry.transaction(async (tx) => {
+        const id = await planRollout(tx, SPEC, ASKER);
+        await startRollout(tx, id, ASKER);
+        return id;
+      });
+    },
+    pump: async () => {
+      await pump();
+      await inFlight();
+    },
+    finishOne: async (index) => {
+      const flights = [...memory.flights.values()];
+      flights[index % Math.max(1, flights.length)]?.end('done');
+    },
+    crash: async (effect) => {
+      const [flight] = memory.flights.values();
+      if (effect && flight !== undefined && !memory.bad.has(flight.target.databaseId)) {
+        memory.applied.add(flight.target.databaseId);
+      }
+      const dying = driving;
+      dying?.lease.abort.abort();
+      await dying?.over;
+    },
+    settle,
+    spoil: (index, bad) => {
+      const databaseId = nth(index)?.databaseId ?? '';
+      if (bad) memory.bad.add(databaseId);
+      else memory.bad.delete(databaseId);
+    },
+    addTenant,
+    setTenantState: (index, state) =>
+      registry.transaction(async (tx) => {
+        await lockMembership(tx, 'shared');
+        const { slug, databaseId } = nth(index) ?? { slug: '', databaseId: '' };
+        const from = state === 'active' ? ['suspended'] : ['active', 'suspended'];
+        const moved = await tx.query('UPDATE tenants SET state = $2 WHERE slug = $1 AND state = ANY ($3)', [
+          ...[slug, state, from],
+        ]);
+        if (moved.rowCount === 0 || state !== 'active' || (await currentRelease(tx)) === undefined) return;
+        // Caught up before it gets traffic.
+        memory.applied.add(databaseId);
+        await tx.query('UPDATE databases SET schema_version = $2 WHERE id = $1', [databaseId, HEAD]);
+      }),
+    tenant: (index) => nth(index)?.slug ?? '',
+    breaches: async () => {
+      const { rows } = await registry.query<{ breach: string }>('SELECT breach FROM breaches');
+      return [...memory.breaches, ...rows.map((row) => row.breach)];
+    },
+    isApplied: (databaseId) => memory.applied.has(databaseId),
+    drop: () => test.drop(),
+  };
+}
+
+/** A run has some dozens of targets; far more rounds than that are a loop. */
+const MAX_TURNS = 200;
+
+const SPEC = RolloutSpec.parse({
+  release: 'r1',
+  budget: { failures: 3 },
+  waves: [
+    { name: 'canary', count: 1, bake: '1h', parallel: PARALLEL },
+    { name: 'eu', match: { region: 'eu' }, dependsOn: ['canary'], parallel: 2, budget: { failures: 1 } },
+    { name: 'us', match: { region: 'us' }, dependsOn: ['canary'], parallel: PARALLEL, perServer: 2 },
+    { name: 'rest', dependsOn: ['eu', 'us'], parallel: PARALLEL },
+  ],
+});
+
+async function prepare(registry: Registry): Promise<void> {
+  for (const [region, id] of Object.entries(SERVERS)) {
+    await registry.query('INSERT INTO regions (name, jurisdiction, domain) VALUES ($1, $1, $1)', [region]);
+    await registry.query(
+      `INSERT INTO servers (id, name, region, provider, mode, state, host, port, tls, admin_user, admin_database,
+                            max_databases, max_connections)
+       VALUES ($1, $2, $2, 'postgres', 'shared', 'ready', 'nowhere', 1, 'disable', 'nobody', 'postgres', 1, 1)`,
+      [id, region],
+    );
+  }
+  await registry.transaction(async (tx) => {
+    await insertMigrations(tx, [migration(1, HEAD)]);
+    await insertRelease(tx, {
+      name: 'r1',
+      head: HEAD,
+      headOrdinal: 1,
+      checksum: 'test',
+      publishedBy: 'test',
+    });
+  });
+  await registry.query(WATCHERS);
+}
+
+function migration(ordinal: number, name: string): Migration {
+  const upSql = 'SELECT 1';
+  return {
+    ...{ name, ordinal, upSql, downSql: null, phase: 'expand', transactional: true },
+    checksum: migrationChecksum(upSql, null),
+    ...{ lockTimeoutMs: null, statementTimeoutMs: null, statements: null },
+  };
+}
+
+/** The registry itself watches every change: what is seen only between two commands would be missed otherwise. */
+const WATCHERS = `
+  CREATE TABLE breaches (breach text);
+  CREATE FUNCTION watch_targets() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    INSERT INTO breaches
+    SELECT 'claimed in a rollout that is ' || r.state || ', in a wave that is ' || w.state
+      FROM after a JOIN before b USING (rollout_id, database_id)
+      JOIN rollouts r ON r.id = a.rollout_id
+      JOIN rollout_waves w ON w.rollout_id = a.rollout_id AND w.ordinal = a.wave
+     WHERE a.state = 'running' AND b.state <> 'running' AND (r.state <> 'running' OR w.state <> 'running');
+    INSERT INTO breaches
+    SELECT 'more than parallel in flight in ' || w.name
+      FROM rollout_waves w
+      JOIN rollout_targets t ON t.rollout_id = w.rollout_id AND t.wave = w.ordinal AND t.state = 'running'
+     WHERE w.rollout_id IN (SELECT rollout_id FROM after)
+     GROUP BY w.rollout_id, w.ordinal HAVING count(*) > w.parallel;
+    INSERT INTO breaches
+    SELECT 'more than perServer in flight in ' || w.name
+      FROM rollout_waves w
+      JOIN rollout_targets t ON t.rollout_id = w.rollout_id AND t.wave = w.ordinal AND t.state = 'running'
+     WHERE w.rollout_id IN (SELECT rollout_id FROM after)
+     GROUP BY w.rollout_id, w.ordinal, t.server_id HAVING count(*) > w.per_server;
+    INSERT INTO breaches
+    SELECT 'claimed a fresh target over the budget of ' || w.name
+      FROM after a JOIN before b USING (rollout_id, database_id)
+      JOIN rollout_waves w ON w.rollout_id = a.rollout_id AND w.ordinal = a.wave
+     WHERE a.state = 'running' AND b.state = 'pending' AND a.tries = 1
+       AND (SELECT count(*) FROM rollout_targets f
+             WHERE f.rollout_id = w.rollout_id AND f.wave = w.ordinal AND f.state = 'failed'
+               AND (w.forgiven_at IS NULL OR f.finished_at > w.forgiven_at)) > (w.budget ->> 'failures')::int;
+    INSERT INTO breaches
+    SELECT 'more failed in ' || w.name || ' than its budget and what was in flight'
+      FROM rollout_waves w
+      JOIN rollout_targets f ON f.rollout_id = w.rollout_id AND f.wave = w.ordinal AND f.state = 'failed'
+     WHERE w.rollout_id IN (SELECT rollout_id FROM after) AND w.forgiven_at IS NULL
+     GROUP BY w.rollout_id, w.ordinal HAVING count(*) > (w.budget ->> 'failures')::int + w.parallel;
+    RETURN NULL;
+  END $$;
+  CREATE TRIGGER watch_targets AFTER UPDATE ON rollout_targets
+    REFERENCING OLD TABLE AS before NEW TABLE AS after FOR EACH STATEMENT EXECUTE FUNCTION watch_targets();
+  CREATE FUNCTION watch_waves() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    INSERT INTO breaches
+    SELECT NEW.name || ' began before ' || d.name || ' had passed'
+      FROM rollout_waves d
+     WHERE d.rollout_id = NEW.rollout_id AND d.ordinal = ANY (NEW.depends_on)
+       AND (d.state <> 'passed' OR d.approve AND d.approved_at IS NULL);
+    RETURN NULL;
+  END $$;
+  CREATE TRIGGER watch_waves AFTER UPDATE ON rollout_waves FOR EACH ROW
+    WHEN (OLD.state = 'pending' AND NEW.state = 'running') EXECUTE FUNCTION watch_waves();`;
+
+/** Rows of the run before. */
+const CLEAR = `
+  DELETE FROM breaches; DELETE FROM rollout_outages; DELETE FROM rollout_targets; DELETE FROM rollout_gates;
+  DELETE FROM rollout_measurements; DELETE FROM rollout_waves; DELETE FROM route_changes; DELETE FROM rollouts; DELETE FROM databases;
+  DELETE FROM tenants; DELETE FROM leases; DELETE FROM graphile_worker._private_jobs;
+  DELETE FROM settings WHERE key = 'current_release'`;
