@@ -42,18 +42,24 @@ export type RemovedRoute = z.infer<typeof RemovedRoute>;
 export const Route = z.discriminatedUnion('kind', [LocalRoute, ForeignRoute, RemovedRoute]);
 export type Route = z.infer<typeof Route>;
 
+/** A migration's place in the one order of all that are published: it never changes. */
+export const SchemaStep = z.object({ name: z.string(), ordinal: z.number().int() });
+export type SchemaStep = z.infer<typeof SchemaStep>;
+
 export const FeedRegion = z.object({ name: z.string(), domain: z.string(), appUrl: z.string().nullable() });
 export type FeedRegion = z.infer<typeof FeedRegion>;
 
 /**
  * `GET /api/v1/regions/{region}/routes`: the whole table at `version`. Then
- * `GET /api/v1/regions/{region}/routes/events?since=VERSION`: the changes after it as server-sent events
+ * `GET /api/v1/regions/{region}/routes/events?since=VERSION&steps=ORDINAL`: the changes after it as server-sent events
  * named `changes`, each event's id being its version and its data a RouteChanges.
  */
 export const RouteSnapshot = z.object({
   version: z.string(),
   region: z.string(),
   regions: z.array(FeedRegion),
+  /** All published migrations, in order: what `schemaVersion` is told apart by. */
+  steps: z.array(SchemaStep),
   routes: z.array(Route),
 });
 export type RouteSnapshot = z.infer<typeof RouteSnapshot>;
@@ -62,6 +68,8 @@ export const RouteChanges = z.object({
   version: z.string(),
   /** All regions as they are now: a region's address may have changed with them. */
   regions: z.array(FeedRegion),
+  /** Migrations behind the one that the client said, or was told, last. */
+  steps: z.array(SchemaStep),
   routes: z.array(Route),
 });
 export type RouteChanges = z.infer<typeof RouteChanges>;

@@ -31,6 +31,7 @@ export function createMetrics(region: string, stats: () => RoutingStats): Metric
   const duration = durations.labels();
   let refused = 0;
   collectRequests(byTenant, stats);
+  collectOutOfRange(byTenant, stats);
   collectRefused(registry, () => refused);
   collectGauges(registry, stats);
   return {
@@ -61,6 +62,21 @@ function collectRequests(registry: Registry, stats: () => RoutingStats): void {
         this.inc({ tenant: slug, outcome: 'ok' }, answers.ok);
         this.inc({ tenant: slug, outcome: 'client_error' }, answers.clientError);
         this.inc({ tenant: slug, outcome: 'server_error' }, answers.serverError);
+      }
+    },
+  });
+}
+
+function collectOutOfRange(registry: Registry, stats: () => RoutingStats): void {
+  new Counter({
+    name: 'flotilla_app_schema_out_of_range_total',
+    help: 'Requests refused because the schema of their tenant is none that this version of the app works with',
+    labelNames: ['tenant'],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const { slug, outOfRange } of stats().tenants) {
+        if (outOfRange > 0) this.inc({ tenant: slug }, outOfRange);
       }
     },
   });

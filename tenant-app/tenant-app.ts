@@ -4,6 +4,7 @@ import { equalInConstantTime } from '../platform/crypto.ts';
 import { FleetError } from '../platform/errors.ts';
 import { listen } from '../platform/listen.ts';
 import type { Logger } from '../platform/logging.ts';
+import { productVersion } from '../platform/project.ts';
 import { createAccessLog, type AccessLog } from './access-log.ts';
 import { endpoint } from './api/endpoint.ts';
 import { projectsRouter } from './api/projects.ts';
@@ -11,6 +12,8 @@ import { tasksRouter } from './api/tasks.ts';
 import { whoami } from './api/whoami.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { problemHandler } from './routing/problem.ts';
+import type { ReportTimes } from './routing/reporter.ts';
+import type { AcceptedSchema } from './routing/schema-range.ts';
 import { tenantRouting, type RoutingLimits, type TenantRouting } from './routing/tenant-routing.ts';
 
 export interface TenantAppOptions {
@@ -25,7 +28,14 @@ export interface TenantAppOptions {
   logger: Logger;
   trustedProxies?: string[];
   limits?: Partial<RoutingLimits>;
+  /** Another version and range than the product's own, in tests. */
+  appVersion?: string;
+  acceptsSchema?: AcceptedSchema;
+  reports?: ReportTimes;
 }
+
+/** The last migration whose objects the handlers use: without its table no change can be made. */
+const NEEDS_SCHEMA = '0002_idempotency_keys';
 
 export interface TenantApp {
   url: string;
@@ -44,6 +54,8 @@ export async function startTenantApp(options: TenantAppOptions): Promise<TenantA
     ? createAccessLog(process.stderr, 'tenant-app')
     : undefined;
   const routing = tenantRouting({
+    appVersion: productVersion(),
+    acceptsSchema: { min: NEEDS_SCHEMA },
     ...options,
     onRequest: (record) => {
       metrics.observe(record);

@@ -4,7 +4,7 @@ import type { Logger } from '../../platform/logging.ts';
 import { sharedChannel, type Channel } from '../http/channel.ts';
 import { beginEventStream, formatEvent } from '../http/sse.ts';
 import type { Registry } from '../registry/registry.ts';
-import { feedRegions, routesSince } from './store.ts';
+import { feedRegions, routesSince, schemaSteps } from './store.ts';
 
 /**
  * Tells the apps of all regions about changed routes: over one listening connection for the whole process,
@@ -12,7 +12,16 @@ import { feedRegions, routesSince } from './store.ts';
  */
 export interface RouteFeed {
   /** Streams the changes after `since` as server-sent events until the client leaves; settles then. */
-  serve(response: ServerResponse, region: string, since: string): Promise<void>;
+  serve(response: ServerResponse, since: FeedPosition): Promise<void>;
+}
+
+/** What a client has. */
+export interface FeedPosition {
+  region: string;
+  /** Last version that was written to it: a slow client lags here, not in our memory. */
+  version: string;
+  /** Ordinal of the last migration that it knows. */
+  steps: number;
 }
 
 /** 15 s: proxies drop connections that are silent for 60 s, and the app counts on a sign of life in 45 s. */
@@ -24,11 +33,8 @@ const STALLED_HEARTBEATS = 2;
 /** Time between attempts when the registry does not answer. */
 const RETRY_MS = 1_000;
 
-interface FeedClient {
+interface FeedClient extends FeedPosition {
   response: ServerResponse;
-  region: string;
-  /** Last version that was written to it: a slow client lags here, not in our memory. */
-  version: string;
   stalled: number;
 }
 
@@ -55,11 +61,11 @@ export function createRouteFeed(deps: { registry: Registry; logger: Logger }): R
     running: false,
     again: false,
   };
-  return { serve: (response, region, since) => serve(feed, response, region, since) };
+  return { serve: (response, since) => serve(feed, response, since) };
 }
 
-async function serve(feed: Feed, response: ServerResponse, region: string, since: string): Promise<void> {
-  const client: FeedClient = { response, region, version: since, stalled: 0 };
+async function serve(feed: Feed, response: ServerResponse, since: FeedPosition): Promise<void> {
+  const client: FeedClient = { response, ...since, stalled: 0 };
   const gone = new Promise<void>((resolve) => {
     if (response.destroyed) resolve();
     else response.once('close', resolve);
@@ -119,7 +125,7 @@ async function round(feed: Feed): Promise<void> {
   for (const client of feed.clients) {
     // Before its head is sent, a stream takes no events.
     if (!client.response.headersSent || client.response.writableNeedDrain) continue;
-    const name = `${client.region} ${client.version}`;
+    const name = `${client.region} ${client.version} ${client.steps}`;
     groups.set(name, [...(groups.get(name) ?? []), client]);
   }
   if (groups.size === 0) return;
@@ -130,7 +136,9 @@ async function round(feed: Feed): Promise<void> {
     const page = await routesSince(feed.registry, first.region, first.version, PAGE_ROUTES);
     if (page.routes.length === 0) continue;
     if (page.routes.length === PAGE_ROUTES) feed.again = true;
-    send(clients, { ...page, regions });
+    // After the routes: whatever they stand at was published before.
+    const steps = await schemaSteps(feed.registry, first.steps);
+    send(clients, { ...page, regions, steps });
   }
 }
 
@@ -140,6 +148,7 @@ function send(clients: FeedClient[], changes: RouteChanges): void {
     if (!client.response.writable) continue;
     client.response.write(event);
     client.version = changes.version;
+    client.steps = changes.steps.at(-1)?.ordinal ?? client.steps;
   }
 }
 

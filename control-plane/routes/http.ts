@@ -9,7 +9,7 @@ import { route, streamRoute, type SliceRoutes } from '../http/route.ts';
 import type { Registry } from '../registry/registry.ts';
 import { databaseSubject, type Secrets } from '../secrets/secret.ts';
 import { createRouteFeed } from './feed.ts';
-import { allRoutes, currentVersion, feedRegions, isServedIn } from './store.ts';
+import { allRoutes, currentVersion, feedRegions, isServedIn, schemaSteps } from './store.ts';
 
 export interface RouteDeps {
   registry: Registry;
@@ -18,6 +18,8 @@ export interface RouteDeps {
 }
 
 const RegionParams = z.object({ region: RegionName });
+/** No fleet has a million migrations. */
+const Ordinal = z.coerce.number().int().min(0).max(1_000_000);
 const Version = z.string().regex(/^\d{1,18}$/, 'a version of the route table');
 
 /** What a region's tenant apps read: the route table, its changes, and credentials one by one. */
@@ -42,8 +44,10 @@ function snapshotRoute() {
       const version = await currentVersion(tx);
       const regions = await feedRegions(tx);
       const routes = await allRoutes(tx, params.region);
+      // After the routes: whatever they stand at was published before.
+      const steps = await schemaSteps(tx, 0);
       return {
-        body: { version, region: params.region, regions, routes },
+        body: { version, region: params.region, regions, steps, routes },
         headers: { 'Cache-Control': 'no-store' },
       };
     },
@@ -84,13 +88,13 @@ function eventsRoute(deps: RouteDeps) {
     tag: 'routes',
     permission: 'route:read',
     params: RegionParams,
-    query: z.object({ since: Version.optional() }),
+    query: z.object({ since: Version.optional(), steps: Ordinal.default(0) }),
     stream: async ({ params, query, caller, request, response }) => {
       await requireKnownRegion(registry, caller, params.region);
       // A reconnecting client's Last-Event-ID is newer than the address it first asked for.
       const since = request.get('Last-Event-ID') ?? query.since ?? '0';
       await requireKnownVersion(registry, since);
-      await feed.serve(response, params.region, since);
+      await feed.serve(response, { region: params.region, version: since, steps: query.steps });
     },
   });
 }

@@ -1,4 +1,4 @@
-import type { FeedRegion, Route } from '../../contract/route.ts';
+import type { FeedRegion, Route, SchemaStep } from '../../contract/route.ts';
 import { sha256 } from '../../platform/crypto.ts';
 import type { Queryable } from '../../platform/pg.ts';
 
@@ -123,6 +123,15 @@ export async function feedRegions(db: Queryable): Promise<FeedRegion[]> {
     'SELECT name, domain, app_url FROM regions ORDER BY name',
   );
   return rows.map((row) => ({ name: row.name, domain: row.domain, appUrl: row.app_url }));
+}
+
+/** Published migrations behind `afterOrdinal`, in order. */
+export async function schemaSteps(db: Queryable, afterOrdinal: number): Promise<SchemaStep[]> {
+  const { rows } = await db.query<SchemaStep>(
+    'SELECT name, ordinal FROM migrations WHERE ordinal > $1 ORDER BY ordinal',
+    [afterOrdinal],
+  );
+  return rows;
 }
 
 /** Whether the database serves a tenant of `region` and stands there. */

@@ -1,3 +1,4 @@
+import { AppReportAnswer, type AppReport } from '../../contract/app.ts';
 import { RouteCredential } from '../../contract/route.ts';
 
 /** What the routing asks of the control plane, with the region's own key. */
@@ -7,6 +8,7 @@ export interface ControlPlane {
   openStream(path: string, signal: AbortSignal): Promise<ReadableStream<Uint8Array>>;
   /** What now opens a database of the region. Kept in memory only. */
   credential(databaseId: string): Promise<RouteCredential>;
+  report(report: AppReport, signal: AbortSignal): Promise<AppReportAnswer>;
 }
 
 /** The control plane answered with an error. */
@@ -26,12 +28,14 @@ const REQUEST_TIMEOUT_MS = 30_000;
 export function createControlPlane(options: { url: string; token: string; region: string }): ControlPlane {
   const base = options.url.replace(/\/+$/, '');
   const headers = { Authorization: `Bearer ${options.token}` };
-  const get = async (path: string, accept: string, signal: AbortSignal): Promise<Response> => {
-    const response = await fetch(base + path, { headers: { ...headers, Accept: accept }, signal });
+  const ask = async (path: string, request: RequestInit): Promise<Response> => {
+    const response = await fetch(base + path, request);
     if (response.ok) return response;
     await response.body?.cancel();
     throw new ControlPlaneError(path, response.status);
   };
+  const get = (path: string, accept: string, signal: AbortSignal): Promise<Response> =>
+    ask(path, { headers: { ...headers, Accept: accept }, signal });
   const getJson = async (path: string, signal?: AbortSignal): Promise<unknown> => {
     const timeout = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
     const response = await get(
@@ -52,5 +56,14 @@ export function createControlPlane(options: { url: string; token: string; region
       RouteCredential.parse(
         await getJson(`/api/v1/regions/${options.region}/credentials/${encodeURIComponent(databaseId)}`),
       ),
+    report: async (report, signal) => {
+      const response = await ask(`/api/v1/regions/${options.region}/reports`, {
+        method: 'POST',
+        headers: { ...headers, 'Content-Type': 'application/json' },
+        body: JSON.stringify(report),
+        signal,
+      });
+      return AppReportAnswer.parse(await response.json());
+    },
   };
 }

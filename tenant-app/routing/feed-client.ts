@@ -97,7 +97,8 @@ async function readChanges(deps: Deps, state: FeedState): Promise<void> {
   if (state.stopped.signal.aborted) stop();
   try {
     const since = deps.table.version() ?? '0';
-    const path = `/api/v1/regions/${deps.region}/routes/events?since=${since}`;
+    const query = `since=${since}&steps=${deps.table.lastOrdinal()}`;
+    const path = `/api/v1/regions/${deps.region}/routes/events?${query}`;
     const body = await deps.controlPlane.openStream(path, end.signal);
     state.isConnected = true;
     state.failures = 0;

@@ -10,6 +10,8 @@ export interface Gate {
   inFlight: number;
   /** Answers by class since the process started: for the metrics. */
   answers: { ok: number; clientError: number; serverError: number };
+  /** Of the server errors those that its schema is to blame for. */
+  outOfRange: number;
   breaker: Breaker;
 }
 
@@ -52,7 +54,7 @@ export function createGates(): Gates {
       const found = gates.get(key);
       if (found !== undefined) return found;
       const answers = { ok: 0, clientError: 0, serverError: 0 };
-      const gate: Gate = { slug, inFlight: 0, answers, breaker: createBreaker(clock) };
+      const gate: Gate = { slug, inFlight: 0, answers, outOfRange: 0, breaker: createBreaker(clock) };
       gates.set(key, gate);
       return gate;
     },

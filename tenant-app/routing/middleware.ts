@@ -8,7 +8,9 @@ import type { Gate, Gates } from './gate.ts';
 import { identifyHost, type ProxyTrust } from './identify.ts';
 import type { Pools } from './pools.ts';
 import { REQUEST_ID_HEADER, RoutingError, sendProblem } from './problem.ts';
+import type { Reporter } from './reporter.ts';
 import type { RouteTable } from './route-table.ts';
+import { requireFit, type AcceptedSchema } from './schema-range.ts';
 import {
   createTenantRequest,
   endTenantRequest,
@@ -42,6 +44,9 @@ export interface MiddlewareDeps {
   table: RouteTable;
   pools: Pools;
   gates: Gates;
+  reporter: Pick<Reporter, 'count'>;
+  appVersion: string;
+  accepts: AcceptedSchema;
   trusted: ProxyTrust;
   limits: { requestsPerTenant: number; requestMs: number };
   claimedTenant?: (request: Request) => string | undefined;
@@ -55,6 +60,8 @@ interface Passage {
   requestId: string;
   startedAt: number;
   gate: Gate | undefined;
+  /** Whose traffic it is, once it is let through to the tenant's schema. */
+  databaseId: string | undefined;
   inner: TenantRequest | undefined;
 }
 
@@ -70,6 +77,7 @@ export function routingMiddleware(deps: MiddlewareDeps): RequestHandler {
       requestId,
       startedAt: performance.now(),
       gate: undefined,
+      databaseId: undefined,
       inner: undefined,
     };
     response.setHeader(REQUEST_ID_HEADER, requestId);
@@ -97,14 +105,26 @@ function enter(deps: MiddlewareDeps, passage: Passage): TenantRequest {
   passage.gate = gate;
   gate.inFlight += 1;
   if (gate.inFlight > deps.limits.requestsPerTenant) throw overLimit();
+  passage.databaseId = route.databaseId;
+  requireSchema(deps, gate, route);
   const { pools, region } = deps;
   passage.inner = createTenantRequest({ pools, breaker: gate.breaker, region, requestId }, route);
   return passage.inner;
 }
 
+/** A tenant that the app cannot serve gets an error for its traffic: gates have to see it. */
+function requireSchema(deps: MiddlewareDeps, gate: Gate, route: LocalRoute): void {
+  try {
+    requireFit(deps, route);
+  } catch (error) {
+    gate.outOfRange += 1;
+    throw error;
+  }
+}
+
 /** The answer is sent or the client has left: whatever the handler still runs is cut off. */
 function over(deps: MiddlewareDeps, deadlines: Deadlines<TenantRequest>, passage: Passage): void {
-  const { request, response, gate, inner } = passage;
+  const { request, response, gate, inner, databaseId } = passage;
   const status = response.statusCode;
   if (inner !== undefined) {
     deadlines.delete(inner);
@@ -116,13 +136,15 @@ function over(deps: MiddlewareDeps, deadlines: Deadlines<TenantRequest>, passage
     else if (status >= 400) gate.answers.clientError += 1;
     else gate.answers.ok += 1;
   }
+  const durationMs = performance.now() - passage.startedAt;
+  if (databaseId !== undefined) deps.reporter.count(databaseId, durationMs, status >= 500);
   deps.onRequest?.({
     requestId: passage.requestId,
     tenant: gate?.slug,
     method: request.method,
     path: pathOf(request.originalUrl),
     status,
-    durationMs: performance.now() - passage.startedAt,
+    durationMs,
     aborted: !response.writableFinished,
   });
 }

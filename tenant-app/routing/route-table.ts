@@ -4,6 +4,7 @@ import type {
   LocalRoute,
   RouteChanges,
   RouteSnapshot,
+  SchemaStep,
 } from '../../contract/route.ts';
 
 export type Route = LocalRoute | ForeignRoute;
@@ -13,6 +14,10 @@ export interface RouteTable {
   /** `host` as `identifyHost` returns it. */
   find(host: string): Route | undefined;
   region(name: string): FeedRegion | undefined;
+  /** The place of a migration in the fleet's order, 1 being the first; undefined when it is not published. */
+  ordinalOf: (migration: string) => number | undefined;
+  /** Of the last migration that is known; 0 before the first. */
+  lastOrdinal(): number;
   replace(snapshot: RouteSnapshot): void;
   apply(changes: RouteChanges): void;
   /** Version of the last snapshot or change; undefined before the first snapshot. */
@@ -27,14 +32,25 @@ interface State {
   byHost: Map<string, Route>;
   byKey: Map<string, Route>;
   regions: Map<string, FeedRegion>;
+  ordinals: Map<string, number>;
+  lastOrdinal: number;
   version: string | undefined;
 }
 
 export function createRouteTable(onChange: RouteListener = () => undefined): RouteTable {
-  const state: State = { byHost: new Map(), byKey: new Map(), regions: new Map(), version: undefined };
+  const state: State = {
+    byHost: new Map(),
+    byKey: new Map(),
+    regions: new Map(),
+    ordinals: new Map(),
+    lastOrdinal: 0,
+    version: undefined,
+  };
   return {
     find: (host) => state.byHost.get(host),
     region: (name) => state.regions.get(name),
+    ordinalOf: (migration) => state.ordinals.get(migration),
+    lastOrdinal: () => state.lastOrdinal,
     replace: (snapshot) => replace(state, snapshot, onChange),
     apply: (changes) => apply(state, changes, onChange),
     version: () => state.version,
@@ -47,6 +63,9 @@ function replace(state: State, snapshot: RouteSnapshot, onChange: RouteListener)
   state.byKey = new Map();
   state.byHost = new Map();
   setRegions(state, snapshot.regions);
+  state.ordinals = new Map();
+  state.lastOrdinal = 0;
+  addSteps(state, snapshot.steps);
   for (const route of snapshot.routes) {
     if (route.kind !== 'removed') put(state, route);
   }
@@ -56,6 +75,7 @@ function replace(state: State, snapshot: RouteSnapshot, onChange: RouteListener)
 
 function apply(state: State, changes: RouteChanges, onChange: RouteListener): void {
   setRegions(state, changes.regions);
+  addSteps(state, changes.steps);
   const before = new Map(changes.routes.map((route) => [route.key, state.byKey.get(route.key)]));
   // All old hosts go first: within one batch a host may pass from one tenant to another.
   for (const route of before.values()) if (route !== undefined) drop(state, route);
@@ -68,6 +88,13 @@ function apply(state: State, changes: RouteChanges, onChange: RouteListener): vo
 
 function setRegions(state: State, regions: FeedRegion[]): void {
   state.regions = new Map(regions.map((region) => [region.name, region]));
+}
+
+function addSteps(state: State, steps: SchemaStep[]): void {
+  for (const { name, ordinal } of steps) {
+    state.ordinals.set(name, ordinal);
+    state.lastOrdinal = Math.max(state.lastOrdinal, ordinal);
+  }
 }
 
 function put(state: State, route: Route): void {

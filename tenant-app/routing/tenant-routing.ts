@@ -1,4 +1,6 @@
 import type { Request, RequestHandler } from 'express';
+import { AppVersion } from '../../contract/app.ts';
+import { FleetError } from '../../platform/errors.ts';
 import type { Logger } from '../../platform/logging.ts';
 import { createControlPlane } from './control-plane.ts';
 import { createCredentials } from './credentials.ts';
@@ -8,7 +10,9 @@ import { trustProxies } from './identify.ts';
 import { routingMiddleware, type RequestRecord } from './middleware.ts';
 import type { PoolLimits, PoolStats } from './pool-state.ts';
 import { createPools, poolKey } from './pools.ts';
+import { startReporter, type ReportTimes } from './reporter.ts';
 import { createRouteTable, type RouteListener } from './route-table.ts';
+import type { AcceptedSchema } from './schema-range.ts';
 
 export interface TenantRoutingOptions {
   /** The region that this process serves: tenants of others are answered with 421. */
@@ -17,6 +21,15 @@ export interface TenantRoutingOptions {
   /** The region's app key (`flt_…`). */
   token: string;
   logger: Logger;
+  /**
+   * Semantic version of the app, which contract steps wait for (`-- fleet: requires-app>=2.4.0`). Without one the app
+   * counts as older than whatever they ask for.
+   */
+  appVersion?: string;
+  /** Tenants whose schema is outside are answered with 503 `schema_out_of_range`. Without it, all are served. */
+  acceptsSchema?: AcceptedSchema;
+  /** How often the control plane is told of requests, in milliseconds; for tests. */
+  reports?: ReportTimes;
   /** Addresses or CIDR blocks of proxies whose X-Forwarded-Host counts. None by default. */
   trustedProxies?: string[];
   /** The tenant (slug or id) that a verified token names; when it is another one, the answer is 403. */
@@ -66,15 +79,20 @@ export const DEFAULT_LIMITS: RoutingLimits = {
   requestMs: 15_000,
 };
 
-/** Starts following the region's routes at once. @throws FleetError `bad_proxy` */
+/** Older than all that are released. */
+const NO_VERSION = '0.0.0';
+
+/** Starts following the region's routes at once. @throws FleetError `bad_proxy`, `bad_app_version` */
 export function tenantRouting(options: TenantRoutingOptions): TenantRouting {
   const { logger, region } = options;
+  const appVersion = checkVersion(options.appVersion ?? NO_VERSION);
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const trusted = trustProxies(options.trustedProxies ?? []);
   const controlPlane = createControlPlane({ url: options.controlPlaneUrl, token: options.token, region });
   const credentials = createCredentials((databaseId) => controlPlane.credential(databaseId));
   const pools = createPools({ credentials, logger, limits });
   const gates = createGates();
+  const accepts = options.acceptsSchema ?? {};
 
   const onChange: RouteListener = (previous, next) => {
     const isGone = next === undefined;
@@ -84,8 +102,13 @@ export function tenantRouting(options: TenantRoutingOptions): TenantRouting {
   };
   const table = createRouteTable(onChange);
   const feed = startFeed({ controlPlane, region, table, logger });
+  const acceptsSchema = { min: accepts.min ?? null, max: accepts.max ?? null };
+  const reporter = startReporter({ controlPlane, appVersion, acceptsSchema, logger, ...options.reports });
   return {
-    middleware: routingMiddleware({ ...options, table, pools, gates, limits, trusted }),
+    middleware: routingMiddleware({
+      ...options,
+      ...{ table, pools, gates, limits, trusted, reporter, appVersion, accepts },
+    }),
     ready: feed.loaded,
     whenReady: feed.whenLoaded,
     stats: () => ({
@@ -96,9 +119,19 @@ export function tenantRouting(options: TenantRoutingOptions): TenantRouting {
       tenants: gates.all(),
     }),
     stop: async () => {
-      await feed.stop();
+      await Promise.all([reporter.stop(), feed.stop()]);
       await pools.close();
       gates.close();
     },
   };
+}
+
+function checkVersion(version: string): string {
+  if (AppVersion.safeParse(version).success) return version;
+  throw new FleetError({
+    code: 'bad_app_version',
+    status: 400,
+    message: `${version} is not a semantic version`,
+    fix: 'name the version of the app like 2.4.0',
+  });
 }

@@ -11,11 +11,10 @@ import { routeRoutes } from '../../../control-plane/routes/http.ts';
 import { createSecrets, type Secrets } from '../../../control-plane/secrets/secret.ts';
 import { scramVerifier } from '../../../platform/crypto.ts';
 import { listen } from '../../../platform/listen.ts';
-import type { Logger } from '../../../platform/logging.ts';
 import { quoteIdent, quoteLiteral, withClient, type PgAddress } from '../../../platform/pg.ts';
 import { projectRoot } from '../../../platform/project.ts';
 import { problemHandler } from '../../../tenant-app/routing/problem.ts';
-import { startTenantApp, type TenantApp } from '../../../tenant-app/tenant-app.ts';
+import { startTenantApp, type TenantApp, type TenantAppOptions } from '../../../tenant-app/tenant-app.ts';
 import {
   tenantRouting,
   type RoutingLimits,
@@ -38,11 +37,7 @@ export interface MiniFleet {
   addTenant(slug: string, options?: { region?: string; identity?: string }): Promise<TestTenant>;
   /** Makes a new password for the tenant's login, as a rotation in place would. */
   rotate(tenant: TestTenant): Promise<void>;
-  startApp(options?: {
-    region?: string;
-    limits?: Partial<RoutingLimits>;
-    logger?: Logger;
-  }): Promise<TenantApp>;
+  startApp(options?: Partial<TenantAppOptions>): Promise<TenantApp>;
   /** Stops and starts the control plane's HTTP server; the port stays. */
   stopHttp(): Promise<void>;
   startHttp(): Promise<void>;
@@ -91,15 +86,16 @@ export async function startMiniFleet(): Promise<MiniFleet> {
       return tenant;
     },
     rotate: (tenant) => rotate(fleet, tenant),
-    startApp: async ({ region = 'eu', limits = {}, logger = quietLogger } = {}) => {
+    startApp: async (options = {}) => {
+      const region = options.region ?? 'eu';
       const token = tokens[region] ?? '';
       const started = await startTenantApp({
         region,
         controlPlaneUrl: fleet.url,
         token,
         port: 0,
-        logger,
-        limits,
+        logger: quietLogger,
+        ...options,
       });
       apps.push(started);
       await started.routing.whenReady;

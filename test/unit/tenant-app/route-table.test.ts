@@ -35,8 +35,14 @@ function local(key: string, hosts: string[], state: LocalRoute['state'] = 'activ
   };
 }
 
-const snapshot = (version: string, routes: Route[]) => ({ version, region: 'eu', regions: REGIONS, routes });
-const changes = (version: string, routes: Route[]) => ({ version, regions: REGIONS, routes });
+const snapshot = (version: string, routes: Route[]) => ({
+  version,
+  region: 'eu',
+  regions: REGIONS,
+  steps: [],
+  routes,
+});
+const changes = (version: string, routes: Route[]) => ({ version, regions: REGIONS, steps: [], routes });
 
 describe('route table', () => {
   it('finds by every host, and forgets the hosts that a change takes away', () => {
