@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { AppVersion } from './app.ts';
 import { Backfill } from './backfill.ts';
 import { Allowance, Baseline, Finding } from './lint.ts';
 import { Instant } from './page.ts';
@@ -16,6 +17,8 @@ export const RenderedMigration = z.strictObject({
   upLine: z.number().int().min(1).optional(),
   downLine: z.number().int().min(1).optional(),
   phase: Phase.default('expand'),
+  /** Of a contract step: the app version below which no running app may be. */
+  requiresApp: AppVersion.optional(),
   transactional: z.boolean().default(true),
   lockTimeoutMs: z.number().int().min(1).max(600_000).nullable().default(null),
   statementTimeoutMs: z.number().int().min(1).max(86_400_000).nullable().default(null),
@@ -68,6 +71,7 @@ export const ReleaseDetail = Release.extend({
       name: z.string(),
       checksum: z.string(),
       phase: Phase,
+      requiresApp: AppVersion.nullable(),
       transactional: z.boolean(),
       reversible: z.boolean(),
       upSql: z.string(),

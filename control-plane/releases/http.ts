@@ -101,6 +101,7 @@ const get = route({
       upSql: migration.upSql,
       downSql: migration.downSql,
       backfill: migration.backfill ?? null,
+      requiresApp: migration.requiresApp ?? null,
       findings: findings.filter((finding) => finding.migration === migration.name),
     }));
     return { body: { ...toRelease(release), steps } };

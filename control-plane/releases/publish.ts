@@ -145,6 +145,7 @@ async function prepare(added: RenderedMigration[], after: number): Promise<Migra
     statementTimeoutMs: migration.statementTimeoutMs,
     statements: migration.transactional ? null : textsOf(statements[index]),
     backfill: migration.backfill,
+    requiresApp: migration.requiresApp,
   }));
 }
 

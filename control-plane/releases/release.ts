@@ -14,6 +14,8 @@ export interface Migration {
   upSql: string;
   downSql: string | null;
   phase: z.infer<typeof Phase>;
+  /** Of a contract step: the app version below which no running app may be. */
+  requiresApp?: string | undefined;
   /** False: its statements run one by one, outside a transaction (`-- fleet: transaction=off`). */
   transactional: boolean;
   /** Milliseconds; null = the default of session.ts. */
@@ -120,6 +122,7 @@ function refuseEdit(known: Migration, given: RenderedMigration): void {
 
 function changedDirective(known: Migration, given: RenderedMigration): string | undefined {
   if (known.phase !== given.phase) return `phase (published ${known.phase}, now ${given.phase})`;
+  if (known.requiresApp !== given.requiresApp) return 'requires-app';
   if (known.transactional !== given.transactional) return 'transaction directive';
   if (known.lockTimeoutMs !== given.lockTimeoutMs) return 'lock-timeout';
   if (known.statementTimeoutMs !== given.statementTimeoutMs) return 'statement-timeout';

@@ -33,13 +33,14 @@ interface MigrationRow {
   statement_timeout_ms: number | null;
   statements: string[] | null;
   backfill: Migration['backfill'] | null;
+  requires_app: string | null;
 }
 
 /** The published migrations in order, all of them or up to `upToOrdinal` (inclusive). */
 export async function listMigrations(db: Queryable, upToOrdinal?: number): Promise<Migration[]> {
   const { rows } = await db.query<MigrationRow>(
     `SELECT name, ordinal, checksum, up_sql, down_sql, phase, transactional, lock_timeout_ms,
-            statement_timeout_ms, statements, backfill
+            statement_timeout_ms, statements, backfill, requires_app
        FROM migrations WHERE $1::int IS NULL OR ordinal <= $1 ORDER BY ordinal`,
     [upToOrdinal ?? null],
   );
@@ -55,6 +56,7 @@ export async function listMigrations(db: Queryable, upToOrdinal?: number): Promi
     statementTimeoutMs: row.statement_timeout_ms,
     statements: row.statements,
     backfill: row.backfill ?? undefined,
+    requiresApp: row.requires_app ?? undefined,
   }));
 }
 
@@ -62,12 +64,13 @@ export async function listMigrations(db: Queryable, upToOrdinal?: number): Promi
 export async function insertMigrations(tx: Queryable, migrations: Migration[]): Promise<void> {
   await tx.query(
     `INSERT INTO migrations (name, ordinal, checksum, up_sql, down_sql, phase, transactional,
-                             lock_timeout_ms, statement_timeout_ms, statements, backfill)
+                             lock_timeout_ms, statement_timeout_ms, statements, backfill, requires_app)
      SELECT m.name, m.ordinal, m.checksum, m."upSql", m."downSql", m.phase, m.transactional,
-            m."lockTimeoutMs", m."statementTimeoutMs", m.statements, m.backfill
+            m."lockTimeoutMs", m."statementTimeoutMs", m.statements, m.backfill,
+            m."requiresApp"
        FROM jsonb_to_recordset($1::jsonb) AS m (name text, ordinal int, checksum text, "upSql" text,
             "downSql" text, phase text, transactional boolean, "lockTimeoutMs" int,
-            "statementTimeoutMs" int, statements jsonb, backfill jsonb)`,
+            "statementTimeoutMs" int, statements jsonb, backfill jsonb, "requiresApp" text)`,
     [JSON.stringify(migrations)],
   );
 }

@@ -90,7 +90,7 @@ const detailView: View<ReleaseDetail> = {
       release.steps,
       [
         { title: 'migration', value: (step) => step.name },
-        { title: 'phase', value: (step) => step.phase },
+        { title: 'phase', value: phaseCell },
         { title: 'transaction', value: (step) => (step.transactional ? 'on' : 'off') },
         { title: 'reversible', value: (step) => (step.reversible ? 'yes' : 'no') },
         { title: 'lint', value: (step) => lintCell(step.findings) },
@@ -100,6 +100,10 @@ const detailView: View<ReleaseDetail> = {
       undefined,
     ) + allowedText(release.steps.flatMap((step) => step.findings)),
 };
+
+function phaseCell({ phase, requiresApp }: ReleaseDetail['steps'][number]): string {
+  return requiresApp === null ? phase : `${phase} (app >= ${requiresApp})`;
+}
 
 /** Twelve hex digits tell migrations apart; `-o json` has all 64. */
 const CHECKSUM_SHOWN = 12;

@@ -1,3 +1,4 @@
+import { AppVersion } from '../../contract/app.ts';
 import { Phase, type RenderedMigration } from '../../contract/release.ts';
 import type { Allowance } from '../../contract/lint.ts';
 import { allowanceComplaint } from '../../platform/sql-lint/rules.ts';
@@ -7,7 +8,7 @@ import { invalid } from './invalid.ts';
 /** What a head comment may say about its migration. */
 export type Directives = Pick<
   RenderedMigration,
-  'phase' | 'transactional' | 'lockTimeoutMs' | 'statementTimeoutMs' | 'allow' | 'backfill'
+  'phase' | 'requiresApp' | 'transactional' | 'lockTimeoutMs' | 'statementTimeoutMs' | 'allow' | 'backfill'
 >;
 
 const DIRECTIVE_LINE = /^\s*(?:--|\/\/)\s*fleet:(.*)$/i;
@@ -42,6 +43,7 @@ export function readDirectives(file: string, text: string): Directives {
     }
   }
   if (said.backfill !== undefined) refuseBeside(file, said);
+  if (said.requiresApp !== undefined && said.phase !== 'contract') throw needsPhase(file);
   return { ...(said.backfill === undefined ? DEFAULTS : BACKFILL_DEFAULTS), ...said };
 }
 
@@ -110,6 +112,14 @@ function readOne(place: string, word: string): Partial<Directives> {
       if (phase.success) return { phase: phase.data };
       throw invalid(place, `has phase=${value}; phases are ${Phase.options.join(', ')}`);
     }
+    // `requires-app>=2.4.0`
+    case 'requires-app>': {
+      const version = AppVersion.safeParse(value);
+      if (version.success) return { requiresApp: version.data };
+      throw invalid(place, `has ${word}; an app version is written requires-app>=2.4.0`);
+    }
+    case 'requires-app':
+      throw invalid(place, `has ${word}; it is the lowest version that counts: requires-app>=2.4.0`);
     case 'transaction':
       if (value === 'on' || value === 'off') return { transactional: value === 'on' };
       throw invalid(place, `has transaction=${value}; it is on or off`);
@@ -123,7 +133,11 @@ function readOne(place: string, word: string): Partial<Directives> {
 }
 
 const KNOWN =
-  'phase=…, transaction=on|off, lock-timeout=…, statement-timeout=…, allow=RULE reason="…", backfill table=… key=…';
+  'phase=…, requires-app>=…, transaction=on|off, lock-timeout=…, statement-timeout=…, allow=RULE reason="…", backfill table=… key=…';
+
+function needsPhase(file: string): Error {
+  return invalid(file, 'has requires-app, which only a contract step waits for: add phase=contract');
+}
 
 /** As the contract bounds them: ten minutes, a day. */
 const MAX_LOCK_TIMEOUT_MS = 600_000;

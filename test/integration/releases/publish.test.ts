@@ -143,6 +143,10 @@ describe('publishing a release', () => {
     const error = await refused(rendered({ upSql: A, lockTimeoutMs: 100 }, B));
     assert.equal(error.code, 'migration_edited');
     assert.match(error.message, /lock-timeout changed/);
+    const phase = { phase: 'contract', requiresApp: '2.4.0' } as const;
+    await publish(rendered(A, { upSql: B, ...phase }));
+    const weaker = await refused(rendered(A, { upSql: B, ...phase, requiresApp: '2.3.0' }, C));
+    assert.match(weaker.message, /requires-app changed/);
   });
 
   it('refuses a migration that is missing, inserted or moved', async () => {

@@ -43,6 +43,13 @@ describe('directives of a migration', () => {
     });
   });
 
+  it('say which app version a contract step waits for', () => {
+    const read = (text: string) => readDirectives('f.sql', text).requiresApp;
+    assert.equal(read('-- fleet: phase=contract, requires-app>=2.4.0\nSELECT 1;'), '2.4.0');
+    assert.equal(read('-- fleet: requires-app>=2.4.0-rc.1\n-- fleet: phase=contract'), '2.4.0-rc.1');
+    assert.throws(() => read('-- fleet: requires-app>=2.4.0\nSELECT 1;'), FleetError);
+  });
+
   for (const [wrong, place] of [
     ['-- fleet: phase=late', 'f.sql:1'],
     ['-- note\n-- fleet: transaction=maybe', 'f.sql:2'],
@@ -58,6 +65,9 @@ describe('directives of a migration', () => {
     ['-- fleet: allow=ban-truncate\n-- fleet: reason="x"', 'f.sql:1'],
     ['-- fleet: phase=expand\n-- fleet: reason="x"', 'f.sql:2'],
     ['-- fleet: allow=ban-truncate reason="never closed', 'f.sql:1'],
+    ['-- fleet: phase=contract requires-app>=2.4', 'f.sql:1'],
+    ['-- fleet: phase=contract requires-app=2.4.0', 'f.sql:1'],
+    ['-- fleet: phase=contract requires-app>2.4.0', 'f.sql:1'],
     ['-- fleet:', 'f.sql:1'],
     ['SELECT 1;\n-- fleet: transaction=off', 'f.sql:2'],
     ['-- a\nSELECT 1;\n-- Down Migration\n  -- fleet: phase=expand', 'f.sql:4'],
