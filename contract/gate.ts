@@ -16,7 +16,7 @@ const common = {
   interval: Duration.refine((text) => durationSeconds(text) > 0, 'at least 1s').default('30s'),
   /** Measurements that must succeed; absent: as many as fit into the bake, at least one. For the scope `wave`. */
   count: z.number().int().min(1).max(10_000).optional(),
-  /** Before the first measurement, from the end of the wave's targets on; absent: 60s for metrics, else none. */
+  /** Before the first measurement, from the end of the wave's targets on; absent: 2m for metrics, else none. */
   initialDelay: Duration.optional(),
   /** Failed measurements that are borne: one more fails the gate, and the rollout halts. */
   failureLimit: z.number().int().min(0).default(0),
@@ -73,7 +73,10 @@ export const MetricGate = z
      */
     maxIncrease: z.number().positive().optional(),
     /** How far back is looked, at most to the migration. */
-    over: Duration.refine((text) => durationSeconds(text) > 0, 'at least 1s').default('5m'),
+    over: Duration.refine(
+      (text) => durationSeconds(text) >= 120,
+      'at least 2m: apps count by the minute',
+    ).default('5m'),
     minSamples,
     ...common,
     // A target that has just been migrated has had no requests since.
@@ -119,7 +122,7 @@ export const GateMeasurement = z.object({
   scope: GateScope,
   /** The wave that ran meanwhile. */
   wave: z.string(),
-  /** The one that was asked, or of many the first that did not succeed; null also where the reader may not see it. */
+  /** Whose database gave the value; null where none did, and where the reader may not see it. */
   tenant: z.string().nullable(),
   outcome: MeasurementOutcome,
   /** Of many databases the one that decides: of the first that did not succeed, else the largest. */

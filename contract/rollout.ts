@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { BackfillProgress } from './backfill.ts';
 import { Duration, Percent } from './duration.ts';
-import { GateSpec } from './gate.ts';
+import { GateSpec, GateStatus } from './gate.ts';
 import { Instant } from './page.ts';
 import { StoredError } from './problem.ts';
 import { Tier } from './tenant.ts';
@@ -152,7 +152,8 @@ export const RolloutWave = z.object({
   /** Names of the waves that it waits for. */
   dependsOn: z.array(z.string()),
   regions: z.enum(['sequence', 'interleaved']),
-  gates: z.array(z.string()),
+  /** Those that it names, and those that no wave names, as they stand. */
+  gates: z.array(GateStatus),
   bakeUntil: Instant.nullable(),
   /** Whether it needs an approval before the waves behind it begin, and who gave it. */
   approve: z.boolean(),

@@ -9,6 +9,7 @@ import type { ServerAccess } from '../servers/access.ts';
 import { watchBackfill, type BackfillSettings } from './backfills/watch.ts';
 import { carryRollout } from './carry.ts';
 import { createCalendar } from './calendar.ts';
+import { openGates } from './gates/run.ts';
 import type { GateRun, OpenGates } from './gating.ts';
 import { haltRollout } from './halt.ts';
 import { startNextInQueue } from './queue.ts';
@@ -34,7 +35,7 @@ export interface RolloutDriverDeps {
   /** Shorter in tests. */
   retry?: RetryPolicy;
   outage?: OutagePolicy;
-  /** The gates of a wave; absent: there are none. */
+  /** Other gates than the spec's, in tests. */
   openGates?: OpenGatesFor;
   /** Another effect than migrating databases, in tests. */
   migrate?: MigrateTarget;
@@ -103,9 +104,10 @@ async function prepare(deps: RolloutDriverDeps, rollout: RolloutRecord, lease: L
     applicationName: `fleet:${rollout.id}:${lease.epoch}`,
     isStopping: () => lease.stopping.aborted,
     isAborted: () => false,
-    openGates: openOnce((wave) =>
-      deps.openGates?.({ rolloutId: rollout.id, spec: rollout.spec, lease }, wave),
-    ),
+    openGates: openOnce((wave) => {
+      const owner = { rolloutId: rollout.id, spec: rollout.spec, lease };
+      return deps.openGates === undefined ? openGates(deps, owner, wave) : deps.openGates(owner, wave);
+    }),
     migrate: (target, signal) => migrate(run, target, signal),
     ask: deps.ask ?? askTarget,
     watchBackfill: (target) =>

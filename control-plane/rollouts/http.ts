@@ -24,6 +24,7 @@ import { route, streamRoute, type Answer, type SliceRoutes } from '../http/route
 import type { Registry, Transaction } from '../registry/registry.ts';
 import { ROLLOUT_CHANNEL } from './announce.ts';
 import { approveRollout } from './approve.ts';
+import { measurementRoutes } from './gates/http.ts';
 import { promoteRollout } from './promote.ts';
 import { RESTING_STATES, rolloutNotFound } from './rollout.ts';
 import { nothingToPlan, planRollout, startRollout } from './start.ts';
@@ -60,6 +61,7 @@ export function rolloutRoutes({ registry }: RolloutRouteDeps): SliceRoutes {
       retry,
       skip,
       undo,
+      ...measurementRoutes(),
     ],
     streams: [events(registry, changes)],
   };

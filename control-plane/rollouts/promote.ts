@@ -4,6 +4,8 @@ import { auditAsked } from '../audit/audit.ts';
 import { wake } from '../operations/driver.ts';
 import type { Transaction } from '../registry/registry.ts';
 import { requireOther } from './approve.ts';
+import { isGateCause } from './gates/gate.ts';
+import { restartGates } from './gates/store.ts';
 import { endOutages } from './outage-store.ts';
 import { rolloutInWrongState, rolloutSources } from './rollout.ts';
 import { approvePlan, forgiveRollout, moveRollout, touchRollout, type RolloutRecord } from './store.ts';
@@ -59,7 +61,9 @@ async function leavePresent(
   asker: Asker,
 ): Promise<boolean> {
   const { id, state, cause } = rollout;
-  const ofGate = cause !== null && cause.code.startsWith(GATE_CAUSES);
+  const ofGate = isGateCause(cause);
+  // The time that the rollout stood still is not held against the gates of other waves.
+  if (ofGate || state === 'halted') await restartGates(tx, id, 'unfinished');
   if (state === 'halted') {
     const failed = waves.filter((wave) => wave.state === 'failed').map((wave) => wave.ordinal);
     if (ofGate) await waiveWaves(tx, id, failed, asker.caller.name);
@@ -77,9 +81,6 @@ async function leavePresent(
   for (const wave of gating) await moveWave(tx, id, wave, 'pass');
   return (await endBakes(tx, id)) + gating.length > 0;
 }
-
-/** `gate_failed`, `gate_inconclusive`, `gate_error`. */
-const GATE_CAUSES = 'gate_';
 
 async function passAll(
   tx: Transaction,

@@ -8,7 +8,7 @@ import { createCalendar } from './calendar.ts';
  * @throws FleetError 400 `spec_invalid` with all findings, 400 `calendar_invalid`
  */
 export function checkSpec(spec: RolloutSpec): void {
-  const findings = [...unknownNames(spec), ...cycles(spec), ...notYet(spec)];
+  const findings = [...unknownNames(spec), ...cycles(spec)];
   if (findings.length > 0) {
     throw new FleetError({
       code: 'spec_invalid',
@@ -39,13 +39,6 @@ function unknownNames(spec: RolloutSpec): FieldError[] {
         message: `wave ${wave.name} has the gate ${name}, and there is no such gate`,
       })),
   ]);
-}
-
-/** Refused rather than accepted and ignored. */
-function notYet(spec: RolloutSpec): FieldError[] {
-  return spec.gates === undefined
-    ? []
-    : [{ path: 'gates', message: 'gates are not carried by this version' }];
 }
 
 /** Peels off waves that wait for nothing any more; what is left waits for itself. */

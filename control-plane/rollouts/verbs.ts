@@ -4,6 +4,8 @@ import { auditAsked } from '../audit/audit.ts';
 import { requireVersion } from '../http/conflict.ts';
 import { wake } from '../operations/driver.ts';
 import type { Transaction } from '../registry/registry.ts';
+import { isGateCause } from './gates/gate.ts';
+import { restartGates } from './gates/store.ts';
 import { endOutages } from './outage-store.ts';
 import { rolloutInWrongState, rolloutNotFound, type Cause, type RolloutEvent } from './rollout.ts';
 import { forceRollout, lockRollout, moveRollout, touchRollout, type RolloutRecord } from './store.ts';
@@ -26,6 +28,7 @@ export async function resumeRollout(tx: Transaction, id: string, asker: Asker): 
   const rollout = await admit(tx, id, asker);
   if (rollout.state === 'running') return;
   await apply(tx, rollout, 'resume', asker, null);
+  if (isGateCause(rollout.cause)) await restartGates(tx, id, 'unfinished');
   await wake(tx, 'rollout', id);
 }
 
@@ -79,6 +82,7 @@ export async function retryRollout(
   }
   await endOutages(tx, id, null);
   await reopenWaves(tx, id, true);
+  await restartGates(tx, id, 'all');
   await wake(tx, 'rollout', id);
 }
 

@@ -1,6 +1,8 @@
+import type { GateStatus } from '../../contract/gate.ts';
 import type { Rollout, RolloutSummary, RolloutTarget, RolloutWave } from '../../contract/rollout.ts';
 import type { Queryable } from '../../platform/pg.ts';
 import { causeView } from './cause.ts';
+import { gateStatuses } from './gates/view.ts';
 import { rolloutNotFound } from './rollout.ts';
 import { findRollout, type RolloutRecord } from './store.ts';
 import { emptyCounts, type Counts } from './target-store.ts';
@@ -25,7 +27,10 @@ export async function readProgress(
   const planned = new Set((rollout.spec.waves ?? []).map((wave) => wave.name));
   const records = await listWaves(db, id);
   const names = records.map((wave) => wave.name);
-  const waves = records.map((wave) => waveView(wave, byWave.get(wave.ordinal) ?? {}, { planned, names }));
+  const gates = await gateStatuses(db, rollout, records, regions);
+  const waves = records.map((wave) =>
+    waveView(wave, byWave.get(wave.ordinal) ?? {}, { planned, names, gates: gates.get(wave.ordinal) ?? [] }),
+  );
   return { ...summaryView(rollout, sum(waves.map((wave) => wave.counts)), regions), waves };
 }
 
@@ -66,7 +71,7 @@ function summaryView(rollout: RolloutRecord, counts: Counts, regions: string[] |
 function waveView(
   wave: WaveRecord,
   found: Partial<Counts>,
-  { planned, names }: { planned: ReadonlySet<string>; names: readonly string[] },
+  { planned, names, gates }: { planned: ReadonlySet<string>; names: readonly string[]; gates: GateStatus[] },
 ): RolloutWave {
   const counts = fill(found);
   return {
@@ -78,7 +83,7 @@ function waveView(
     budget: wave.budget,
     dependsOn: wave.dependsOn.map((ordinal) => names[ordinal] ?? ''),
     regions: wave.regions,
-    gates: wave.gates,
+    gates,
     approve: wave.approve,
     approvedBy: wave.approvedBy,
     approvedAt: instant(wave.approvedAt),

@@ -50,7 +50,7 @@ export function renderRolloutPlan(plan: Rollout, paint: Paint): string {
 
 /** What the wave passes through after its targets, before those that wait for it. */
 function thenText(wave: RolloutWave): string {
-  return [...wave.gates, ...(wave.approve ? ['approval'] : [])].join(', ');
+  return [...wave.gates.map(({ gate }) => gate), ...(wave.approve ? ['approval'] : [])].join(', ');
 }
 
 function missingText(targets: RolloutTarget[]): string {

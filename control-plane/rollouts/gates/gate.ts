@@ -27,6 +27,11 @@ import type { Verdict } from '../gating.ts';
 
 export const GO: Verdict = { state: 'go' };
 
+/** Whether a rollout was stopped by a gate: to let it go on, its gates have to be begun anew. */
+export function isGateCause(cause: { code: string } | null): boolean {
+  return cause !== null && Object.values<string | undefined>(CAUSE_CODES).includes(cause.code);
+}
+
 /** The codes of the causes that gates stop rollouts for, by the state that the gate is then in. */
 export const CAUSE_CODES: Partial<Record<GateState, string>> = {
   failed: 'gate_failed',
@@ -77,16 +82,22 @@ export interface Measured {
 }
 
 /**
- * Traffic needs a while to show what a migration has done; looking at once would judge requests that had begun
- * before it.
+ * Tenant apps count by the minute, and only minutes that began after the migration tell of it: two minutes after it
+ * there is a whole one, wherever in a minute it fell.
  */
-const TRAFFIC_DELAY = '60s';
+const TRAFFIC_DELAY = '2m';
+
+/** What of a wave decides on its gates. Its bake is not always the spec's: an undo has none. */
+export interface GatedWave {
+  name: string;
+  bakeSeconds: number;
+}
 
 /**
  * The gates of a wave: those that it names, and those that no wave names. Without `on`, the former look at the wave,
  * the latter at everything: a gate that is written down is never left out in silence.
  */
-export function gatesOf(spec: RolloutSpec, waveName: string): Gate[] {
+export function gatesOf(spec: RolloutSpec, { name: waveName, bakeSeconds }: GatedWave): Gate[] {
   const waves = spec.waves ?? [];
   const named = new Set(waves.flatMap((wave) => wave.gates ?? []));
   const wave = waves.find(({ name }) => name === waveName);
@@ -94,7 +105,7 @@ export function gatesOf(spec: RolloutSpec, waveName: string): Gate[] {
     .filter(([name]) => !named.has(name) || wave?.gates?.includes(name) === true)
     .map(([name, gate]) => {
       const scope = gate.on ?? (named.has(name) ? 'wave' : 'fleet');
-      return gateFor(name, gate, scope, durationSeconds(wave?.bake));
+      return gateFor(name, gate, scope, bakeSeconds);
     });
 }
 

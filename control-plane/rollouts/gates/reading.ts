@@ -67,7 +67,7 @@ export function combine(
   }
   const largest = parts.reduce((a, b) => ((b.value ?? -Infinity) > (a.value ?? -Infinity) ? b : a));
   const message = parts.length === 1 ? largest.message : `${plural(answered, one)}: ${largest.message}`;
-  return { outcome: 'success', value: largest.value, samples: answered, message };
+  return { ...largest, samples: answered, message };
 }
 
 function countOf(found: readonly unknown[], all: readonly unknown[], one: string): string {

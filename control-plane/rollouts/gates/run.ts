@@ -1,9 +1,7 @@
 import { durationSeconds } from '../../../contract/duration.ts';
 import type { RolloutSpec } from '../../../contract/rollout.ts';
-import type { Logger } from '../../../platform/logging.ts';
 import type { Lease } from '../../operations/lease.ts';
 import type { Registry } from '../../registry/registry.ts';
-import type { ServerAccess } from '../../servers/access.ts';
 import { announce } from '../announce.ts';
 import type { GateRun, Verdict } from '../gating.ts';
 import type { WaveRecord } from '../wave-store.ts';
@@ -11,7 +9,7 @@ import { assess, type Standing } from './assess.ts';
 import { gatesOf, GO, isWatched, type Gate } from './gate.ts';
 import { verdictOf } from './judge.ts';
 import { measureGate } from './measure.ts';
-import type { Subject, TrafficOf } from './source.ts';
+import type { SourceDeps, Subject } from './source.ts';
 import {
   canaryTargets,
   gateTargets,
@@ -24,12 +22,8 @@ import {
   type NewMeasurement,
 } from './store.ts';
 
-export interface GateDeps {
+export interface GateDeps extends SourceDeps {
   registry: Registry;
-  servers: ServerAccess;
-  logger: Logger;
-  /** What the tenants' apps report; without it, gates on traffic get no answer. */
-  trafficOf?: TrafficOf | undefined;
 }
 
 interface Run {
@@ -54,10 +48,10 @@ interface Run {
 export function openGates(
   deps: GateDeps,
   owner: { rolloutId: string; spec: RolloutSpec; lease: Lease },
-  wave: Pick<WaveRecord, 'ordinal' | 'name'>,
+  wave: Pick<WaveRecord, 'ordinal' | 'name' | 'bakeSeconds'>,
 ): GateRun | undefined {
   const { rolloutId, spec, lease } = owner;
-  const gates = gatesOf(spec, wave.name);
+  const gates = gatesOf(spec, wave);
   if (gates.length === 0) return undefined;
   const place = { ordinal: wave.ordinal, name: wave.name };
   const run: Run = { deps, rolloutId, lease, wave: place, gates, rows: undefined, idleUntil: new Map() };

@@ -2,31 +2,20 @@ import PQueue from 'p-queue';
 import { summarizeError } from '../../../platform/errors.ts';
 import type { Logger } from '../../../platform/logging.ts';
 import type { Queryable } from '../../../platform/pg.ts';
+import type { trafficOf } from '../../apps/traffic.ts';
 import type { ServerAccess } from '../../servers/access.ts';
 import type { Reading } from './gate.ts';
 import { noAnswer } from './reading.ts';
 import type { GateTarget } from './store.ts';
 
-/** Requests to the tenants' apps, as the apps report them. */
-export interface Traffic {
-  requests: number;
-  errors: number;
-  /** Null without requests. */
-  p95Ms: number | null;
-}
-
 /** What exactly these databases' tenants were asked between two instants. */
-export type TrafficOf = (
-  db: Queryable,
-  databaseIds: readonly string[],
-  from: Date,
-  to: Date,
-) => Promise<Traffic>;
+export type TrafficOf = typeof trafficOf;
 
 export interface SourceDeps {
   registry: Queryable;
   servers: ServerAccess;
   logger: Logger;
+  /** Another source than what tenant apps report, in tests. */
   trafficOf?: TrafficOf | undefined;
 }
 

@@ -1,9 +1,10 @@
 import type { z } from 'zod';
 import { durationSeconds } from '../../../contract/duration.ts';
 import type { MetricGate } from '../../../contract/gate.ts';
+import { trafficOf, type Traffic } from '../../apps/traffic.ts';
 import type { Reading } from './gate.ts';
-import { noAnswer, noData, outOf } from './reading.ts';
-import type { SourceDeps, Subject, Traffic } from './source.ts';
+import { noData, outOf } from './reading.ts';
+import type { SourceDeps, Subject } from './source.ts';
 
 type Metric = z.infer<typeof MetricGate>;
 
@@ -12,14 +13,13 @@ type Metric = z.infer<typeof MetricGate>;
  * the same tenants' value in the time before the first of them was touched.
  */
 export async function readTraffic(deps: SourceDeps, spec: Metric, subject: Subject): Promise<Reading> {
-  const { trafficOf } = deps;
-  if (trafficOf === undefined) return noAnswer('nobody tells the traffic of tenants');
+  const ask = deps.trafficOf ?? trafficOf;
   const { targets, now, before } = subject;
   const ids = targets.map(({ databaseId }) => databaseId);
   const overMs = durationSeconds(spec.over) * 1_000;
   const lastMigrated = Math.max(...targets.map(({ finishedAt }) => (finishedAt ?? now).getTime()));
   const from = new Date(Math.max(now.getTime() - overMs, lastMigrated));
-  const traffic = await trafficOf(deps.registry, ids, from, now);
+  const traffic = await ask(deps.registry, ids, from, now);
   const value = valueOf(spec.metric, traffic);
   if (value === null || traffic.requests < spec.minSamples) {
     return {
@@ -36,7 +36,7 @@ export async function readTraffic(deps: SourceDeps, spec: Metric, subject: Subje
   const baseline =
     before === null
       ? null
-      : baselineOf(spec, await trafficOf(deps.registry, ids, new Date(before.getTime() - overMs), before));
+      : baselineOf(spec, await ask(deps.registry, ids, new Date(before.getTime() - overMs), before));
   if (baseline === null) {
     return { ...found, outcome: 'inconclusive', message: `${words}; too few before to compare with` };
   }

@@ -1,7 +1,7 @@
 import type { GateMeasurement, GateStatus } from '../../../contract/gate.ts';
 import type { RolloutSpec } from '../../../contract/rollout.ts';
 import type { Queryable } from '../../../platform/pg.ts';
-import { gatesOf } from './gate.ts';
+import { gatesOf, type GatedWave } from './gate.ts';
 import { lastMeasurements, listGateRows, type ShownMeasurement } from './view-store.ts';
 
 /**
@@ -12,10 +12,10 @@ import { lastMeasurements, listGateRows, type ShownMeasurement } from './view-st
 export async function gateStatuses(
   db: Queryable,
   rollout: { id: string; spec: RolloutSpec },
-  waves: readonly { ordinal: number; name: string }[],
+  waves: readonly (GatedWave & { ordinal: number })[],
   regions: readonly string[] | null,
 ): Promise<Map<number, GateStatus[]>> {
-  const planned = waves.map((wave) => ({ ...wave, gates: gatesOf(rollout.spec, wave.name) }));
+  const planned = waves.map((wave) => ({ ...wave, gates: gatesOf(rollout.spec, wave) }));
   if (planned.every(({ gates }) => gates.length === 0)) return new Map();
   const [rows, lasts] = await Promise.all([listGateRows(db, rollout.id), lastMeasurements(db, rollout.id)]);
   return new Map(

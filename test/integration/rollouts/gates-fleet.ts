@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { durationSeconds } from '../../../contract/duration.ts';
 import { RolloutSpec } from '../../../contract/rollout.ts';
 import type { Lease } from '../../../control-plane/operations/lease.ts';
 import type { Registry } from '../../../control-plane/registry/registry.ts';
@@ -27,7 +28,7 @@ export interface GateFleet {
 export interface TestRollout {
   id: string;
   spec: RolloutSpec;
-  wave: string;
+  wave: typeof WAVE & { bakeSeconds: number };
   /** When the wave's targets were through. */
   doneAt: Date;
 }
@@ -76,7 +77,7 @@ export async function makeGateFleet(slugs: string[]): Promise<GateFleet> {
     reopen: async (rollout, more = {}) => {
       const lease = await takeLease(registry, `rollout:${rollout.id}`);
       const deps: GateDeps = { registry, servers, logger: quietLogger, ...more };
-      const gates = openGates(deps, { rolloutId: rollout.id, spec: rollout.spec, lease }, WAVE);
+      const gates = openGates(deps, { rolloutId: rollout.id, spec: rollout.spec, lease }, rollout.wave);
       if (gates === undefined) throw new Error('the wave has no gates');
       return { gates, lease, deps };
     },
@@ -139,7 +140,8 @@ async function insertRollout(
        FROM databases d JOIN tenants t ON t.id = d.tenant_id`,
     [id],
   );
-  return { id, spec, wave: WAVE.name, doneAt: rows[0]?.doneAt ?? new Date() };
+  const wave = { ...WAVE, bakeSeconds: durationSeconds(bake) };
+  return { id, spec, wave, doneAt: rows[0]?.doneAt ?? new Date() };
 }
 
 /** An HTTP server of somebody else's, for the time of a test file. */

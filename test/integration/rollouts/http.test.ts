@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import type { CreatedKey } from '../../../contract/access.ts';
+import type { GateMeasurement } from '../../../contract/gate.ts';
 import type { Page } from '../../../contract/page.ts';
 import { Rollout, type RolloutSummary, type RolloutTarget } from '../../../contract/rollout.ts';
 import { apiClient, type Api } from '../../support/api.ts';
@@ -94,6 +95,42 @@ describe('rollout API', () => {
     );
     assert.deepEqual([...page.items, ...rest.items], rollout.targets);
     assert.equal(rest.nextCursor, null);
+  });
+
+  it('shows how the gates stand, and every measurement, newest first', async () => {
+    const release = await nextRelease();
+    const gates = {
+      rows: { sql: 'select 1', equals: 1 },
+      small: { sql: 'select 2', max: 1, dryRun: true },
+    };
+    const waves = [
+      { name: 'canary', match: { region: 'eu' }, gates: ['rows'] },
+      { name: 'rest', gates: ['small'] },
+    ];
+    const { id } = await fleet.admin.ok<Rollout>('POST', '/api/v1/rollouts', { release, waves, gates });
+    const ended = await over(id);
+    assert.deepEqual(
+      ended.waves.map((wave) => wave.gates.map(({ gate, state, dryRun }) => [gate, state, dryRun])),
+      [[['rows', 'passed', false]], [['small', 'failed', true]]],
+    );
+    const path = `/api/v1/rollouts/${id}/measurements`;
+    const page = await fleet.admin.ok<Page<GateMeasurement>>('GET', `${path}?limit=1`);
+    const next = await fleet.admin.ok<Page<GateMeasurement>>(
+      'GET',
+      `${path}?limit=1&cursor=${page.nextCursor}`,
+    );
+    assert.deepEqual(
+      [...page.items, ...next.items].map(({ wave, gate, tenant, value }) => [wave, gate, tenant, value]),
+      [
+        ['rest', 'small', 'ccc', 2],
+        ['canary', 'rows', 'aaa', 1],
+      ],
+    );
+    assert.equal(next.nextCursor, null);
+    // The last is of a tenant in us, which an operator of eu may not see.
+    const eu = await keyOf('viewer', ['eu']);
+    const seen = await eu.ok<Page<GateMeasurement>>('GET', `${path}?gate=small`);
+    assert.deepEqual([seen.items[0]?.tenant, seen.items[0]?.value, seen.items[0]?.samples], [null, null, 1]);
   });
 
   it('plans, starts, and lists by state and release', async () => {

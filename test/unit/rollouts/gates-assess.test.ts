@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { durationSeconds } from '../../../contract/duration.ts';
 import type { MeasurementOutcome } from '../../../contract/gate.ts';
 import { RolloutSpec, type WaveState } from '../../../contract/rollout.ts';
 import { assess, type Assessment, type Standing } from '../../../control-plane/rollouts/gates/assess.ts';
@@ -17,7 +18,7 @@ function gate(fields: object, bake?: string, wave = 'eu'): Gate {
     gates: { probe: { http: 'http://x.example/', ...fields } },
     waves: [{ name: wave, gates: ['probe'], ...(bake === undefined ? {} : { bake }) }],
   });
-  const [found] = gatesOf(spec, wave);
+  const [found] = gatesOf(spec, { name: wave, bakeSeconds: durationSeconds(bake) });
   assert.ok(found);
   return found;
 }
@@ -89,7 +90,8 @@ describe('gates of a wave', () => {
       gates: { a: probe, b: { ...probe, on: 'target' }, c: probe, d: { ...probe, on: 'wave' } },
       waves: [{ name: 'one', gates: ['a', 'b'] }, { name: 'two' }],
     });
-    const shape = (wave: string) => gatesOf(spec, wave).map(({ name, scope }) => `${name} ${scope}`);
+    const shape = (wave: string) =>
+      gatesOf(spec, { name: wave, bakeSeconds: 0 }).map(({ name, scope }) => `${name} ${scope}`);
     assert.deepEqual(shape('one'), ['a wave', 'b target', 'c fleet', 'd wave']);
     assert.deepEqual(shape('two'), ['c fleet', 'd wave']);
     assert.deepEqual(shape('rest'), ['c fleet', 'd wave']);
@@ -105,15 +107,15 @@ describe('gates of a wave', () => {
     assert.equal(gate({ on: 'fleet' }, '60s').rules.count, null);
   });
 
-  it('give traffic a minute before they look at it', () => {
+  it('give traffic two minutes before they look at it', () => {
     const metric = { metric: 'requests.error_rate', max: 1 };
     const spec = RolloutSpec.parse({
       release: 'r',
       gates: { m: metric, n: { ...metric, initialDelay: '0s' } },
     });
     assert.deepEqual(
-      gatesOf(spec, 'all').map(({ delayMs }) => delayMs),
-      [60_000, 0],
+      gatesOf(spec, { name: 'all', bakeSeconds: 0 }).map(({ delayMs }) => delayMs),
+      [120_000, 0],
     );
   });
 });

@@ -208,7 +208,7 @@ describe('the verdict over all gates of a wave', () => {
     release: 'r',
     gates: { probe: { http: 'http://x.example/' }, trial: { http: 'http://x.example/', dryRun: true } },
   });
-  const [probe, trial] = gatesOf(spec, 'all');
+  const [probe, trial] = gatesOf(spec, { name: 'all', bakeSeconds: 0 });
   const judged = (which: typeof probe, state: Judgement['state'], more: object = {}) => {
     assert.ok(which);
     const counts = { success: 0, failure: 1, inconclusive: 1, error: 5, missed: 0 };
