@@ -1,3 +1,4 @@
+import { benchBackfill } from './backfill.ts';
 import { benchProvision } from './provision.ts';
 import { benchRollout } from './rollout.ts';
 import { benchRolloutPeer } from './rollout-peer.ts';
@@ -14,6 +15,7 @@ const BENCHES: Record<string, () => Promise<void>> = {
   routing: benchRouting,
   routes: benchRoutes,
   takeover: benchTakeover,
+  backfill: benchBackfill,
 };
 
 const names = process.argv.slice(2);
