@@ -65,3 +65,31 @@ export const AppReportAnswer = z.object({
   ignored: z.array(z.uuid()),
 });
 export type AppReportAnswer = z.infer<typeof AppReportAnswer>;
+
+/** Who keeps a rollout's contract steps from running. */
+export const ContractBlockers = z.object({
+  /** The contract migrations that are to run. */
+  steps: z.array(z.string()),
+  /** Running instances of apps that would break. */
+  instances: z.array(
+    z.object({
+      instance: z.uuid(),
+      region: z.string(),
+      appVersion: z.string(),
+      acceptsSchema: SchemaRange,
+      lastSeen: Instant,
+      reason: z.string(),
+    }),
+  ),
+  /** Tenants, suspended ones too, that lack what comes before; `needs` is the last of it. */
+  tenants: z.array(
+    z.object({
+      tenant: z.string(),
+      region: z.string(),
+      state: z.string(),
+      schemaVersion: z.string().nullable(),
+      needs: z.string(),
+    }),
+  ),
+});
+export type ContractBlockers = z.infer<typeof ContractBlockers>;

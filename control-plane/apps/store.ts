@@ -1,6 +1,7 @@
 import type { AppReport, DatabaseTraffic } from '../../contract/app.ts';
 import type { Queryable } from '../../platform/pg.ts';
 import { SILENT_MINUTES_MAX, type AppInstance } from './app.ts';
+import type { TenantSchema } from './contract.ts';
 
 /**
  * Takes note of an instance by a report of it. Answers false for a report that was here before, or is older than one
@@ -93,6 +94,20 @@ export async function liveInstances(db: Queryable): Promise<AppInstance[]> {
             last_seen AS "lastSeen"
        FROM app_instances WHERE stopped_at IS NULL AND silent_minutes < $1 ORDER BY region, version, id`,
     [SILENT_MINUTES_MAX],
+  );
+  return rows;
+}
+
+/** Tenants that have a database whose schema is before a migration's, by name. */
+export async function tenantsBefore(db: Queryable, ordinal: number): Promise<TenantSchema[]> {
+  const { rows } = await db.query<TenantSchema>(
+    `SELECT n.slug AS tenant, n.region, n.state, d.schema_version AS "schemaVersion", coalesce(m.ordinal, 0) AS ordinal
+       FROM tenants n
+       JOIN databases d ON d.tenant_id = n.id AND d.state = 'ready'
+       LEFT JOIN migrations m ON m.name = d.schema_version
+      WHERE n.state IN ('active', 'suspended', 'moving') AND coalesce(m.ordinal, 0) < $1
+      ORDER BY n.slug`,
+    [ordinal],
   );
   return rows;
 }
