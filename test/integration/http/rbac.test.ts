@@ -34,6 +34,7 @@ const MAY: Record<string, Role[]> = {
   listRollouts: READERS,
   getRollout: READERS,
   listRolloutTargets: READERS,
+  listRolloutMeasurements: READERS,
   streamRollout: READERS,
   planRollout: OPERATORS,
   createRollout: OPERATORS,
