@@ -5,6 +5,7 @@ import type {
   RolloutWave,
   TargetCounts,
 } from '../../contract/rollout.ts';
+import { renderBackfills } from './backfill-view.ts';
 import { stateText, type Paint, type Tone } from './style.ts';
 import { renderFields, renderTable } from './table.ts';
 import { age, lasted } from './time.ts';
@@ -45,8 +46,8 @@ export const rolloutView: View<RolloutSummary> = {
 /** The whole picture of one rollout: header, a bar for each wave, and what fails, grouped by its error. */
 export function renderRollout(rollout: Rollout, paint: Paint): string {
   const blocks = [renderFields(rollout, headerColumns, paint), renderWaves(rollout.waves, paint)];
-  const failing = renderFailures(rollout.targets, paint);
-  return [...blocks, ...(failing === undefined ? [] : [failing])].join('\n\n');
+  const more = [renderBackfills(rollout.targets, paint), renderFailures(rollout.targets, paint)];
+  return [...blocks, ...more.filter((block) => block !== undefined)].join('\n\n');
 }
 
 function renderWaves(waves: RolloutWave[], paint: Paint): string {
