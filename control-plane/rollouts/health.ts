@@ -1,12 +1,14 @@
 import { FleetError } from '../../platform/errors.ts';
+import { knownDrift } from '../drift/store.ts';
 import type { Transaction } from '../registry/registry.ts';
 import { findAbandoned, type RolloutRecord } from './store.ts';
+import { databasesToRun } from './target-store.ts';
 import { unreachableServers, unsettledElsewhere } from './wait-store.ts';
 
 /**
- * A rollout starts on a fleet that is whole: nothing half done by another one, no outcome that nobody knows, and all
- * the servers that it goes to answer.
- * @throws FleetError 409 `rollout_abandoned`, 409 `targets_unsettled`, 409 `servers_unreachable`
+ * A rollout starts on a fleet that is whole: nothing half done by another one, no outcome that nobody knows, all the
+ * servers that it goes to answer, and no schema is known to be other than its migrations made it.
+ * @throws FleetError 409 `rollout_abandoned`, 409 `targets_unsettled`, 409 `servers_unreachable`, 409 `schema_drifted`
  */
 export async function refuseUnhealthy(tx: Transaction, rollout: RolloutRecord): Promise<void> {
   const abandoned = await findAbandoned(tx);
@@ -15,6 +17,8 @@ export async function refuseUnhealthy(tx: Transaction, rollout: RolloutRecord): 
   if (unsettled !== undefined) throw isUnsettled(unsettled);
   const away = await unreachableServers(tx, rollout.id);
   if (away.length > 0) throw areUnreachable(away);
+  const drifted = await knownDrift(tx, await databasesToRun(tx, rollout.id));
+  if (drifted.length > 0) throw haveDrifted(drifted);
 }
 
 function isAbandoned({ id, release }: RolloutRecord): FleetError {
@@ -33,6 +37,16 @@ function isUnsettled({ rolloutId, count }: { rolloutId: string; count: number })
     message: `${count} targets of rollout ${rolloutId} are still in flight, or nobody knows their outcome yet`,
     fix: `a worker is asking their databases; wait for it: fleet rollout get ${rolloutId}`,
     retryable: true,
+  });
+}
+
+function haveDrifted(drifted: readonly { tenant: string; changes: readonly string[] }[]): FleetError {
+  return new FleetError({
+    code: 'schema_drifted',
+    status: 409,
+    message: `the schema of ${drifted.length === 1 ? 'a target' : `${drifted.length} targets`} is not what its migrations make: ${drifted.map(({ tenant }) => tenant).join(', ')}`,
+    fix: 'fleet drift list --diff; mend each and check it again, or fleet drift accept TENANT --reason TEXT',
+    errors: drifted.map(({ tenant, changes }) => ({ path: tenant, message: changes.join('; ') })),
   });
 }
 

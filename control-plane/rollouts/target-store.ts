@@ -335,6 +335,15 @@ export async function firstFailure(
   return rows[0];
 }
 
+/** Databases of the rollout that still have to be run. */
+export async function databasesToRun(db: Queryable, rolloutId: string): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>(
+    'SELECT database_id AS id FROM rollout_targets WHERE rollout_id = $1 AND state = $2',
+    [rolloutId, WAITING],
+  );
+  return rows.map(({ id }) => id);
+}
+
 /** Regions that the rollout touches. */
 export async function targetRegions(db: Queryable, rolloutId: string): Promise<string[]> {
   const { rows } = await db.query<{ region: string }>(

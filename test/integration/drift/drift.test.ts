@@ -20,6 +20,9 @@ import { MIGRATION_LOCK } from '../../../control-plane/releases/bookkeeping.ts';
 import { publishRelease } from '../../../control-plane/releases/publish.ts';
 import { readSchema } from '../../../control-plane/releases/schema.ts';
 import { listMigrations, setCurrentRelease } from '../../../control-plane/releases/store.ts';
+import { planRollout, startRollout } from '../../../control-plane/rollouts/start.ts';
+import { RolloutSpec } from '../../../contract/rollout.ts';
+import { FleetError } from '../../../platform/errors.ts';
 import { setSchemaVersions } from '../../../control-plane/servers/database-store.ts';
 import { databaseNames } from '../../../control-plane/servers/database.ts';
 import { withClient, type PgAddress } from '../../../platform/pg.ts';
@@ -264,6 +267,28 @@ describe('drift', () => {
     await driveOnce(world.registry, createDriftDriver(world.deps), id);
     const record = await findCheck(world.registry, id);
     assert.deepEqual([record?.state, record?.counts.same], ['succeeded', 3]);
+  });
+
+  it('keeps a rollout from starting before it is mended or accepted', async () => {
+    await tamper('early', 'CREATE TABLE planted (id int)');
+    await check({ tenants: ['early'] });
+    const start = () =>
+      world.registry.transaction(async (tx) => {
+        const id = await planRollout(tx, RolloutSpec.parse({ release: 'r4' }), ASKER);
+        await startRollout(tx, id, ASKER);
+        throw new Error('started');
+      });
+    await assert.rejects(start(), (error: unknown) => {
+      assert(error instanceof FleetError, String(error));
+      assert.deepEqual(
+        [error.code, error.errors],
+        ['schema_drifted', [{ path: 'early', message: '+ table planted (1 column)' }]],
+      );
+      return true;
+    });
+    await tamper('early', 'DROP TABLE planted');
+    await check({ tenants: ['early'] });
+    await assert.rejects(start(), /^Error: started$/);
   });
 
   it('is looked for again when the last look at the whole fleet is too old', async () => {
