@@ -33,7 +33,7 @@ export const BackfillProgress = z.object({
   rowsEstimated: z.number().int(),
   /** Milliseconds that it was held, apart from all other numbers. */
   heldMs: z.number().int(),
-  /** Rows a second while it worked, of the last minutes. */
+  /** Rows a second while it worked, of the last minute. */
   rate: z.number().nullable(),
   /** Seconds of work that are left, without what it will be held. */
   etaSeconds: z.number().int().nullable(),

@@ -1,6 +1,6 @@
 /**
  * How fast a backfill works while it may. Both sums fade with the time worked, so that their quotient is the rate of
- * the last minutes; time held counts for neither.
+ * the last minute; time held counts for neither.
  */
 export interface Pace {
   rows: number;
@@ -9,8 +9,8 @@ export interface Pace {
 
 export const NO_PACE: Pace = { rows: 0, ms: 0 };
 
-/** Five minutes of work, in milliseconds: what was earlier weighs little. */
-const MEMORY_MS = 300_000;
+/** A minute of work, some hundred chunks, in milliseconds: smooth enough, and soon right when the load changes. */
+const MEMORY_MS = 60_000;
 
 /** The pace after another chunk; `chunk.ms` is all the work on it. */
 export function paceAfter(pace: Pace, chunk: { rows: number; ms: number }): Pace {
