@@ -75,6 +75,7 @@ export async function makeModelFleet(): Promise<ModelFleet> {
     error: state === 'failed' ? { code: 'migration_failed', message: 'bad data' } : null,
   });
   const migrate = async (target: ClaimedTarget, signal: AbortSignal): Promise<TargetResult | undefined> => {
+    if (signal.aborted) return undefined;
     const older = memory.flights.get(target.databaseId);
     if (older !== undefined && !target.orphan) memory.breaches.push(`two sessions in ${target.slug}`);
     // The successor ends the dead owner's session first.
@@ -238,9 +239,16 @@ const SPEC = RolloutSpec.parse({
   release: 'r1',
   budget: { failures: 3 },
   waves: [
-    { name: 'canary', count: 1, bake: '1h', parallel: PARALLEL },
+    { name: 'canary', count: 1, parallel: PARALLEL },
     { name: 'eu', match: { region: 'eu' }, dependsOn: ['canary'], parallel: 2, budget: { failures: 1 } },
-    { name: 'us', match: { region: 'us' }, dependsOn: ['canary'], parallel: PARALLEL, perServer: 2 },
+    {
+      name: 'us',
+      match: { region: 'us' },
+      dependsOn: ['canary'],
+      parallel: PARALLEL,
+      perServer: 2,
+      bake: '1h',
+    },
     { name: 'rest', dependsOn: ['eu', 'us'], parallel: PARALLEL },
   ],
 });

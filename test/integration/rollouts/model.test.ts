@@ -105,7 +105,7 @@ describe('rollout under any words, crashes and changes', () => {
     const runs = fleets.map((fleet, world) =>
       fc.assert(
         fc.asyncProperty(
-          fc.integer({ min: 1, max: 7 }),
+          fc.integer({ min: 2, max: 8 }),
           fc.array(anyCommand, { minLength: COMMANDS, maxLength: COMMANDS }),
           async (tenants, commands) => {
             await fleet.reset(tenants);
