@@ -91,5 +91,7 @@ export const ContractBlockers = z.object({
       needs: z.string(),
     }),
   ),
+  /** How many more there are in regions that the reader may not see. */
+  elsewhere: z.number().int(),
 });
 export type ContractBlockers = z.infer<typeof ContractBlockers>;

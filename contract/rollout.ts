@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { ContractBlockers } from './app.ts';
 import { BackfillProgress } from './backfill.ts';
 import { Duration, Percent } from './duration.ts';
 import { GateSpec, GateStatus } from './gate.ts';
@@ -231,6 +232,8 @@ export const RolloutSummary = z.object({
 export type RolloutSummary = z.infer<typeof RolloutSummary>;
 
 export const Rollout = RolloutSummary.extend({
+  /** Who keeps its contract steps from running now; absent where it has none left to run, or it is over. */
+  contract: ContractBlockers.optional(),
   waves: z.array(RolloutWave),
   targets: z.array(RolloutTarget),
 });

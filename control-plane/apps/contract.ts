@@ -42,7 +42,7 @@ export async function contractBlockers(
   missing: readonly string[],
 ): Promise<ContractBlockers> {
   const steps = contractSteps(migrations, missing);
-  if (steps.length === 0) return { steps: [], instances: [], tenants: [] };
+  if (steps.length === 0) return { steps: [], instances: [], tenants: [], elsewhere: 0 };
   const last = Math.max(...steps.map(({ after }) => after?.ordinal ?? 0));
   return findBlockers(steps, {
     instances: await liveInstances(db),
@@ -75,6 +75,7 @@ export function findBlockers(
   },
 ): ContractBlockers {
   return {
+    elsewhere: 0,
     steps: steps.map(({ name }) => name),
     instances: fleet.instances.flatMap((instance) => {
       const reason = tooOld(steps, instance) ?? tooNarrow(steps, instance, fleet.ordinalOf);
@@ -121,6 +122,15 @@ function placesOf(migrations: readonly ListedMigration[]): (name: string) => num
   return (name) => places.get(name);
 }
 
-export function isBlocked({ instances, tenants }: ContractBlockers): boolean {
-  return instances.length + tenants.length > 0;
+export function isBlocked({ instances, tenants, elsewhere }: ContractBlockers): boolean {
+  return instances.length + tenants.length + elsewhere > 0;
+}
+
+/** What a reader is told who may see `regions`; null means all. */
+export function blockersIn(blockers: ContractBlockers, regions: readonly string[] | null): ContractBlockers {
+  if (regions === null) return blockers;
+  const instances = blockers.instances.filter(({ region }) => regions.includes(region));
+  const tenants = blockers.tenants.filter(({ region }) => regions.includes(region));
+  const hidden = blockers.instances.length - instances.length + blockers.tenants.length - tenants.length;
+  return { ...blockers, instances, tenants, elsewhere: blockers.elsewhere + hidden };
 }

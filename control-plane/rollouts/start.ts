@@ -9,6 +9,7 @@ import type { Transaction } from '../registry/registry.ts';
 import { currentRelease, findRelease, listMigrations, setCurrentRelease } from '../releases/store.ts';
 import { fleetMembers, lockMembership } from '../tenants/store.ts';
 import { createCalendar } from './calendar.ts';
+import { refuseBlocked } from './contract.ts';
 import { refuseUnhealthy } from './health.ts';
 import { isLive, planWaves, type PlannedWave } from './plan.ts';
 import { rolloutInWrongState, rolloutNotFound } from './rollout.ts';
@@ -82,7 +83,7 @@ export interface StartRequest extends Asker {
  * Starts a planned rollout, or submits it for approval where its spec asks for one. Where every live tenant is at the
  * release already it has succeeded at once, and no database is visited: the registry's record decides.
  * @throws FleetError 404 `rollout_not_found`, 409 `rollout_active`, 409 `wrong_state`, 409 `rollout_abandoned`,
- *   409 `targets_unsettled`, 409 `servers_unreachable`
+ *   409 `targets_unsettled`, 409 `servers_unreachable`, 409 `contract_blocked`
  */
 export async function startRollout(tx: Transaction, id: string, asker: StartRequest): Promise<void> {
   const active = await lockActiveRollout(tx);
@@ -112,6 +113,7 @@ function isStarted({ state, startedAt }: RolloutRecord): boolean {
 async function begin(tx: Transaction, rollout: RolloutRecord, asker: Asker): Promise<void> {
   const upToDate = await isUpToDate(tx, rollout);
   if (!upToDate) await refuseUnhealthy(tx, rollout);
+  if (!upToDate) await refuseBlocked(tx, rollout, asker.caller);
   const waits = rollout.spec.approve && rollout.approvedAt === null;
   if (upToDate) await succeedAtOnce(tx, rollout);
   else await moveRollout(tx, rollout, waits ? 'submit' : 'start', null);

@@ -1,3 +1,4 @@
+import { haltBlocked } from './contract.ts';
 import { finishRollout } from './finish.ts';
 import { recordEngineAction } from './halt.ts';
 import { listOutages, loseTargets, recallTargets } from './outage-store.ts';
@@ -8,8 +9,8 @@ import { findRollout, moveRollout, type RolloutRecord } from './store.ts';
 import { skipPending, waitingTargets } from './target-store.ts';
 import { deferClosed, releaseDue, tallyRollout, tallyWaves, type WaveTally } from './wait-store.ts';
 import type { WaveRun } from './wave.ts';
-import { listWaves, type WaveRecord } from './wave-store.ts';
-import { askGates, move, stepWave } from './wave-steps.ts';
+import { listWaves, moveWave, type WaveRecord } from './wave-store.ts';
+import { askGates, stepWave } from './wave-steps.ts';
 
 /**
  * Looks at the rollout as the registry has it, and moves what is ready for it:
@@ -37,7 +38,8 @@ export async function steer(stage: Stage): Promise<boolean> {
   if (stage.running) return moveWaves(stage, rollout);
   if (!stage.slots.isBusy()) await settleUnknown(run, rollout);
   // What stopped half way at the abort waits in nobody's hands.
-  if (rollout.state === 'aborted') await run.lease.transaction((tx) => skipPending(tx, rollout.id, 'aborted'));
+  if (rollout.state === 'aborted')
+    await run.lease.transaction((tx) => skipPending(tx, rollout.id, 'aborted'));
   return rollout.state === 'paused' && (await watchPaused(stage, rollout));
 }
 
@@ -75,7 +77,15 @@ function moveOne(
   const { wave, waves, rollout, tally } = at;
   if (wave.state === 'passed' || tally === undefined) return Promise.resolve(false);
   if (wave.state !== 'pending') return stepWave(stage, rollout, wave, tally);
-  return mayStart(wave, waves) ? move(stage.run, wave, 'start') : Promise.resolve(false);
+  return mayStart(wave, waves) ? startWave(stage.run, wave) : Promise.resolve(false);
+}
+
+/** Who may have come or stayed behind since the rollout was started is seen here, before a wave's first target. */
+async function startWave(run: Run, wave: WaveRecord): Promise<boolean> {
+  await whileRunning(run, async (tx, rollout) => {
+    if (!(await haltBlocked(tx, rollout, wave))) await moveWave(tx, run.rolloutId, wave, 'start');
+  });
+  return true;
 }
 
 /** Whether all that the wave depends on has passed, and was approved where it has to be. */

@@ -1,7 +1,9 @@
 import type { GateStatus } from '../../contract/gate.ts';
 import type { Rollout, RolloutSummary, RolloutTarget, RolloutWave } from '../../contract/rollout.ts';
 import type { Queryable } from '../../platform/pg.ts';
+import { blockersIn } from '../apps/contract.ts';
 import { causeView } from './cause.ts';
+import { blockersOf } from './contract.ts';
 import { gateStatuses } from './gates/view.ts';
 import { rolloutNotFound } from './rollout.ts';
 import { findRollout, type RolloutRecord } from './store.ts';
@@ -38,7 +40,15 @@ export async function readProgress(
 export async function readRollout(db: Queryable, id: string, regions: string[] | null): Promise<Rollout> {
   const progress = await readProgress(db, id, regions);
   const targets = await listTargets(db, id, { regions, limit: null });
-  return { ...progress, targets: targets.map(targetView) };
+  const blockers =
+    progress.finishedAt === null
+      ? await blockersOf(db, { id, release: progress.release, undoOf: progress.undoOf ?? null })
+      : undefined;
+  return {
+    ...progress,
+    ...(blockers === undefined ? {} : { contract: blockersIn(blockers, regions) }),
+    targets: targets.map(targetView),
+  };
 }
 
 /** `row` has been counted for the same regions. */

@@ -1,3 +1,4 @@
+import type { ContractBlockers } from '../../contract/app.ts';
 import type { Rollout, RolloutTarget, RolloutWave } from '../../contract/rollout.ts';
 import type { Paint } from './style.ts';
 import { renderFields, renderTable } from './table.ts';
@@ -45,7 +46,45 @@ export function renderRolloutPlan(plan: Rollout, paint: Paint): string {
     paint,
     undefined,
   );
-  return [fields, waves, ...(late.length === 0 ? [] : [waiting])].join('\n\n');
+  const blocked = blockedText(plan.contract, paint);
+  return [fields, waves, ...(late.length === 0 ? [] : [waiting]), ...blocked].join('\n\n');
+}
+
+interface Behind {
+  who: string;
+  region: string;
+  at: string | null;
+  lastSeen: string | null;
+  why: string;
+}
+
+/** Who has to be brought along before the plan can be started, as it holds contract steps. */
+function blockedText(blockers: ContractBlockers | undefined, paint: Paint): string[] {
+  if (blockers === undefined) return [];
+  const { instances, tenants, elsewhere, steps } = blockers;
+  const rows: Behind[] = [
+    ...instances.map(({ instance, region, appVersion: at, lastSeen, reason: why }) => {
+      return { who: `app ${instance}`, region, at, lastSeen, why };
+    }),
+    ...tenants.map(({ tenant, region, state, schemaVersion: at, needs }) => {
+      return { who: `tenant ${tenant} (${state})`, region, at, lastSeen: null, why: `lacks ${needs}` };
+    }),
+  ];
+  if (rows.length + elsewhere === 0) return [];
+  const table = renderTable<Behind>(
+    rows,
+    [
+      { title: 'behind', value: (row) => row.who },
+      { title: 'region', value: (row) => row.region },
+      { title: 'at', value: (row) => row.at },
+      { title: 'last seen', value: (row) => row.lastSeen },
+      { title: 'why', value: (row) => row.why },
+    ],
+    paint,
+    undefined,
+  );
+  const more = elsewhere === 0 ? '' : `\nand ${elsewhere} in regions that you may not see`;
+  return [`cannot start: contract steps wait (${steps.join(', ')})\n${table}${more}`];
 }
 
 /** What the wave passes through after its targets, before those that wait for it. */

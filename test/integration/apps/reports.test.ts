@@ -20,7 +20,8 @@ describe('reports of tenant apps', () => {
   let fleet: MiniFleet;
   let acme: TestTenant;
   let globex: TestTenant;
-  const minute = Math.floor(Date.now() / MINUTE_MS) * MINUTE_MS;
+  /** In which the test begins. */
+  let minute = 0;
   const instant = (minutes: number): Date => new Date(minute + minutes * MINUTE_MS);
 
   before(async () => {
@@ -29,7 +30,10 @@ describe('reports of tenant apps', () => {
     globex = await fleet.addTenant('globex', { region: 'us' });
   });
   after(() => fleet.stop());
-  beforeEach(() => fleet.registry.query('TRUNCATE app_traffic, app_instances'));
+  beforeEach(async () => {
+    minute = Math.floor(Date.now() / MINUTE_MS) * MINUTE_MS;
+    await fleet.registry.query('TRUNCATE app_traffic, app_instances');
+  });
 
   function reportOf(fields: Partial<AppReport> = {}): AppReport {
     return {
