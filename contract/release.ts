@@ -36,6 +36,11 @@ export const PublishRelease = z.strictObject({
     .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, 'letters, digits, dots, dashes')
     .optional(),
   migrations: z.array(RenderedMigration).min(1).max(10_000),
+  /**
+   * The last of `migrations`, said to end the release there on purpose though more are published: what comes before a
+   * contract step can only reach the fleet first by a release of its own.
+   */
+  upTo: z.string().max(255).optional(),
   /** For a history that was written before it came here: its lint findings are recorded, and refuse nothing. */
   baseline: Baseline.optional(),
 });

@@ -50,7 +50,7 @@ export async function publishRelease(
   const servers = (await serverVersions(tx)) ?? SUPPORTED_SERVERS;
   refuseUnknownBaseline(request);
   const findings = await lintRelease({ published, added: fresh, servers, baseline: request.baseline });
-  const all = [...published, ...added];
+  const all = [...published.slice(0, request.migrations.length), ...added];
   const head = all.at(-1);
   if (head === undefined) throw new Error('a release has at least one migration');
   const release = {
@@ -106,12 +106,12 @@ function refuseUnknownBaseline({ baseline, migrations }: PublishRelease): void {
 /** The release that holds exactly what is offered, where publishing it again is no error; undefined if new. */
 async function existingRelease(
   tx: Transaction,
-  { name, migrations }: PublishRelease,
+  { name, migrations, upTo }: PublishRelease,
   published: Migration[],
 ): Promise<string | undefined> {
   const named = name === undefined ? undefined : await findRelease(tx, name);
   if (named !== undefined && named.headOrdinal === migrations.length) return named.name;
-  refuseGap(published, migrations);
+  if (upTo === undefined || migrations.at(-1)?.name !== upTo) refuseGap(published, migrations);
   if (named !== undefined) {
     throw new FleetError({
       code: 'release_exists',
@@ -121,7 +121,7 @@ async function existingRelease(
     });
   }
   if (migrations.length > published.length) return undefined;
-  const same = await findReleaseAt(tx, published.length);
+  const same = await findReleaseAt(tx, migrations.length);
   if (same === undefined || name === undefined) return same?.name;
   throw new FleetError({
     code: 'release_unchanged',

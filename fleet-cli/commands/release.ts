@@ -1,5 +1,11 @@
 import type { Command } from 'commander';
-import { PublishedRelease, PublishRelease, Release, ReleaseDetail } from '../../contract/release.ts';
+import {
+  PublishedRelease,
+  PublishRelease,
+  Release,
+  ReleaseDetail,
+  type RenderedMigration,
+} from '../../contract/release.ts';
 import { change } from '../change.ts';
 import { path } from '../client.ts';
 import { usageError } from '../errors.ts';
@@ -20,6 +26,7 @@ export function addReleaseCommands(program: Command, open: OpenSession): void {
     .option('--name <name>', 'name of the release (default: year.month.number)')
     .option('--baseline <migration>', 'take the migrations up to this one as they stand: a history of old')
     .option('--reason <text>', 'why, for the audit log; with --baseline')
+    .option('--up-to <migration>', 'end the release there, before a contract step that has to wait')
     .action(async (folder: string, flags: PublishFlags) => await publish(open(), folder, flags));
   release
     .command('lint <folder>')
@@ -43,17 +50,19 @@ interface PublishFlags {
   name?: string;
   baseline?: string;
   reason?: string;
+  upTo?: string;
 }
 
 async function publish(session: Session, folder: string, flags: PublishFlags): Promise<void> {
-  const { name, baseline: migration, reason } = flags;
+  const { name, baseline: migration, reason, upTo } = flags;
   if ((migration === undefined) !== (reason === undefined)) {
     throw usageError('--baseline and --reason belong together', 'give both, or neither');
   }
   const input = {
     ...(name === undefined ? {} : { name }),
     ...(migration === undefined ? {} : { baseline: { migration, reason } }),
-    migrations: await renderFolder(session.io.cwd, folder),
+    ...(upTo === undefined ? {} : { upTo }),
+    migrations: cutAfter(await renderFolder(session.io.cwd, folder), upTo),
   };
   const body = checkInput(PublishRelease, input, `the release in ${folder}`);
   const reply = await change(session, { method: 'POST', path: '/api/v1/releases', body }, PublishedRelease);
@@ -61,6 +70,14 @@ async function publish(session: Session, folder: string, flags: PublishFlags): P
   session.out.one(reply.body, publishedView);
   for (const line of findingNotes(reply.body.findings)) session.out.note(line);
   if (reply.body.behind > 0) session.out.note(`next: fleet rollout start --release ${reply.body.name}`);
+}
+
+function cutAfter(migrations: RenderedMigration[], name: string | undefined): RenderedMigration[] {
+  const last = migrations.findIndex((migration) => migration.name === name);
+  if (name !== undefined && last < 0) {
+    throw usageError(`${name} is no migration of the folder`, 'name one without the ending of its file');
+  }
+  return name === undefined ? migrations : migrations.slice(0, last + 1);
 }
 
 async function list({ client, out }: Session, limit?: number): Promise<void> {

@@ -20,8 +20,12 @@ const C = 'CREATE TABLE c (id int)';
 
 let test: TestRegistry;
 
-function publish(migrations: RenderedMigration[], name?: string): Promise<string> {
-  const request: PublishRelease = { migrations, ...(name === undefined ? {} : { name }) };
+function publish(migrations: RenderedMigration[], name?: string, upTo?: string): Promise<string> {
+  const request: PublishRelease = {
+    migrations,
+    ...(name === undefined ? {} : { name }),
+    ...(upTo === undefined ? {} : { upTo }),
+  };
   return test.registry.transaction((tx) => publishRelease(tx, request, SYSTEM_CALLER, 'request-1'));
 }
 
@@ -147,6 +151,20 @@ describe('publishing a release', () => {
     await publish(rendered(A, { upSql: B, ...phase }));
     const weaker = await refused(rendered(A, { upSql: B, ...phase, requiresApp: '2.3.0' }, C));
     assert.match(weaker.message, /requires-app changed/);
+  });
+
+  it('ends a release in the middle of what is published when that is said, and only then', async () => {
+    await publish(rendered(A, B, C), 'whole');
+    const half = rendered(A, B);
+    assert.equal((await refused(half, 'half')).code, 'migration_out_of_order');
+    assert.equal(await publish(half, 'half', '0002_m'), 'half');
+    assert.equal(await publish(half, undefined, '0002_m'), 'half', 'once');
+    const [whole, middle] = [
+      await findRelease(test.registry, 'whole'),
+      await findRelease(test.registry, 'half'),
+    ];
+    assert.deepEqual([middle?.head, whole?.head], ['0002_m', '0003_m']);
+    assert.notEqual(middle?.checksum, whole?.checksum);
   });
 
   it('refuses a migration that is missing, inserted or moved', async () => {
