@@ -62,6 +62,7 @@ export function summarizeError(error: unknown): ErrorSummary {
 
 /** The SQLSTATEs that are told apart somewhere, under PostgreSQL's own names for them. */
 export const SQLSTATE = {
+  divisionByZero: '22012',
   foreignKeyViolation: '23503',
   uniqueViolation: '23505',
   checkViolation: '23514',

@@ -33,9 +33,15 @@ export type PgPoolClient = pg.PoolClient;
 /** Anything that runs a query: a pool, a client, or a client inside a transaction. */
 export interface Queryable {
   query<R extends pg.QueryResultRow = pg.QueryResultRow>(
-    text: string,
+    text: string | NamedStatement,
     values?: unknown[],
   ): Promise<pg.QueryResult<R>>;
+}
+
+/** Prepared once per connection under its name: for large statements that run all the time. */
+export interface NamedStatement {
+  name: string;
+  text: string;
 }
 
 /** The one quoting function for identifiers that stand in SQL text. */

@@ -1,22 +1,27 @@
 import type { PgAddress, PgClient } from '../../platform/pg.ts';
 import { applyBackfill } from './backfill.ts';
 import type { BackfillControl } from './backfill-run.ts';
-import { applySql, type DatabaseState } from './bookkeeping.ts';
+import { applyInTransaction } from './apply-step.ts';
+import type { DatabaseState } from './bookkeeping.ts';
 import type { FindBlockers, Waiting } from './contention.ts';
-import { migrationFailure } from './failure.ts';
+import { applyDirectly } from './direct.ts';
 import { takeLock, type LockRequest } from './lock.ts';
 import { missingMigrations, type Migration } from './release.ts';
 import { finishRevert } from './revert-step.ts';
 import { withMigrationSession } from './session.ts';
-import { changedRows, totals, type MigrationStatistics } from './statistics.ts';
+import { totals, type MigrationStatistics } from './statistics.ts';
 import { applyStepwise } from './stepwise.ts';
-import { OPENING_STATEMENTS, openingSql, runInTransaction } from './transaction.ts';
 
 export interface ApplyRequest extends LockRequest {
   /** Role that owns the tenant's objects; the migrations run as it. */
   ownerRole: string;
   /** The complete list up to the wanted head. */
   migrations: Migration[];
+  /**
+   * Name of the last migration that the registry knows of in the database, null for none: where that is so, one round
+   * trip does. Absent: the database is asked first.
+   */
+  believed?: string | null | undefined;
   /** Name of the release, for the record. */
   release: string;
   /** Cuts the connection when it fires; the outcome of what was under way is then unknown. */
@@ -54,26 +59,44 @@ export async function applyMigrations(address: PgAddress, request: ApplyRequest)
   const started = performance.now();
   return withMigrationSession(address, request, async (client) => {
     const waiting = { pid: processId(client), findBlockers: request.findBlockers, signal: request.signal };
-    const found = await takeLock(client, request);
-    // Checked before anything is changed, the completion of an interrupted undo too.
-    missingMigrations(found.applied, request.migrations);
-    const state = await finishRevert(client, found, { ...request, waiting });
-    const missing = missingMigrations(state.applied, request.migrations);
     const steps: MigrationStatistics[] = [];
-    for (const migration of missing) {
-      request.signal?.throwIfAborted();
-      const step = await applyOne(client, migration, state, { ...request, waiting });
+    const done = (step: MigrationStatistics): void => {
       steps.push(step);
       request.onApplied?.(step);
+    };
+    const state = await begin(client, { ...request, waiting }, done);
+    const missing = missingMigrations(state.applied, request.migrations);
+    for (const migration of missing) {
+      request.signal?.throwIfAborted();
+      done(await applyOne(client, migration, state, { ...request, waiting }));
     }
     return {
-      applied: missing.map(({ name }) => name),
+      applied: steps.map(({ name }) => name),
       schemaVersion: (missing.at(-1) ?? state.applied.at(-1))?.name ?? null,
       durationMs: Math.round(performance.now() - started),
       ...totals(steps),
       steps,
     };
   });
+}
+
+/** Brings the session to where the migration lock is held and what is applied is known. */
+async function begin(
+  client: PgClient,
+  request: ApplyRequest & { waiting: Waiting },
+  done: (step: MigrationStatistics) => void,
+): Promise<DatabaseState> {
+  if (request.believed !== undefined && request.endOlderSessions !== true) {
+    const direct = await applyDirectly(client, request.migrations, request.believed, request);
+    if (direct !== undefined) {
+      done(direct.step);
+      return direct.state;
+    }
+  }
+  const found = await takeLock(client, request);
+  // Checked before anything is changed, the completion of an interrupted undo too.
+  missingMigrations(found.applied, request.migrations);
+  return finishRevert(client, found, request);
 }
 
 /** What became of the one migration is in its error, or in the answer. */
@@ -90,32 +113,7 @@ async function applyOne(
   return applyStepwise(client, migration, { ...request, state });
 }
 
-/** Role, settings, the migration's SQL, both records and COMMIT in one message: one round trip. */
-async function applyInTransaction(
-  client: PgClient,
-  migration: Migration,
-  request: ApplyRequest & { waiting: Waiting },
-): Promise<MigrationStatistics> {
-  const startedAt = performance.now();
-  const opening = openingSql(migration, request.ownerRole);
-  const script = opening + applySql(migration, request, ELAPSED_MS, migration.upSql);
-  try {
-    const { results, lockWaitMs } = await runInTransaction(client, migration, script, request.waiting);
-    const rows = changedRows(results.slice(OPENING_STATEMENTS, -RECORDING_STATEMENTS));
-    const durationMs = Math.round(performance.now() - startedAt);
-    return { name: migration.name, durationMs, lockWaitMs, rows };
-  } catch (error) {
-    throw migrationFailure(error, migration, opening.length);
-  }
-}
-
-/** Statements of `applySql` behind the migration's own, with COMMIT. */
-const RECORDING_STATEMENTS = 5;
-
 /** The session's process id on the server, which the driver knows but its types do not. */
 export function processId(client: PgClient): number | undefined {
   return 'processID' in client && typeof client.processID === 'number' ? client.processID : undefined;
 }
-
-/** Since the transaction began. */
-const ELAPSED_MS = '(extract(epoch FROM clock_timestamp() - now()) * 1000)::int';

@@ -3,10 +3,10 @@ import { setTimeout as wait } from 'node:timers/promises';
 import type { ClaimedTarget, TargetResult } from './target-store.ts';
 
 /**
- * Time to gather results before they are written, in milliseconds. A target takes tens of milliseconds: ten more for
- * one free slot of many costs nothing, and a batch of four costs the registry what one result would.
+ * Time to gather results before they are written, in milliseconds. A target takes about a hundred where 16 share the
+ * machine: 25 more for one free slot of many cost nothing, and a batch of four costs the registry what one result would.
  */
-const GATHER_MS = 10;
+const GATHER_MS = 25;
 /** Gathering ends early when this share of the slots is free. */
 const GATHER_SHARE = 0.25;
 /** A process that stops waits this long for what is in flight; then it is left to the next owner. */

@@ -27,6 +27,8 @@ export interface ClaimedTarget {
   slug: string;
   database: string;
   ownerRole: string;
+  /** Last migration that the registry knows of in the database; null for none. */
+  schemaVersion: string | null;
   /** Left behind by an older owner, whose session may still be at work. */
   orphan: boolean;
   /** Ordinal of its wave. */
@@ -86,7 +88,7 @@ export interface BatchAnswer {
  * one statement and round trip. Nothing is claimed unless the rollout is running.
  */
 export async function writeBatch(db: Queryable, batch: Batch): Promise<BatchAnswer> {
-  const { rows } = await db.query<BatchAnswer>(WRITE_BATCH, [
+  const { rows } = await db.query<BatchAnswer>({ name: 'rollout_batch', text: WRITE_BATCH }, [
     batch.rolloutId,
     batch.lease.epoch,
     JSON.stringify(
@@ -146,7 +148,7 @@ const WRITE_BATCH = `
       FROM result r
      WHERE t.rollout_id = $1 AND t.database_id = r."databaseId" AND t.state = $9 AND t.epoch = $2
   ), picked AS (
-    SELECT t.database_id, t.state AS was, t.wave, d.server_id, d.name, d.owner_role, n.slug, n.state AS tenant_state,
+    SELECT t.database_id, t.state AS was, t.wave, d.server_id, d.name, d.owner_role, d.schema_version, n.slug, n.state AS tenant_state,
            CASE WHEN d.state = 'dropped' OR n.state IN ('offboarding', 'deleted') THEN $11
                 WHEN n.state IN ('suspended', 'moving') AND t.state = ANY($13) THEN $12
                 ELSE $9 END AS next
@@ -168,7 +170,7 @@ const WRITE_BATCH = `
   )
   SELECT a.state, a.version,
          coalesce((SELECT json_agg(json_build_object('databaseId', c.database_id, 'serverId', c.server_id,
-                            'slug', c.slug, 'database', c.name, 'ownerRole', c.owner_role,
+                            'slug', c.slug, 'database', c.name, 'ownerRole', c.owner_role, 'schemaVersion', c.schema_version,
                             'orphan', c.was = $14, 'wave', c.wave))
                      FROM claimed c WHERE c.next = $9), '[]') AS claimed,
          CASE WHEN $6::text IS NOT NULL THEN pg_notify($6, $1::text)::text END
@@ -235,7 +237,7 @@ export async function insertTargets(
 export async function unknownTargets(db: Queryable, rolloutId: string): Promise<ClaimedTarget[]> {
   const { rows } = await db.query<ClaimedTarget>(
     `SELECT t.database_id AS "databaseId", d.server_id AS "serverId", n.slug, d.name AS database,
-            d.owner_role AS "ownerRole", true AS orphan, t.wave
+            d.owner_role AS "ownerRole", d.schema_version AS "schemaVersion", true AS orphan, t.wave
        FROM rollout_targets t
        JOIN databases d ON d.id = t.database_id
        JOIN tenants n ON n.id = t.tenant_id

@@ -128,6 +128,7 @@ function carryWithRetry(
       const address = await run.servers.migrator(target.serverId, target.database);
       const request = {
         ownerRole: target.ownerRole,
+        believed: target.schemaVersion,
         migrations: run.migrations,
         applicationName: run.applicationName,
         endOlderSessions: target.orphan,

@@ -26,7 +26,8 @@ export function hardeningSql(names: DatabaseNames, marker: { tenantId: string; d
     ${defaults} IN SCHEMA public GRANT EXECUTE ON ROUTINES TO ${rw};
     ${protectMigrations(rw)}
 
-    GRANT USAGE ON SCHEMA fleet TO ${rw};
+    GRANT USAGE ON SCHEMA fleet TO ${rw}, ${owner};
+    GRANT SELECT ON fleet.migrations, fleet.progress TO ${owner};
     GRANT SELECT ON fleet.identity TO ${rw};
     INSERT INTO fleet.identity (tenant_id, database_id)
       SELECT ${quoteLiteral(marker.tenantId)}, ${quoteLiteral(marker.databaseId)}

@@ -101,6 +101,44 @@ describe('applying migrations to a database', () => {
     assert.deepEqual(owners, [{ owner: database.ownerRole }]);
   });
 
+  it('needs one message where the registry believes right, and asks first where it does not', async () => {
+    const list = await published(
+      'CREATE TABLE a (id int)',
+      'ALTER TABLE a ADD b int',
+      'ALTER TABLE a ADD c int',
+    );
+    const applied = async (count: number, believed: string | null) =>
+      (await apply(database, list.slice(0, count), { believed })).applied;
+    assert.deepEqual(await applied(1, null), ['0001_m']);
+    assert.deepEqual(await applied(2, null), ['0002_m'], 'it has more than is believed');
+    assert.deepEqual(await applied(3, '0001_m'), ['0003_m']);
+    assert.deepEqual(await applied(3, '0002_m'), [], 'it has all');
+    assert.deepEqual(await names(database), ['0001_m', '0002_m', '0003_m']);
+  });
+
+  it('finds an edited migration, and a newer owner, though it is believed to know', async () => {
+    const list = await published('CREATE TABLE a (id int)', 'ALTER TABLE a ADD b int');
+    await apply(database, list.slice(0, 1));
+    const edited = await published('CREATE TABLE a (id bigint)', 'ALTER TABLE a ADD b int');
+    await assert.rejects(
+      apply(database, edited, { believed: '0001_m' }),
+      isFleetError('migration_edited', /0001_m/),
+    );
+    const newer = { applicationName: `fleet:${ROLLOUT}:9`, endOlderSessions: true };
+    await apply(database, list.slice(0, 1), newer);
+    await assert.rejects(apply(database, list, { believed: '0001_m' }), isFleetError('migration_fenced'));
+    assert.deepEqual(await names(database), ['0001_m']);
+  });
+
+  it('tells a migration that divides by zero from a wrong belief', async () => {
+    const list = await published('CREATE TABLE a (id int)', 'SELECT 1 / count(*) FROM a');
+    await apply(database, list.slice(0, 1));
+    await assert.rejects(
+      apply(database, list, { believed: '0001_m' }),
+      isFleetError('migration_failed', /22012/),
+    );
+  });
+
   it('refuses a database that has lost its record', async () => {
     await run(database.superuser, 'DROP TABLE pgmigrations');
     const list = await published('CREATE TABLE a (id int)');

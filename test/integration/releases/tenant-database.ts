@@ -70,6 +70,9 @@ export async function makeTestServer({ superuser } = clusters().eu): Promise<Tes
       await withClient(made.admin, { applicationName: 'test' }, async (client) => {
         await createBookkeeping(client, ownerRole);
         await client.query(grantRecordSql());
+        await client.query(
+          `GRANT USAGE ON SCHEMA fleet TO ${ownerRole}; GRANT SELECT ON fleet.migrations, fleet.progress TO ${ownerRole}`,
+        );
       });
       return { ...made, address: { ...migrator, database }, ownerRole };
     },

@@ -48,7 +48,8 @@ function failOnce(fleet: RolloutFleet, part: string): () => number {
   const query = fleet.registry.query.bind(fleet.registry);
   let count = 0;
   fleet.registry.query = (text, values) => {
-    if (!text.includes(part)) return query(text, values);
+    const sql = typeof text === 'string' ? text : text.text;
+    if (!sql.includes(part)) return query(text, values);
     count += 1;
     return count === 1 ? Promise.reject(new Error('the registry is away')) : query(text, values);
   };

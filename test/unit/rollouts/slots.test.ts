@@ -3,7 +3,16 @@ import { openSlots } from '../../../control-plane/rollouts/slots.ts';
 import type { ClaimedTarget } from '../../../control-plane/rollouts/target-store.ts';
 
 function target(databaseId: string): ClaimedTarget {
-  return { databaseId, serverId: 's', slug: databaseId, database: databaseId, ownerRole: 'o', orphan: false, wave: 0 };
+  return {
+    databaseId,
+    serverId: 's',
+    slug: databaseId,
+    database: databaseId,
+    schemaVersion: null,
+    ownerRole: 'o',
+    orphan: false,
+    wave: 0,
+  };
 }
 
 describe('rollout slots', () => {

@@ -29,6 +29,7 @@ async function tryTarget(error: Error): Promise<{ result: TargetResult | undefin
     slug: 'aaa',
     database: 'd',
     ownerRole: 'o',
+    schemaVersion: null,
     orphan: false,
     wave: 0,
   };
