@@ -13,7 +13,7 @@ import { dataFiles, loadConfig, type Config } from '../../platform/config.ts';
 import type { Logger } from '../../platform/logging.ts';
 import { addressUrl } from '../../platform/pg.ts';
 import { projectRoot } from '../../platform/project.ts';
-import { startTenantApp, type TenantApp } from '../../tenant-app/tenant-app.ts';
+import { startTenantApp, type TenantApp, type TenantAppOptions } from '../../tenant-app/tenant-app.ts';
 import { apiClient, type Api } from './api.ts';
 import { clusters } from './clusters.ts';
 import { freshRegistry, quietLogger, type TestRegistry } from './registry.ts';
@@ -29,7 +29,7 @@ export interface Fleet {
   admin: Api;
   apps: Record<string, TenantApp>;
   /** Starts the region's tenant app. */
-  startApp(region: 'eu' | 'us'): Promise<TenantApp>;
+  startApp(region: 'eu' | 'us', more?: Partial<TenantAppOptions>): Promise<TenantApp>;
   createTenant(slug: string, region?: string, more?: object): Promise<Tenant>;
   /** Waits until the operation is over and answers it. */
   finished(operationId: string): Promise<Operation>;
@@ -70,7 +70,7 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
     adminToken,
     admin,
     apps,
-    startApp: async (region) => {
+    startApp: async (region, more = {}) => {
       const token = readFileSync(dataFiles(dataDir).appToken(region), 'utf8').trim();
       const app = await startTenantApp({
         region,
@@ -78,6 +78,7 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
         token,
         port: 0,
         logger: options.logger ?? quietLogger,
+        ...more,
       });
       apps[region] = app;
       return app;
