@@ -76,9 +76,7 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
         region,
         controlPlaneUrl: url,
         token,
-        port: 0,
-        logger: options.logger ?? quietLogger,
-        ...more,
+        ...{ port: 0, logger: options.logger ?? quietLogger, ...more },
       });
       apps[region] = app;
       return app;
