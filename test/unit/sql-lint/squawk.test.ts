@@ -16,9 +16,7 @@ const Report = z.array(z.object({ file: z.string(), rule_name: z.string() }));
 function squawkProgram(): string | undefined {
   const require = createRequire(import.meta.url);
   try {
-    const manifest = require.resolve(`@squawk-cli/${process.platform}-${process.arch}/package.json`, {
-      paths: [dirname(require.resolve('squawk-cli/package.json'))],
-    });
+    const manifest = require.resolve(`@squawk-cli/${process.platform}-${process.arch}/package.json`);
     return join(dirname(manifest), 'bin', 'squawk');
   } catch {
     return undefined;
