@@ -73,7 +73,7 @@ const getCheck = route({
 
 const accept = route({
   method: 'post',
-  path: '/api/v1/drift/{tenant}/accept',
+  path: '/api/v1/drift/tenants/{tenant}/accept',
   id: 'acceptDrift',
   summary: "Take the present drift of a tenant's database for intended, so that rollouts do not refuse it",
   tag: TAG,

@@ -107,7 +107,7 @@ async function accept(session: Session, tenant: string, reason: string): Promise
   const [drift] = await session.client().list('/api/v1/drift', Drift, { tenant }, 1);
   const input = { reason, ...(drift === undefined ? {} : { fingerprint: drift.fingerprint }) };
   const body = checkInput(AcceptDrift, input, '--reason');
-  const request = { method: 'POST' as const, path: path`/api/v1/drift/${tenant}/accept`, body };
+  const request = { method: 'POST' as const, path: path`/api/v1/drift/tenants/${tenant}/accept`, body };
   const reply = await change(session, request, Drift);
   if (reply !== undefined) session.out.one(reply.body, driftView);
 }
