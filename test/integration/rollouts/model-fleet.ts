@@ -7,6 +7,7 @@ import { createRolloutDriver } from '../../../control-plane/rollouts/driver.ts';
 import { planRollout, startRollout } from '../../../control-plane/rollouts/start.ts';
 import type { ClaimedTarget, TargetResult } from '../../../control-plane/rollouts/target-store.ts';
 import type { ServerAccess } from '../../../control-plane/servers/access.ts';
+import type { Driver } from '../../../control-plane/operations/driver.ts';
 import { releaseLease } from '../../../control-plane/operations/lease.ts';
 import { lockMembership } from '../../../control-plane/tenants/store.ts';
 import { takeLease } from '../../support/drive.ts';
@@ -53,54 +54,75 @@ export interface ModelFleet {
   drop(): Promise<void>;
 }
 
+/** Databases in memory, and the one driver that works on them. */
+interface World {
+  registry: Registry;
+  driver: Driver;
+  applied: Set<string>;
+  bad: Set<string>;
+  flights: Map<string, Flight>;
+  breaches: string[];
+  tenants: { slug: string; databaseId: string }[];
+  id: string;
+  number: number;
+  /** Rings when something has taken off. */
+  ring: () => void;
+  driving: { lease: Awaited<ReturnType<typeof takeLease>>; over: Promise<void> } | undefined;
+}
+
 export async function makeModelFleet(): Promise<ModelFleet> {
   const test = await freshRegistry();
   const { registry } = test;
   await prepare(registry);
-  const memory = {
-    applied: new Set<string>(),
-    bad: new Set<string>(),
-    flights: new Map<string, Flight>(),
-    breaches: [] as string[],
-    tenants: [] as { slug: string; databaseId: string }[],
-    id: '',
-    number: 0,
+  const world = makeWorld(registry);
+  const nth = (index: number) => world.tenants[index % world.tenants.length];
+  return {
+    registry,
+    reset: (tenants) => reset(world, tenants),
+    id: () => world.id,
+    start: async () => {
+      world.id = await registry.transaction(async (tx) => {
+        const id = await planRollout(tx, SPEC, ASKER);
+        await startRollout(tx, id, ASKER);
+        return id;
+      });
+    },
+    pump: async () => {
+      await pump(world);
+      await inFlight(world);
+    },
+    finishOne: async (index) => {
+      const flights = [...world.flights.values()];
+      flights[index % Math.max(1, flights.length)]?.end('done');
+    },
+    crash: (effect) => crash(world, effect),
+    settle: () => settle(world),
+    spoil: (index, bad) => {
+      const databaseId = nth(index)?.databaseId ?? '';
+      if (bad) world.bad.add(databaseId);
+      else world.bad.delete(databaseId);
+    },
+    addTenant: () => addTenant(world),
+    setTenantState: (index, state) =>
+      setTenantState(world, nth(index) ?? { slug: '', databaseId: '' }, state),
+    tenant: (index) => nth(index)?.slug ?? '',
+    breaches: async () => {
+      const { rows } = await registry.query<{ breach: string }>('SELECT breach FROM breaches');
+      return [...world.breaches, ...rows.map((row) => row.breach)];
+    },
+    isApplied: (databaseId) => world.applied.has(databaseId),
+    drop: () => test.drop(),
   };
-  let ring = (): void => undefined;
-  let driving: { lease: Awaited<ReturnType<typeof takeLease>>; over: Promise<void> } | undefined;
+}
 
-  const result = (target: ClaimedTarget, state: 'verified' | 'failed'): TargetResult => ({
-    ...{ databaseId: target.databaseId, serverId: target.serverId, durationMs: 1, state, reason: null },
-    schemaVersion: state === 'verified' ? HEAD : null,
-    error: state === 'failed' ? { code: 'migration_failed', message: 'bad data' } : null,
-  });
-  const migrate = async (target: ClaimedTarget, signal: AbortSignal): Promise<TargetResult | undefined> => {
-    if (signal.aborted) return undefined;
-    const older = memory.flights.get(target.databaseId);
-    if (older !== undefined && !target.orphan) memory.breaches.push(`two sessions in ${target.slug}`);
-    // The successor ends the dead owner's session first.
-    older?.end('cut');
-    const how = await new Promise<'done' | 'cut'>((resolve) => {
-      const end = (outcome: 'done' | 'cut'): void => {
-        if (memory.flights.get(target.databaseId)?.end === end) memory.flights.delete(target.databaseId);
-        resolve(outcome);
-      };
-      memory.flights.set(target.databaseId, { target, end });
-      signal.addEventListener('abort', () => end('cut'), { once: true });
-      ring();
-    });
-    if (how === 'cut') return undefined;
-    if (memory.bad.has(target.databaseId)) return result(target, 'failed');
-    memory.applied.add(target.databaseId);
-    return result(target, 'verified');
-  };
+function makeWorld(registry: Registry): World {
   const driver = createRolloutDriver({
     registry,
     servers: {} as ServerAccess,
     logger: quietLogger,
-    migrate: (_run, target, signal) => migrate(target, signal),
+    migrate: (_run, target, signal) => migrate(world, target, signal),
     ask: async (_run, rollout, { databaseId }) => {
-      if (memory.applied.has(databaseId)) {
+      if (world.applied.has(databaseId)) {
         return { event: 'verify', error: null, reason: null, schemaVersion: HEAD };
       }
       const aborted = rollout.state === 'aborted';
@@ -112,124 +134,142 @@ export async function makeModelFleet(): Promise<ModelFleet> {
       };
     },
   });
-  const pump = async (): Promise<void> => {
-    if (driving !== undefined || memory.id === '') return;
-    const { rowCount } = await registry.query(
-      `SELECT 1 FROM (${driver.openIdsSql}) AS open(id) WHERE id = $1`,
-      [memory.id],
-    );
-    if (rowCount === 0) return;
-    const lease = await takeLease(registry, `rollout:${memory.id}`);
-    const over = driver
-      .drive(memory.id, lease)
-      .catch((error: unknown) => void memory.breaches.push(`the driver threw: ${String(error)}`))
-      .then(() => releaseLease(registry, lease.resource, lease.holder, lease.epoch))
-      .finally(() => {
-        if (driving?.lease === lease) driving = undefined;
-      });
-    driving = { lease, over };
+  const world: World = {
+    ...{ registry, driver, applied: new Set(), bad: new Set(), flights: new Map(), breaches: [] },
+    ...{ tenants: [], id: '', number: 0, ring: () => undefined, driving: undefined },
   };
-  /** Until something is in flight, or the driver is over. */
-  const inFlight = async (): Promise<void> => {
-    if (driving === undefined || memory.flights.size > 0) return;
-    const flight = new Promise<void>((resolve) => {
-      ring = resolve;
-    });
-    await Promise.race([driving.over, flight]);
-  };
-  const settle = async (): Promise<void> => {
-    for (let turn = 0; turn < MAX_TURNS; turn += 1) {
-      await pump();
-      if (driving === undefined) return;
-      await inFlight();
-      for (const flight of [...memory.flights.values()]) flight.end('done');
-    }
-    memory.breaches.push('it never comes to rest');
-  };
-  const addTenant = async (): Promise<void> => {
-    memory.number += 1;
-    const slug = `tenant${memory.number}`;
-    const databaseId = randomUUID();
-    const region = memory.number % 2 === 0 ? 'eu' : 'us';
-    memory.tenants.push({ slug, databaseId });
-    await registry.transaction(async (tx) => {
-      await lockMembership(tx, 'shared');
-      // Born at the release that the fleet is at.
-      const current = await currentRelease(tx);
-      await tx.query(
-        `WITH tenant AS (INSERT INTO tenants (id, slug, name, tier, region, state)
-                         VALUES ($1, $2, $2, 'standard', $3, 'active') RETURNING id)
-         INSERT INTO databases (id, tenant_id, server_id, name, owner_role, rw_role, login_a, login_b, state,
-                                connection_limit, schema_version)
-         SELECT $4, id, $5, $2, $2, $2, $2, $2, 'ready', 10, $6 FROM tenant`,
-        [randomUUID(), slug, region, databaseId, SERVERS[region], current === undefined ? null : HEAD],
-      );
-      if (current !== undefined) memory.applied.add(databaseId);
-    });
-  };
-  const nth = (index: number) => memory.tenants[index % memory.tenants.length];
+  return world;
+}
+
+/** Waits in flight until somebody ends it. */
+async function migrate(
+  world: World,
+  target: ClaimedTarget,
+  signal: AbortSignal,
+): Promise<TargetResult | undefined> {
+  if (signal.aborted) return undefined;
+  const older = world.flights.get(target.databaseId);
+  if (older !== undefined && !target.orphan) world.breaches.push(`two sessions in ${target.slug}`);
+  // The successor ends the dead owner's session first.
+  older?.end('cut');
+  const how = await new Promise<'done' | 'cut'>((resolve) => {
+    const end = (outcome: 'done' | 'cut'): void => {
+      if (world.flights.get(target.databaseId)?.end === end) world.flights.delete(target.databaseId);
+      resolve(outcome);
+    };
+    world.flights.set(target.databaseId, { target, end });
+    signal.addEventListener('abort', () => end('cut'), { once: true });
+    world.ring();
+  });
+  if (how === 'cut') return undefined;
+  if (world.bad.has(target.databaseId)) return result(target, 'failed');
+  world.applied.add(target.databaseId);
+  return result(target, 'verified');
+}
+
+function result(target: ClaimedTarget, state: 'verified' | 'failed'): TargetResult {
   return {
-    registry,
-    reset: async (tenants) => {
-      await settle();
-      for (const known of [memory.applied, memory.bad, memory.flights]) known.clear();
-      Object.assign(memory, { breaches: [], tenants: [], id: '' });
-      await registry.query(CLEAR);
-      for (let count = 0; count < tenants; count += 1) await addTenant();
-    },
-    id: () => memory.id,
-    start: async () => {
-      memory.id = await registry.transaction(async (tx) => {
-        const id = await planRollout(tx, SPEC, ASKER);
-        await startRollout(tx, id, ASKER);
-        return id;
-      });
-    },
-    pump: async () => {
-      await pump();
-      await inFlight();
-    },
-    finishOne: async (index) => {
-      const flights = [...memory.flights.values()];
-      flights[index % Math.max(1, flights.length)]?.end('done');
-    },
-    crash: async (effect) => {
-      const [flight] = memory.flights.values();
-      if (effect && flight !== undefined && !memory.bad.has(flight.target.databaseId)) {
-        memory.applied.add(flight.target.databaseId);
-      }
-      const dying = driving;
-      dying?.lease.abort.abort();
-      await dying?.over;
-    },
-    settle,
-    spoil: (index, bad) => {
-      const databaseId = nth(index)?.databaseId ?? '';
-      if (bad) memory.bad.add(databaseId);
-      else memory.bad.delete(databaseId);
-    },
-    addTenant,
-    setTenantState: (index, state) =>
-      registry.transaction(async (tx) => {
-        await lockMembership(tx, 'shared');
-        const { slug, databaseId } = nth(index) ?? { slug: '', databaseId: '' };
-        const from = state === 'active' ? ['suspended'] : ['active', 'suspended'];
-        const moved = await tx.query('UPDATE tenants SET state = $2 WHERE slug = $1 AND state = ANY ($3)', [
-          ...[slug, state, from],
-        ]);
-        if (moved.rowCount === 0 || state !== 'active' || (await currentRelease(tx)) === undefined) return;
-        // Caught up before it gets traffic.
-        memory.applied.add(databaseId);
-        await tx.query('UPDATE databases SET schema_version = $2 WHERE id = $1', [databaseId, HEAD]);
-      }),
-    tenant: (index) => nth(index)?.slug ?? '',
-    breaches: async () => {
-      const { rows } = await registry.query<{ breach: string }>('SELECT breach FROM breaches');
-      return [...memory.breaches, ...rows.map((row) => row.breach)];
-    },
-    isApplied: (databaseId) => memory.applied.has(databaseId),
-    drop: () => test.drop(),
+    ...{ databaseId: target.databaseId, serverId: target.serverId, durationMs: 1, state, reason: null },
+    schemaVersion: state === 'verified' ? HEAD : null,
+    error: state === 'failed' ? { code: 'migration_failed', message: 'bad data' } : null,
   };
+}
+
+/** Lets a worker take the rollout if one should. */
+async function pump(world: World): Promise<void> {
+  const { registry, driver } = world;
+  if (world.driving !== undefined || world.id === '') return;
+  const { rowCount } = await registry.query(
+    `SELECT 1 FROM (${driver.openIdsSql}) AS open(id) WHERE id = $1`,
+    [world.id],
+  );
+  if (rowCount === 0) return;
+  const lease = await takeLease(registry, `rollout:${world.id}`);
+  const over = driver
+    .drive(world.id, lease)
+    .catch((error: unknown) => void world.breaches.push(`the driver threw: ${String(error)}`))
+    .then(() => releaseLease(registry, lease.resource, lease.holder, lease.epoch))
+    .finally(() => {
+      if (world.driving?.lease === lease) world.driving = undefined;
+    });
+  world.driving = { lease, over };
+}
+
+/** Until something is in flight, or the driver is over. */
+async function inFlight(world: World): Promise<void> {
+  if (world.driving === undefined || world.flights.size > 0) return;
+  const flight = new Promise<void>((resolve) => {
+    world.ring = resolve;
+  });
+  await Promise.race([world.driving.over, flight]);
+}
+
+async function settle(world: World): Promise<void> {
+  for (let turn = 0; turn < MAX_TURNS; turn += 1) {
+    await pump(world);
+    if (world.driving === undefined) return;
+    await inFlight(world);
+    for (const flight of [...world.flights.values()]) flight.end('done');
+  }
+  world.breaches.push('it never comes to rest');
+}
+
+async function reset(world: World, tenants: number): Promise<void> {
+  await settle(world);
+  for (const known of [world.applied, world.bad, world.flights]) known.clear();
+  Object.assign(world, { breaches: [], tenants: [], id: '' });
+  await world.registry.query(CLEAR);
+  for (let count = 0; count < tenants; count += 1) await addTenant(world);
+}
+
+async function crash(world: World, effect: boolean): Promise<void> {
+  const [flight] = world.flights.values();
+  if (effect && flight !== undefined && !world.bad.has(flight.target.databaseId)) {
+    world.applied.add(flight.target.databaseId);
+  }
+  const dying = world.driving;
+  dying?.lease.abort.abort();
+  await dying?.over;
+}
+
+async function addTenant(world: World): Promise<void> {
+  world.number += 1;
+  const slug = `tenant${world.number}`;
+  const databaseId = randomUUID();
+  const region = world.number % 2 === 0 ? 'eu' : 'us';
+  world.tenants.push({ slug, databaseId });
+  await world.registry.transaction(async (tx) => {
+    await lockMembership(tx, 'shared');
+    // Born at the release that the fleet is at.
+    const current = await currentRelease(tx);
+    await tx.query(
+      `WITH tenant AS (INSERT INTO tenants (id, slug, name, tier, region, state)
+                       VALUES ($1, $2, $2, 'standard', $3, 'active') RETURNING id)
+       INSERT INTO databases (id, tenant_id, server_id, name, owner_role, rw_role, login_a, login_b, state,
+                              connection_limit, schema_version)
+       SELECT $4, id, $5, $2, $2, $2, $2, $2, 'ready', 10, $6 FROM tenant`,
+      [randomUUID(), slug, region, databaseId, SERVERS[region], current === undefined ? null : HEAD],
+    );
+    if (current !== undefined) world.applied.add(databaseId);
+  });
+}
+
+async function setTenantState(
+  world: World,
+  { slug, databaseId }: { slug: string; databaseId: string },
+  state: 'active' | 'suspended' | 'offboarding',
+): Promise<void> {
+  await world.registry.transaction(async (tx) => {
+    await lockMembership(tx, 'shared');
+    const from = state === 'active' ? ['suspended'] : ['active', 'suspended'];
+    const moved = await tx.query('UPDATE tenants SET state = $2 WHERE slug = $1 AND state = ANY ($3)', [
+      ...[slug, state, from],
+    ]);
+    if (moved.rowCount === 0 || state !== 'active' || (await currentRelease(tx)) === undefined) return;
+    // Caught up before it gets traffic.
+    world.applied.add(databaseId);
+    await tx.query('UPDATE databases SET schema_version = $2 WHERE id = $1', [databaseId, HEAD]);
+  });
 }
 
 /** A run has some dozens of targets; far more rounds than that are a loop. */
