@@ -4,7 +4,7 @@ import type { Waiting } from './contention.ts';
 import { migrationFailure } from './failure.ts';
 import type { Migration } from './release.ts';
 import { changedRows, type MigrationStatistics } from './statistics.ts';
-import { OPENING_STATEMENTS, openingSql, runInTransaction } from './transaction.ts';
+import { firstOpening, OPENING_STATEMENTS, openingSql, runInTransaction } from './transaction.ts';
 
 export interface StepRequest {
   ownerRole: string;
@@ -14,7 +14,7 @@ export interface StepRequest {
 
 /**
  * Role, settings, the migration's SQL, both records and COMMIT in one message: one round trip. `proof` is one
- * statement that goes ahead of the migration's own.
+ * statement that goes ahead of the migration's own, in a session that is fresh.
  * @throws FleetError `migration_failed`, `migration_unknown`
  */
 export async function applyInTransaction(
@@ -24,16 +24,20 @@ export async function applyInTransaction(
   proof = '',
 ): Promise<MigrationStatistics> {
   const startedAt = performance.now();
-  const opening = openingSql(migration, request.ownerRole) + proof;
-  const script = opening + applySql(migration, request, ELAPSED_MS, migration.upSql);
+  const opening =
+    proof === ''
+      ? { sql: openingSql(migration, request.ownerRole), statements: OPENING_STATEMENTS }
+      : firstOpening(migration);
+  const ahead = opening.sql + proof;
+  const script = ahead + applySql(migration, request, ELAPSED_MS, migration.upSql);
   try {
     const { results, lockWaitMs } = await runInTransaction(client, migration, script, request.waiting);
-    const ahead = OPENING_STATEMENTS + (proof === '' ? 0 : 1);
-    const rows = changedRows(results.slice(ahead, -RECORDING_STATEMENTS));
+    const own = opening.statements + (proof === '' ? 0 : 1);
+    const rows = changedRows(results.slice(own, -RECORDING_STATEMENTS));
     const durationMs = Math.round(performance.now() - startedAt);
     return { name: migration.name, durationMs, lockWaitMs, rows };
   } catch (error) {
-    throw migrationFailure(error, migration, opening.length);
+    throw migrationFailure(error, migration, ahead.length);
   }
 }
 

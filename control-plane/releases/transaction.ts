@@ -45,6 +45,17 @@ export function openingSql(migration: Migration, ownerRole: string): string {
 /** Statements of `openingSql`: a migration's own results come after them. */
 export const OPENING_STATEMENTS = 5;
 
+/** The same for the first transaction of a session, which has role and settings from its start-up already. */
+export function firstOpening(migration: Migration): { sql: string; statements: number } {
+  const own = [
+    ...(migration.lockTimeoutMs === null ? [] : [`SET LOCAL lock_timeout = ${migration.lockTimeoutMs};`]),
+    ...(migration.statementTimeoutMs === null
+      ? []
+      : [`SET LOCAL statement_timeout = ${migration.statementTimeoutMs};`]),
+  ];
+  return { sql: `BEGIN; ${own.join(' ')}\n`, statements: 1 + own.length };
+}
+
 /**
  * Ends what the owner does in a transaction. Deferred checks are settled while the role is still the owner's: at
  * COMMIT their triggers would run as the migrator, which may not read the tenant's tables.
