@@ -16,7 +16,6 @@ const TEST_SETTINGS = {
   fsync: 'off',
   synchronous_commit: 'off',
   full_page_writes: 'off',
-  log_statement: "'all'",
 };
 
 let folder: string | undefined;
