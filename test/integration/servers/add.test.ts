@@ -29,7 +29,7 @@ describe('registering a server', function () {
   before(async () => {
     folder = mkdtempSync(join(tmpdir(), 'flotilla-add-'));
     chmodSync(folder, 0o711);
-    cluster = await startTestCluster(join(folder, 'one'));
+    cluster = await startTestCluster(join(folder, 'one'), 0, { fsync: 'off', log_statement: "'all'" });
   });
   after(async () => {
     await stopCluster(join(folder, 'one'), 'immediate');
