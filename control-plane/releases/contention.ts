@@ -1,9 +1,13 @@
 import pRetry from 'p-retry';
 import type { Logger } from '../../platform/logging.ts';
-import { sqlState } from '../../platform/errors.ts';
+import { sqlState, SQLSTATE } from '../../platform/errors.ts';
 
 /** States that pass by themselves: waiting for a lock, a deadlock, a serialization conflict. */
-const CONTENTION = new Set(['55P03', '40P01', '40001']);
+const CONTENTION = new Set<string>([
+  SQLSTATE.lockNotAvailable,
+  SQLSTATE.deadlockDetected,
+  SQLSTATE.serializationFailure,
+]);
 
 export function isContention(error: unknown): boolean {
   return CONTENTION.has(sqlState(error) ?? '');

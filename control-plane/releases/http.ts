@@ -1,12 +1,12 @@
 import { z } from 'zod';
 import { PageQuery, pageOf } from '../../contract/page.ts';
 import { PublishedRelease, PublishRelease, Release, ReleaseDetail } from '../../contract/release.ts';
-import { FleetError } from '../../platform/errors.ts';
 import type { Queryable } from '../../platform/pg.ts';
 import { requireFleetWide, visibleRegions, type Caller } from '../access/caller.ts';
-import { decodeCursor, encodeCursor } from '../http/cursor.ts';
+import { decodeCursor, pageOfRows } from '../http/cursor.ts';
 import { route, type SliceRoutes } from '../http/route.ts';
 import { publishRelease } from './publish.ts';
+import { releaseNotFound } from './release.ts';
 import {
   findReleaseAt,
   listFindings,
@@ -71,10 +71,9 @@ const list = route({
       beforeOrdinal: decodeCursor(query.cursor, Position)?.ordinal,
       regions: visibleRegions(caller),
     });
-    const items = rows.slice(0, query.limit);
-    const last = rows.length > items.length ? items.at(-1) : undefined;
-    const nextCursor = last === undefined ? null : encodeCursor({ ordinal: last.headOrdinal });
-    return { body: { items: items.map(toRelease), nextCursor } };
+    return {
+      body: pageOfRows(rows, query.limit, ({ headOrdinal }) => ({ ordinal: headOrdinal }), toRelease),
+    };
   },
 });
 
@@ -111,12 +110,7 @@ const get = route({
 async function requireStanding(db: Queryable, name: string, caller: Caller): Promise<ReleaseStanding> {
   const [release] = await listReleases(db, { name, limit: 1, regions: visibleRegions(caller) });
   if (release !== undefined) return release;
-  throw new FleetError({
-    code: 'release_not_found',
-    status: 404,
-    message: `there is no release ${name}`,
-    fix: 'fleet release list',
-  });
+  throw releaseNotFound(name);
 }
 
 function toRelease(release: ReleaseStanding): Release {

@@ -1,11 +1,9 @@
-import { sqlState } from '../../platform/errors.ts';
+import { sqlState, SQLSTATE } from '../../platform/errors.ts';
 import type { PgAddress } from '../../platform/pg.ts';
 import { readState, type DatabaseState, type Interrupted } from './bookkeeping.ts';
 import { takeLock, type LockRequest } from './lock.ts';
 import type { Applied } from './release.ts';
 import { withMigrationSession } from './session.ts';
-
-const UNDEFINED_TABLE = '42P01';
 
 /** What a database itself says that it has. */
 export interface Inspection {
@@ -28,7 +26,7 @@ export async function inspectDatabase(
       const { applied, interrupted } = await readState(client);
       return { applied, schemaVersion: applied.at(-1)?.name ?? null, interrupted };
     } catch (error) {
-      if (sqlState(error) !== UNDEFINED_TABLE) throw error;
+      if (sqlState(error) !== SQLSTATE.undefinedTable) throw error;
       return { applied: [], schemaVersion: null, interrupted: null };
     }
   });

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { FleetError, sqlState } from '../../platform/errors.ts';
+import { FleetError, sqlState, SQLSTATE } from '../../platform/errors.ts';
 import type { PgClient } from '../../platform/pg.ts';
 import { endOlderSessionsSql, lockAndRead, sessionOwner, type DatabaseState } from './bookkeeping.ts';
 
@@ -14,8 +14,6 @@ export interface LockRequest {
 /** A held lock mostly belongs to a session that is just leaving; 20 × 100 ms outlasts it. */
 const LOCK_TRIES = 20;
 const LOCK_PAUSE_MS = 100;
-
-const UNDEFINED_TABLE = '42P01';
 
 /**
  * Takes the migration lock and reads the state under it. Asks instead of waiting in the server: a session
@@ -43,7 +41,7 @@ async function tryLock(client: PgClient, before: string): Promise<DatabaseState>
   try {
     return await lockAndRead(client, before);
   } catch (error) {
-    if (sqlState(error) !== UNDEFINED_TABLE) throw error;
+    if (sqlState(error) !== SQLSTATE.undefinedTable) throw error;
     throw new FleetError({
       code: 'migration_record_missing',
       status: 409,

@@ -165,3 +165,12 @@ export interface Applied {
   name: string;
   checksum: string | null;
 }
+
+export function releaseNotFound(name: string): FleetError {
+  return new FleetError({
+    code: 'release_not_found',
+    status: 404,
+    message: `there is no release ${name}`,
+    fix: 'fleet release list',
+  });
+}

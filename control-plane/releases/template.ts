@@ -1,5 +1,5 @@
 import { sha256 } from '../../platform/crypto.ts';
-import { sqlState } from '../../platform/errors.ts';
+import { sqlState, SQLSTATE } from '../../platform/errors.ts';
 import type { Logger } from '../../platform/logging.ts';
 import { quoteIdent, withClient, type PgPoolClient } from '../../platform/pg.ts';
 import { ADVISORY_LOCKS } from '../registry/locks.ts';
@@ -175,7 +175,7 @@ export function reopenRoutinesSql(owner: string): string {
  * `duplicate_object`, and `unique_violation`, which two sessions get that create one role at the same instant
  * (roles belong to the whole server, the lock to one database).
  */
-const ALREADY_THERE = new Set(['42710', '23505']);
+const ALREADY_THERE = new Set<string>([SQLSTATE.duplicateObject, SQLSTATE.uniqueViolation]);
 
 async function createOwner(client: PgPoolClient): Promise<void> {
   const owner = quoteIdent(TEMPLATE_OWNER);

@@ -6,6 +6,7 @@ import { auditAsked } from '../audit/audit.ts';
 import { requireVersion } from '../http/conflict.ts';
 import { wake } from '../operations/driver.ts';
 import type { Transaction } from '../registry/registry.ts';
+import { releaseNotFound } from '../releases/release.ts';
 import { currentRelease, findRelease, listMigrations, setCurrentRelease } from '../releases/store.ts';
 import { fleetMembers, lockMembership } from '../tenants/store.ts';
 import { createCalendar } from './calendar.ts';
@@ -151,14 +152,7 @@ async function succeedAtOnce(tx: Transaction, rollout: RolloutRecord): Promise<v
 
 async function requireRelease(tx: Transaction, name: string) {
   const release = await findRelease(tx, name);
-  if (release === undefined) {
-    throw new FleetError({
-      code: 'release_not_found',
-      status: 404,
-      message: `there is no release ${name}`,
-      fix: 'fleet release list',
-    });
-  }
+  if (release === undefined) throw releaseNotFound(name);
   const current = await currentRelease(tx);
   if (current !== undefined && release.headOrdinal < current.headOrdinal) {
     throw new FleetError({

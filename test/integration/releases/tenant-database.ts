@@ -7,6 +7,7 @@ import { createBookkeeping } from '../../../control-plane/releases/bookkeeping.t
 import { FLEET_MIGRATOR } from '../../../control-plane/servers/inspect.ts';
 import {
   ensureMigratorRole,
+  grantOwnerRecordSql,
   grantOwnerSql,
   grantRecordSql,
   openToMigratorSql,
@@ -70,9 +71,7 @@ export async function makeTestServer({ superuser } = clusters().eu): Promise<Tes
       await withClient(made.admin, { applicationName: 'test' }, async (client) => {
         await createBookkeeping(client, ownerRole);
         await client.query(grantRecordSql());
-        await client.query(
-          `GRANT USAGE ON SCHEMA fleet TO ${ownerRole}; GRANT SELECT ON fleet.migrations, fleet.progress TO ${ownerRole}`,
-        );
+        await client.query(grantOwnerRecordSql(ownerRole));
       });
       return { ...made, address: { ...migrator, database }, ownerRole };
     },
