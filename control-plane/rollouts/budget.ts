@@ -1,3 +1,4 @@
+import { borne } from '../../contract/budget.ts';
 import type { Budget } from '../../contract/rollout.ts';
 
 /** What a budget is measured against: the targets of a wave, or of the whole rollout. */
@@ -12,22 +13,12 @@ export interface Tally {
   inARow: number;
 }
 
-/** 7 % of 100 is 7.000000000000001 in binary: far below one target, far above the error of a product. */
-const ROUNDING = 1e-6;
-
-/** Targets that a count or a share bears. A share is rounded down: 1 % of 50 bears none. */
-export function allowed(limit: number | string | undefined, base: number): number {
-  if (limit === undefined) return 0;
-  if (typeof limit === 'number') return limit;
-  return Math.floor((base * Number(limit.slice(0, -1))) / 100 + ROUNDING);
-}
-
 /** Why the budget is exceeded, in words without a subject; undefined while it is not. */
 export function exceeded(budget: Budget, tally: Tally): string | undefined {
   if (budget.consecutive !== undefined && tally.inARow >= budget.consecutive) {
     return `${targets(tally.inARow)} failed in a row, its budget halts at ${budget.consecutive}`;
   }
-  const bears = allowed(budget.failures, tally.base);
+  const bears = borne(budget.failures, tally.base);
   if (!isJudged(budget, tally) || tally.failed <= bears) return undefined;
   const share = typeof budget.failures === 'string' ? ` (${budget.failures} of ${tally.base})` : '';
   return `${targets(tally.failed)} failed, its budget bears ${bears}${share}`;
@@ -45,7 +36,7 @@ function isJudged(budget: Budget, tally: Tally): boolean {
  * the budget, plus the one that tells.
  */
 export function mayBeInFlight(budget: Budget, tally: Tally, parallel: number): number {
-  const left = allowed(budget.failures, tally.base) - tally.failed;
+  const left = borne(budget.failures, tally.base) - tally.failed;
   const byFailures = tally.failed > 0 && isJudged(budget, tally) ? left + 1 : parallel;
   const byRow =
     budget.consecutive !== undefined && tally.inARow > 0 ? budget.consecutive - tally.inARow : parallel;

@@ -1,8 +1,9 @@
+import { borne } from '../../contract/budget.ts';
 import type { Budget } from '../../contract/rollout.ts';
 import { SYSTEM_CALLER } from '../access/caller.ts';
 import { audit } from '../audit/audit.ts';
 import type { Transaction } from '../registry/registry.ts';
-import { allowed, targets } from './budget.ts';
+import { targets } from './budget.ts';
 import { nameFirstFailure, type StoredCause } from './cause.ts';
 import { ENGINE_ACTOR } from './rollout.ts';
 import { moveRollout, type RolloutRecord } from './store.ts';
@@ -78,7 +79,7 @@ function describeBorne(budget: Budget): string {
 }
 
 export function bearsUnreachable(budget: Budget, tally: { unreachable: number; base: number }): boolean {
-  return tally.unreachable <= allowed(budget.unreachable, tally.base);
+  return tally.unreachable <= borne(budget.unreachable, tally.base);
 }
 
 /** Every wave is through, but failures within the budgets have left tenants behind. */

@@ -1,3 +1,4 @@
+import { borne } from '../../contract/budget.ts';
 import type { ContractBlockers } from '../../contract/app.ts';
 import type { Rollout, RolloutTarget, RolloutWave } from '../../contract/rollout.ts';
 import type { Paint } from './style.ts';
@@ -26,7 +27,7 @@ export function renderRolloutPlan(plan: Rollout, paint: Paint): string {
       { title: 'targets', value: (wave) => wave.total, right: true },
       { title: 'parallel', value: (wave) => wave.parallel, right: true },
       { title: 'per server', value: (wave) => wave.perServer, right: true },
-      { title: 'may fail', value: (wave) => wave.budget.failures, right: true },
+      { title: 'may fail', value: (wave) => mayFailText(wave, plan.targets), right: true },
       { title: 'after', value: (wave) => wave.dependsOn.join(', ') },
       { title: 'then', value: thenText },
       { title: 'deferred', value: (wave) => wave.counts.deferred, right: true },
@@ -85,6 +86,18 @@ function blockedText(blockers: ContractBlockers | undefined, paint: Paint): stri
   );
   const more = elsewhere === 0 ? '' : `\nand ${elsewhere} in regions that you may not see`;
   return [`cannot start: contract steps wait (${steps.join(', ')})\n${table}${more}`];
+}
+
+/** A share in targets: that 1 % of 50 bears none is seen before the first one fails. Those without a date do not run. */
+function mayFailText({ budget, name, total }: RolloutWave, targets: readonly RolloutTarget[]): string {
+  const { failures } = budget;
+  if (typeof failures === 'number') return String(failures);
+  const out = targets.filter(
+    ({ wave, state, notBefore }) =>
+      wave === name && (state === 'skipped' || (state === 'deferred' && notBefore === null)),
+  );
+  const base = total - out.length;
+  return `${failures} of ${base}: ${borne(failures, base) || 'none'}`;
 }
 
 /** What the wave passes through after its targets, before those that wait for it. */

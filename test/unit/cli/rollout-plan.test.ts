@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { Rollout, TargetCounts } from '../../../contract/rollout.ts';
+import type { Rollout, RolloutTarget, RolloutWave, TargetCounts } from '../../../contract/rollout.ts';
 import { renderRolloutPlan } from '../../../fleet-cli/output/rollout-plan.ts';
 
 const plain = (_tone: string, text: string) => text;
@@ -70,5 +70,36 @@ describe('a plan with contract steps', () => {
   it('says nothing when nobody does', () => {
     assert.ok(!renderRolloutPlan({ ...PLAN, contract: CONTRACT }, plain).includes('cannot start'));
     assert.ok(!renderRolloutPlan(PLAN, plain).includes('cannot start'));
+  });
+});
+
+describe('a plan with budgets', () => {
+  it('says what a share bears in targets', () => {
+    const wave = (failures: number | string, total: number): RolloutWave => ({
+      ...{ name: `w${total}`, implicit: false, state: 'pending', parallel: 8, perServer: 8 },
+      ...{ budget: { failures }, total, counts, dependsOn: [], regions: 'sequence' },
+      ...{ gates: [], bakeUntil: null, approve: false, approvedBy: null, approvedAt: null, waivedBy: null },
+      ...{ startedAt: null, finishedAt: null },
+    });
+    const waves = [wave('1%', 50), wave('2%', 103), wave(3, 20)];
+    const deferred = (notBefore: string | null): RolloutTarget => ({
+      ...{
+        tenant: 'acme',
+        region: 'eu',
+        server: 's',
+        wave: 'w103',
+        state: 'deferred',
+        missing: [],
+        notBefore,
+      },
+      ...{ error: null, reason: null, tries: 0, progress: null, durationMs: null },
+      ...{ startedAt: null, finishedAt: null },
+    });
+    const later = '2026-11-22T10:00:00.000Z';
+    const targets = [deferred(null), deferred(null), deferred(null), deferred(later)];
+    const text = renderRolloutPlan({ ...PLAN, waves, targets }, plain);
+    assert.match(text, /w50 .* 1% of 50: none /);
+    assert.match(text, /w103 .* 2% of 100: 2 /);
+    assert.match(text, /w20 +20 +8 +8 +3 /);
   });
 });

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
+import { borne } from '../../../contract/budget.ts';
 import { Budget } from '../../../contract/rollout.ts';
-import { allowed, exceeded, mayBeInFlight, type Tally } from '../../../control-plane/rollouts/budget.ts';
+import { exceeded, mayBeInFlight, type Tally } from '../../../control-plane/rollouts/budget.ts';
 
 const RUNS = { numRuns: 1_000, seed: 20261121 };
 
@@ -10,15 +11,18 @@ function tally(given: Partial<Tally>): Tally {
 }
 
 describe('failure budget', () => {
-  it('is a count, or a share rounded down', () => {
-    assert.equal(allowed(2, 1), 2);
-    assert.equal(allowed('1%', 99), 0);
-    assert.equal(allowed('1%', 100), 1);
-    assert.equal(allowed('29%', 100), 29);
-    assert.equal(allowed(undefined, 100), 0);
+  it('is a count, or a share of which a failure may not be more', () => {
+    assert.equal(borne(2, 1), 2);
+    assert.equal(borne('1%', 99), 0);
+    assert.equal(borne('1%', 100), 1);
+    assert.equal(borne('29%', 100), 29);
+    assert.equal(borne(undefined, 100), 0);
+    assert.equal(borne('1%', 50), 0, '1 of 50 is 2 %');
+    assert.equal(borne('2%', 50), 1);
+    assert.equal(borne('99.99999999%', 100), 99, 'no share is rounded up');
     fc.assert(
       fc.property(fc.integer({ min: 0, max: 100 }), fc.integer({ min: 0, max: 5_000 }), (percent, total) => {
-        const bears = allowed(`${percent}%`, total);
+        const bears = borne(`${percent}%`, total);
         assert.ok(bears * 100 <= percent * total && (bears + 1) * 100 > percent * total);
       }),
       RUNS,
