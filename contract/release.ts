@@ -41,6 +41,11 @@ export const PublishRelease = z.strictObject({
    * contract step can only reach the fleet first by a release of its own.
    */
   upTo: z.string().max(255).optional(),
+  /**
+   * Takes new migrations that stand before published ones: they are put behind all that is published, and every
+   * database runs them there.
+   */
+  allowOutOfOrder: z.boolean().optional(),
   /** For a history that was written before it came here: its lint findings are recorded, and refuse nothing. */
   baseline: Baseline.optional(),
 });
@@ -79,6 +84,8 @@ export const ReleaseDetail = Release.extend({
       requiresApp: AppVersion.nullable(),
       transactional: z.boolean(),
       reversible: z.boolean(),
+      /** Whether its name sorts before a migration that was published, and is applied, earlier. */
+      outOfOrder: z.boolean(),
       upSql: z.string(),
       downSql: z.string().nullable(),
       /** Given where it is run range by range. */

@@ -97,6 +97,7 @@ const get = route({
       phase: migration.phase,
       transactional: migration.transactional,
       reversible: migration.downSql !== null,
+      outOfOrder: migration.outOfOrder ?? false,
       upSql: migration.upSql,
       downSql: migration.downSql,
       backfill: migration.backfill ?? null,

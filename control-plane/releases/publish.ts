@@ -1,4 +1,4 @@
-import type { PublishRelease, RenderedMigration } from '../../contract/release.ts';
+import type { PublishRelease } from '../../contract/release.ts';
 import type { Finding } from '../../contract/lint.ts';
 import { FleetError } from '../../platform/errors.ts';
 import { SUPPORTED_SERVERS } from '../../platform/sql-lint/rule.ts';
@@ -6,7 +6,8 @@ import type { Caller } from '../access/caller.ts';
 import { audit } from '../audit/audit.ts';
 import type { Transaction } from '../registry/registry.ts';
 import { lintRelease } from './lint.ts';
-import { migrationChecksum, publishedPrefix, refuseGap, releaseChecksum, type Migration } from './release.ts';
+import { refuseGap, takeOffer, type Holders, type Offer } from './offer.ts';
+import { migrationChecksum, releaseChecksum, type Migration } from './release.ts';
 import type { Statement } from './sql.ts';
 import {
   currentRelease,
@@ -18,6 +19,7 @@ import {
   insertRelease,
   listMigrations,
   lockPublishing,
+  migrationHolders,
   nextReleaseName,
   serverVersions,
   setCurrentRelease,
@@ -26,7 +28,8 @@ import { validateMigrations } from './validate.ts';
 
 /**
  * Publishes the folder's migrations as a release and returns its name. `request.migrations` is the whole
- * list from the first migration on. Publishing the same again, under the same name or under none, returns
+ * list from the first migration on, in the folder's order; what is new goes to the end of the published list, also
+ * where the folder has it further up and that is allowed. Publishing the same again, under the same name or under none, returns
  * the release that exists and changes nothing.
  * The first release becomes the one that new tenants are born at, unless databases exist already (then a
  * rollout has to bring them along first).
@@ -41,16 +44,17 @@ export async function publishRelease(
 ): Promise<string> {
   await lockPublishing(tx);
   const published = await listMigrations(tx);
-  const known = publishedPrefix(published, request.migrations);
-  const existing = await existingRelease(tx, request, published);
+  const holders = await migrationHolders(tx);
+  const offer = takeOffer(published, request.migrations, { ...request, holders });
+  const existing = await existingRelease(tx, request, { published, known: offer.known, holders });
   if (existing !== undefined) return existing;
 
-  const fresh = request.migrations.slice(known);
-  const added = await prepare(fresh, published.length);
+  const { fresh } = offer;
+  const added = await prepare(offer, published.length);
   const servers = (await serverVersions(tx)) ?? SUPPORTED_SERVERS;
   refuseUnknownBaseline(request);
   const findings = await lintRelease({ published, added: fresh, servers, baseline: request.baseline });
-  const all = [...published.slice(0, request.migrations.length), ...added];
+  const all = [...published.slice(0, offer.known), ...added];
   const head = all.at(-1);
   if (head === undefined) throw new Error('a release has at least one migration');
   const release = {
@@ -72,7 +76,10 @@ export async function publishRelease(
     after: {
       head: release.head,
       checksum: release.checksum,
-      added: added.map(({ name, checksum }) => ({ name, checksum })),
+      added: added.map(({ name, checksum, outOfOrder }) => ({
+        ...{ name, checksum },
+        ...(outOfOrder === true ? { outOfOrder } : {}),
+      })),
       current,
       lint: lintSummary(findings),
       ...(request.baseline === undefined ? {} : { baseline: request.baseline }),
@@ -107,11 +114,11 @@ function refuseUnknownBaseline({ baseline, migrations }: PublishRelease): void {
 async function existingRelease(
   tx: Transaction,
   { name, migrations, upTo }: PublishRelease,
-  published: Migration[],
+  { published, known, holders }: { published: Migration[]; known: number; holders: Holders[] },
 ): Promise<string | undefined> {
   const named = name === undefined ? undefined : await findRelease(tx, name);
   if (named !== undefined && named.headOrdinal === migrations.length) return named.name;
-  if (upTo === undefined || migrations.at(-1)?.name !== upTo) refuseGap(published, migrations);
+  if (upTo === undefined || migrations.at(-1)?.name !== upTo) refuseGap(published, known, holders);
   if (named !== undefined) {
     throw new FleetError({
       code: 'release_exists',
@@ -131,9 +138,9 @@ async function existingRelease(
   });
 }
 
-async function prepare(added: RenderedMigration[], after: number): Promise<Migration[]> {
-  const statements = await validateMigrations(added);
-  return added.map((migration, index) => ({
+async function prepare({ fresh, late }: Offer, after: number): Promise<Migration[]> {
+  const statements = await validateMigrations(fresh);
+  return fresh.map((migration, index) => ({
     name: migration.name,
     ordinal: after + index + 1,
     checksum: migrationChecksum(migration.upSql, migration.downSql),
@@ -146,6 +153,7 @@ async function prepare(added: RenderedMigration[], after: number): Promise<Migra
     statements: migration.transactional ? null : textsOf(statements[index]),
     backfill: migration.backfill,
     requiresApp: migration.requiresApp,
+    outOfOrder: late.has(migration.name),
   }));
 }
 

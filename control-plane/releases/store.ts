@@ -2,6 +2,7 @@ import type { Finding } from '../../contract/lint.ts';
 import type { Queryable } from '../../platform/pg.ts';
 import type { ServerRange } from '../../platform/sql-lint/rule.ts';
 import { ADVISORY_LOCKS } from '../registry/locks.ts';
+import { TENANTS_NAMED, type Holders } from './offer.ts';
 import type { Migration } from './release.ts';
 
 /** A point on the list of migrations. */
@@ -34,13 +35,14 @@ interface MigrationRow {
   statements: string[] | null;
   backfill: Migration['backfill'] | null;
   requires_app: string | null;
+  out_of_order: boolean;
 }
 
 /** The published migrations in order, all of them or up to `upToOrdinal` (inclusive). */
 export async function listMigrations(db: Queryable, upToOrdinal?: number): Promise<Migration[]> {
   const { rows } = await db.query<MigrationRow>(
     `SELECT name, ordinal, checksum, up_sql, down_sql, phase, transactional, lock_timeout_ms,
-            statement_timeout_ms, statements, backfill, requires_app
+            statement_timeout_ms, statements, backfill, requires_app, out_of_order
        FROM migrations WHERE $1::int IS NULL OR ordinal <= $1 ORDER BY ordinal`,
     [upToOrdinal ?? null],
   );
@@ -57,20 +59,33 @@ export async function listMigrations(db: Queryable, upToOrdinal?: number): Promi
     statements: row.statements,
     backfill: row.backfill ?? undefined,
     requiresApp: row.requires_app ?? undefined,
+    outOfOrder: row.out_of_order,
   }));
+}
+
+/** How far the fleet's databases are, by the place of their last migration; those without any aside. */
+export async function migrationHolders(db: Queryable): Promise<Holders[]> {
+  const { rows } = await db.query<Holders>(
+    `SELECT m.ordinal, count(*)::int AS databases, (array_agg(n.slug ORDER BY n.slug))[1:$1::int] AS tenants
+       FROM databases d JOIN tenants n ON n.id = d.tenant_id JOIN migrations m ON m.name = d.schema_version
+      WHERE d.state <> 'dropped' GROUP BY m.ordinal`,
+    [TENANTS_NAMED],
+  );
+  return rows;
 }
 
 /** Appends migrations to the list, in one statement. */
 export async function insertMigrations(tx: Queryable, migrations: Migration[]): Promise<void> {
   await tx.query(
     `INSERT INTO migrations (name, ordinal, checksum, up_sql, down_sql, phase, transactional,
-                             lock_timeout_ms, statement_timeout_ms, statements, backfill, requires_app)
+                             lock_timeout_ms, statement_timeout_ms, statements, backfill, requires_app, out_of_order)
      SELECT m.name, m.ordinal, m.checksum, m."upSql", m."downSql", m.phase, m.transactional,
             m."lockTimeoutMs", m."statementTimeoutMs", m.statements, m.backfill,
-            m."requiresApp"
+            m."requiresApp", coalesce(m."outOfOrder", false)
        FROM jsonb_to_recordset($1::jsonb) AS m (name text, ordinal int, checksum text, "upSql" text,
             "downSql" text, phase text, transactional boolean, "lockTimeoutMs" int,
-            "statementTimeoutMs" int, statements jsonb, backfill jsonb, "requiresApp" text)`,
+            "statementTimeoutMs" int, statements jsonb, backfill jsonb, "requiresApp" text,
+            "outOfOrder" boolean)`,
     [JSON.stringify(migrations)],
   );
 }

@@ -27,6 +27,10 @@ export function addReleaseCommands(program: Command, open: OpenSession): void {
     .option('--baseline <migration>', 'take the migrations up to this one as they stand: a history of old')
     .option('--reason <text>', 'why, for the audit log; with --baseline')
     .option('--up-to <migration>', 'end the release there, before a contract step that has to wait')
+    .option(
+      '--allow-out-of-order',
+      'take new migrations that sort before published ones; every database runs them behind those',
+    )
     .action(async (folder: string, flags: PublishFlags) => await publish(open(), folder, flags));
   release
     .command('lint <folder>')
@@ -51,10 +55,11 @@ interface PublishFlags {
   baseline?: string;
   reason?: string;
   upTo?: string;
+  allowOutOfOrder?: boolean;
 }
 
 async function publish(session: Session, folder: string, flags: PublishFlags): Promise<void> {
-  const { name, baseline: migration, reason, upTo } = flags;
+  const { name, baseline: migration, reason, upTo, allowOutOfOrder } = flags;
   if ((migration === undefined) !== (reason === undefined)) {
     throw usageError('--baseline and --reason belong together', 'give both, or neither');
   }
@@ -62,6 +67,7 @@ async function publish(session: Session, folder: string, flags: PublishFlags): P
     ...(name === undefined ? {} : { name }),
     ...(migration === undefined ? {} : { baseline: { migration, reason } }),
     ...(upTo === undefined ? {} : { upTo }),
+    ...(allowOutOfOrder === true ? { allowOutOfOrder } : {}),
     migrations: cutAfter(await renderFolder(session.io.cwd, folder), upTo),
   };
   const body = checkInput(PublishRelease, input, `the release in ${folder}`);
@@ -106,7 +112,10 @@ const detailView: View<ReleaseDetail> = {
     renderTable<ReleaseDetail['steps'][number]>(
       release.steps,
       [
-        { title: 'migration', value: (step) => step.name },
+        {
+          title: 'migration',
+          value: (step) => (step.outOfOrder ? `${step.name} (out of order)` : step.name),
+        },
         { title: 'phase', value: phaseCell },
         { title: 'transaction', value: (step) => (step.transactional ? 'on' : 'off') },
         { title: 'reversible', value: (step) => (step.reversible ? 'yes' : 'no') },

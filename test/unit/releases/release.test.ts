@@ -2,8 +2,6 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import {
   missingMigrations,
-  publishedPrefix,
-  refuseGap,
   releaseChecksum,
   migrationChecksum,
   type Migration,
@@ -48,38 +46,6 @@ function codeOf(work: () => unknown): string | undefined {
 }
 
 describe('the published list', () => {
-  it('accepts exactly the offers that continue it', () => {
-    fc.assert(
-      fc.property(Names, Names, (known, given) => {
-        const continues = known.every((name, index) => given[index] === name);
-        const code = codeOf(() => {
-          publishedPrefix(list(known), offer(given));
-          refuseGap(list(known), offer(given));
-        });
-        assert.equal(code, continues ? undefined : 'migration_out_of_order');
-      }),
-      RUNS,
-    );
-  });
-
-  it('notices an edit of any published migration, whatever follows', () => {
-    fc.assert(
-      fc.property(Names, Names, fc.nat(), fc.boolean(), (known, more, at, inDown) => {
-        fc.pre(known.length > 0);
-        const given = offer([...new Set([...known, ...more])]);
-        const edited = given[at % known.length];
-        assert(edited !== undefined);
-        if (inDown) edited.downSql = 'SELECT 1';
-        else edited.upSql += ' ';
-        assert.equal(
-          codeOf(() => publishedPrefix(list(known), given)),
-          'migration_edited',
-        );
-      }),
-      RUNS,
-    );
-  });
-
   it('gives equal checksums to equal lists only', () => {
     fc.assert(
       fc.property(Names, Names, (a, b) => {
