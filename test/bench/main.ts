@@ -1,4 +1,5 @@
 import { benchBackfill } from './backfill.ts';
+import { benchHistory } from './history.ts';
 import { benchProvision } from './provision.ts';
 import { benchRollout } from './rollout.ts';
 import { benchRolloutPeer } from './rollout-peer.ts';
@@ -8,7 +9,8 @@ import { benchTakeover } from './takeover.ts';
 import { startTestClusters } from '../support/clusters.ts';
 import { closeTestRun, openTestRun } from '../support/test-run.ts';
 
-const BENCHES: Record<string, () => Promise<void>> = {
+/** Each takes what stands behind the colon of its name, if anything. */
+const BENCHES: Record<string, (argument: string) => Promise<void>> = {
   rollout: benchRollout,
   'rollout-peer': benchRolloutPeer,
   provision: benchProvision,
@@ -16,13 +18,17 @@ const BENCHES: Record<string, () => Promise<void>> = {
   routes: benchRoutes,
   takeover: benchTakeover,
   backfill: benchBackfill,
+  history: benchHistory,
 };
 
-const names = process.argv.slice(2);
-const unknown = names.filter((name) => BENCHES[name] === undefined);
-if (names.length === 0 || unknown.length > 0) {
+const asked = process.argv.slice(2).map((word) => {
+  const [name = '', ...argument] = word.split(':');
+  return { bench: BENCHES[name], argument: argument.join(':') };
+});
+if (asked.length === 0 || asked.some(({ bench }) => bench === undefined)) {
   process.stderr.write(
-    `usage: npm run bench -- NAME…   with NAME one of ${Object.keys(BENCHES).join(', ')}\n`,
+    `usage: npm run bench -- NAME…   with NAME one of ${Object.keys(BENCHES).join(', ')};\n` +
+      '       history:FOLDER takes the folder of a history of migrations\n',
   );
   process.exit(2);
 }
@@ -31,7 +37,7 @@ if (names.length === 0 || unknown.length > 0) {
 openTestRun();
 try {
   await startTestClusters({});
-  for (const name of names) await BENCHES[name]?.();
+  for (const { bench, argument } of asked) await bench?.(argument);
 } finally {
   await closeTestRun();
 }
