@@ -183,7 +183,7 @@ const abort = verb('abort', 'End a rollout for good; nothing is reverted', {
   body: AbortRollout,
   act: abortRollout,
 });
-const retry = verb('retry', 'Run failed targets of a halted rollout again', {
+const retry = verb('retry', 'Run failed targets of a halted rollout again, or those named of a running one', {
   body: RetryRollout,
   act: retryRollout,
 });

@@ -58,6 +58,18 @@ export async function endOutages(
   return rows.map((row) => row.serverId);
 }
 
+/** A person wants these servers to be tried at once; the time that they may be away begins anew. */
+export async function hurryOutages(
+  db: Queryable,
+  rolloutId: string,
+  serverIds: readonly string[],
+): Promise<void> {
+  await db.query(
+    `UPDATE rollout_outages SET next_try_at = now(), since = now() WHERE rollout_id = $1 AND server_id = ANY($2)`,
+    [rolloutId, serverIds],
+  );
+}
+
 /** Lets the unreachable targets of a server run again. */
 export async function recallTargets(db: Queryable, rolloutId: string, serverId: string): Promise<void> {
   await db.query(

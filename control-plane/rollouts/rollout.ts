@@ -42,6 +42,7 @@ export const TARGET_EVENTS = [
   'orphan',
   'requeue',
   'retry',
+  'readmit',
   'defer',
   'due',
   'skip',
@@ -101,6 +102,8 @@ const TARGET: Machine<TargetState, TargetEvent> = {
   /** The database was asked: nothing, or not everything, is applied. */
   requeue: { unknown: 'pending' },
   retry: { failed: 'pending', unreachable: 'pending' },
+  /** A person takes back that they have left it behind. */
+  readmit: { skipped: 'pending' },
   /** Its tenant is away, or it is outside its window. */
   defer: { pending: 'deferred' },
   /** Its window has opened. */

@@ -36,13 +36,17 @@ export interface Run extends TargetRun {
   ask: AskTarget;
 }
 
-/** A fenced transaction on the locked rollout; does nothing when a person has stopped it meanwhile. */
+/**
+ * A fenced transaction on the locked rollout; does nothing when a person has spoken since it was `seen`: they may have
+ * stopped it, or given a wave more to do.
+ */
 export async function whileRunning(
-  run: Run,
+  run: Pick<Run, 'rolloutId'> & { lease: Pick<Lease, 'transaction'> },
+  seen: Pick<RolloutRecord, 'version'>,
   work: (tx: Transaction, rollout: RolloutRecord) => Promise<unknown>,
 ): Promise<void> {
   await run.lease.transaction(async (tx) => {
     const rollout = await lockRollout(tx, run.rolloutId);
-    if (rollout?.state === 'running') await work(tx, rollout);
+    if (rollout?.state === 'running' && rollout.version === seen.version) await work(tx, rollout);
   });
 }

@@ -67,7 +67,7 @@ async function moveWaves(stage: Stage, rollout: RolloutRecord): Promise<boolean>
   for (const wave of waves) {
     moved = (await moveOne(stage, { rollout, wave, waves, tally: tallies[wave.ordinal] })) || moved;
   }
-  return moved || (await moveOn(run, waves));
+  return moved || (await moveOn(run, rollout, waves));
 }
 
 function moveOne(
@@ -77,12 +77,12 @@ function moveOne(
   const { wave, waves, rollout, tally } = at;
   if (wave.state === 'passed' || tally === undefined) return Promise.resolve(false);
   if (wave.state !== 'pending') return stepWave(stage, rollout, wave, tally);
-  return mayStart(wave, waves) ? startWave(stage.run, wave) : Promise.resolve(false);
+  return mayStart(wave, waves) ? startWave(stage.run, rollout, wave) : Promise.resolve(false);
 }
 
 /** Who may have come or stayed behind since the rollout was started is seen here, before a wave's first target. */
-async function startWave(run: Run, wave: WaveRecord): Promise<boolean> {
-  await whileRunning(run, async (tx, rollout) => {
+async function startWave(run: Run, seen: RolloutRecord, wave: WaveRecord): Promise<boolean> {
+  await whileRunning(run, seen, async (tx, rollout) => {
     if (!(await haltBlocked(tx, rollout, wave))) await moveWave(tx, run.rolloutId, wave, 'start');
   });
   return true;
@@ -101,19 +101,19 @@ export function isApproved(wave: Pick<WaveRecord, 'approve' | 'approvedAt'>): bo
 }
 
 /** What follows when no wave moves: the end, or a wait for an approval. */
-async function moveOn(run: Run, waves: WaveRecord[]): Promise<boolean> {
+async function moveOn(run: Run, seen: RolloutRecord, waves: WaveRecord[]): Promise<boolean> {
   const lacking = waves.filter((wave) => wave.state === 'passed' && !isApproved(wave));
   if (waves.some((wave) => ['running', 'baking', 'gating', 'failed'].includes(wave.state))) return false;
   if (lacking.length > 0) {
     const names = lacking.map((wave) => wave.name);
-    await whileRunning(run, async (tx, rollout) => {
+    await whileRunning(run, seen, async (tx, rollout) => {
       await moveRollout(tx, rollout, 'submit', null);
       recordEngineAction(tx, rollout, 'rollout.submit', { waves: names });
     });
     return true;
   }
   if (waves.some((wave) => wave.state === 'pending')) return false;
-  await whileRunning(run, (tx, rollout) => finishRollout(tx, run, rollout, waves));
+  await whileRunning(run, seen, (tx, rollout) => finishRollout(tx, run, rollout, waves));
   return true;
 }
 

@@ -278,22 +278,6 @@ export async function isGone(db: Queryable, databaseId: string): Promise<boolean
   return rows[0]?.gone ?? true;
 }
 
-/** Lets failed and unreachable targets run again: all of them, or the tenant's or wave's only. Answers how many. */
-export async function retryTargets(
-  db: Queryable,
-  rolloutId: string,
-  only: { tenant: string | null; wave: number | null },
-): Promise<number> {
-  const { rowCount } = await db.query(
-    `UPDATE rollout_targets t SET state = $4, error = NULL, reason = NULL, finished_at = NULL
-       FROM tenants n
-      WHERE t.rollout_id = $1 AND n.id = t.tenant_id AND t.state = ANY($2)
-        AND ($3::text IS NULL OR n.slug = $3 OR n.id::text = $3) AND ($5::int IS NULL OR t.wave = $5)`,
-    [rolloutId, targetSources('retry'), only.tenant, targetAfter('retry'), only.wave],
-  );
-  return rowCount ?? 0;
-}
-
 /** After an abort: what has not begun will not begin, wherever it waits. */
 export async function skipPending(db: Queryable, rolloutId: string, reason: string): Promise<number> {
   const { rowCount } = await db.query(

@@ -6,10 +6,11 @@ import { wake } from '../operations/driver.ts';
 import type { Transaction } from '../registry/registry.ts';
 import { isGateCause } from './gates/gate.ts';
 import { restartGates } from './gates/store.ts';
-import { endOutages } from './outage-store.ts';
+import { endOutages, hurryOutages } from './outage-store.ts';
+import { isOnItsWay, retryTargets } from './retry-store.ts';
 import { rolloutInWrongState, rolloutNotFound, type Cause, type RolloutEvent } from './rollout.ts';
 import { forceRollout, lockRollout, moveRollout, touchRollout, type RolloutRecord } from './store.ts';
-import { retryTargets, skipPending, targetRegions } from './target-store.ts';
+import { skipPending, targetRegions } from './target-store.ts';
 import { forsakeUndo } from './undo-end.ts';
 import { leaveTarget } from './wait-store.ts';
 import { listWaves, reopenWaves } from './wave-store.ts';
@@ -57,10 +58,12 @@ export async function abortRollout(
 }
 
 /**
- * Runs failed and unreachable targets of a halted rollout again: all, one wave's or one tenant's. Verified ones stay
- * as they are, and what was applied to the others before is found in their databases, not run twice. Bakes and gates
- * of the waves that have failed begin anew.
- * @throws FleetError 409 `nothing_to_retry` when `target` or `wave` name no failed target
+ * Runs failed and unreachable targets again: all of a halted rollout's, or one wave's or tenant's, of one that runs as
+ * well; a tenant that is named also when it had been skipped. Verified ones stay as they are, and what was applied to
+ * the others before is found in their databases, not run twice. After a halt, bakes and gates of the waves that have
+ * failed begin anew; in a rollout that runs, a wave that has passed opens again for its target, and passes anew.
+ * @throws FleetError 409 `wrong_state`, 409 `nothing_to_retry` when `target` or `wave` name no failed target, 404
+ *   `wave_not_found`
  */
 export async function retryRollout(
   tx: Transaction,
@@ -68,22 +71,53 @@ export async function retryRollout(
   asker: Asker & { target?: string | undefined; wave?: string | undefined },
 ): Promise<void> {
   const rollout = await admit(tx, id, asker);
-  if (rollout.state === 'running') return;
-  await apply(tx, rollout, 'retry', asker, null);
+  const runs = rollout.state === 'running';
+  const name = asker.target ?? asker.wave;
+  if (runs && name === undefined) return;
+  if (!runs) await apply(tx, rollout, 'retry', asker, null);
   const wave = asker.wave === undefined ? null : await requireWave(tx, id, asker.wave);
-  const count = await retryTargets(tx, id, { tenant: asker.target ?? null, wave });
-  if (count === 0 && (asker.target ?? asker.wave) !== undefined) {
-    throw new FleetError({
-      code: 'nothing_to_retry',
-      status: 409,
-      message: `${asker.target ?? `wave ${asker.wave ?? ''}`} has no failed or unreachable target in this rollout`,
-      fix: `fleet rollout get ${id} shows the failing ones`,
-    });
+  const only = { tenant: asker.target ?? null, wave };
+  const servers = await retryTargets(tx, id, only);
+  if (servers.length === 0 && name !== undefined) {
+    if (runs && (await isOnItsWay(tx, id, only))) return;
+    throw nothingToRetry(id, name);
   }
+  if (runs) await joinRunning(tx, rollout, servers, asker);
+  else await beginAnew(tx, id);
+  await wake(tx, 'rollout', id);
+}
+
+async function beginAnew(tx: Transaction, id: string): Promise<void> {
   await endOutages(tx, id, null);
   await reopenWaves(tx, id, true);
   await restartGates(tx, id, 'all');
-  await wake(tx, 'rollout', id);
+}
+
+/** What runs is left alone. */
+async function joinRunning(
+  tx: Transaction,
+  rollout: RolloutRecord,
+  servers: readonly string[],
+  asker: Asker & { target?: string | undefined; wave?: string | undefined },
+): Promise<void> {
+  await hurryOutages(tx, rollout.id, servers);
+  await reopenWaves(tx, rollout.id, false);
+  await touchRollout(tx, rollout.id);
+  auditAsked(tx, asker, {
+    action: 'rollout.retry',
+    resource: `rollout:${rollout.id}`,
+    before: { state: rollout.state },
+    after: { tenant: asker.target, wave: asker.wave, targets: servers.length },
+  });
+}
+
+function nothingToRetry(id: string, name: string): FleetError {
+  return new FleetError({
+    code: 'nothing_to_retry',
+    status: 409,
+    message: `${name} has no failed, unreachable or skipped target in this rollout`,
+    fix: `fleet rollout get ${id} shows the failing ones`,
+  });
 }
 
 /**

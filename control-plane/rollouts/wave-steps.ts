@@ -18,15 +18,15 @@ export async function stepWave(
 ): Promise<boolean> {
   const { run } = stage;
   // A halt that a person has promoted or retried past leaves its wave failed until here.
-  if (wave.state === 'failed') return move(run, wave, 'reopen');
+  if (wave.state === 'failed') return move(run, rollout, wave, 'reopen');
   if (wave.waivedBy === null && (await askGates(stage, rollout, wave))) return true;
-  if (wave.state === 'running') return endTargets(stage, wave, tally);
-  if (wave.state !== 'baking') return wave.waivedBy !== null && move(run, wave, 'pass');
+  if (wave.state === 'running') return endTargets(stage, rollout, wave, tally);
+  if (wave.state !== 'baking') return wave.waivedBy !== null && move(run, rollout, wave, 'pass');
   if (wave.bakeUntil !== null && wave.bakeUntil > rollout.now) {
     wakeAt(stage, wave.bakeUntil);
     return false;
   }
-  return move(run, wave, isGated(run, wave) ? 'gate' : 'pass');
+  return move(run, rollout, wave, isGated(run, wave) ? 'gate' : 'pass');
 }
 
 function isGated(run: Run, wave: WaveRecord): boolean {
@@ -34,7 +34,12 @@ function isGated(run: Run, wave: WaveRecord): boolean {
 }
 
 /** Decides what becomes of a wave of which nothing is in flight and nothing may be claimed. */
-async function endTargets(stage: Stage, wave: WaveRecord, tally: WaveTally): Promise<boolean> {
+async function endTargets(
+  stage: Stage,
+  seen: RolloutRecord,
+  wave: WaveRecord,
+  tally: WaveTally,
+): Promise<boolean> {
   const { run } = stage;
   const open = stage.waves.get(wave.ordinal);
   if (open === undefined || open.inFlight > 0) return false;
@@ -44,7 +49,7 @@ async function endTargets(stage: Stage, wave: WaveRecord, tally: WaveTally): Pro
   if (canClaim(stage, open)) return false;
   const over = overWhat(stage, open);
   if (over !== undefined) {
-    await whileRunning(run, (tx, rollout) => haltRollout(tx, rollout, wave, over));
+    await whileRunning(run, seen, (tx, rollout) => haltRollout(tx, rollout, wave, over));
     return true;
   }
   if (!isDrained(open)) {
@@ -62,17 +67,22 @@ async function endTargets(stage: Stage, wave: WaveRecord, tally: WaveTally): Pro
     stage.loadedVersion = -1;
     return true;
   }
-  return closeWave(stage, wave, tally);
+  return closeWave(stage, seen, wave, tally);
 }
 
-async function closeWave(stage: Stage, wave: WaveRecord, tally: WaveTally): Promise<boolean> {
+async function closeWave(
+  stage: Stage,
+  seen: RolloutRecord,
+  wave: WaveRecord,
+  tally: WaveTally,
+): Promise<boolean> {
   const { run } = stage;
   if (!bearsUnreachable(wave.budget, tally)) {
-    await whileRunning(run, (tx, rollout) => haltUnreachable(tx, rollout, wave, tally.unreachable));
+    await whileRunning(run, seen, (tx, rollout) => haltUnreachable(tx, rollout, wave, tally.unreachable));
     return true;
   }
   const bakes = wave.bakeSeconds > 0 && wave.bakeUntil === null && tally.base > 0 && wave.waivedBy === null;
-  return move(run, wave, bakes ? 'bake' : isGated(run, wave) ? 'gate' : 'pass');
+  return move(run, seen, wave, bakes ? 'bake' : isGated(run, wave) ? 'gate' : 'pass');
 }
 
 /** Whether a server is tried again before it is given up; then the driver wakes for it. */
@@ -115,7 +125,7 @@ export async function askGates(stage: Stage, rollout: RolloutRecord, wave: WaveR
   if (verdict === undefined) return false;
   if (verdict.state === 'halt' || verdict.state === 'pause') return stopByGate(run, rollout, wave, verdict);
   if (verdict.state === 'go' && wave.state === 'gating' && rollout.state === 'running') {
-    return move(run, wave, 'pass');
+    return move(run, rollout, wave, 'pass');
   }
   return false;
 }
@@ -139,9 +149,10 @@ async function stopByGate(
 
 export async function move(
   run: Run,
+  seen: RolloutRecord,
   wave: WaveRecord,
   event: Parameters<typeof moveWave>[3],
 ): Promise<boolean> {
-  await whileRunning(run, (tx) => moveWave(tx, run.rolloutId, wave, event));
+  await whileRunning(run, seen, (tx) => moveWave(tx, run.rolloutId, wave, event));
   return true;
 }

@@ -56,9 +56,10 @@ const VERBS: Verb[] = [
   },
   {
     name: 'retry',
-    description: 'try failed and unreachable targets again and go on',
+    description:
+      'try failed and unreachable targets again and go on; those that are named also while it runs',
     options: [
-      ['--target <tenant>', "only this tenant's target"],
+      ['--target <tenant>', "only this tenant's target; also one that was skipped"],
       ['--wave <wave>', 'only targets of this wave'],
     ],
     goesOn: true,

@@ -5,7 +5,9 @@ import {
   pauseRollout,
   resumeRollout,
   retryRollout,
+  skipTarget,
 } from '../../../control-plane/rollouts/verbs.ts';
+import { whileRunning } from '../../../control-plane/rollouts/run.ts';
 import { takeLease } from '../../support/drive.ts';
 import { until } from '../../support/until.ts';
 import { ASKER, makeRolloutFleet, type RolloutFleet } from './rollout-fleet.ts';
@@ -173,6 +175,61 @@ describe('rollout driver', () => {
       { code: 'nothing_to_retry' },
     );
     assert.equal((await fleet.read(id)).state, 'halted');
+  });
+
+  it('retries a named target of a rollout that runs, at once and once, also in a wave that has passed', async () => {
+    await fleet.spoil('aaa');
+    const gate = await fleet.close('bbb');
+    const id = await fleet.start([
+      { name: 'one', match: { tenants: ['aaa', 'ccc'] }, parallel: 1, budget: { failures: 1 } },
+      { name: 'two', match: { tenants: ['bbb', 'ddd'] }, parallel: 1 },
+      { name: 'last' },
+    ]);
+    const driving = fleet.drive(id);
+    await runningTarget(fleet, id, 'bbb');
+    const retry = (more: object) =>
+      fleet.registry.transaction((tx) => retryRollout(tx, id, { ...ASKER, ...more }));
+    const { version } = await fleet.read(id);
+    await retry({});
+    await retry({ target: 'bbb' });
+    await retry({ wave: 'two' });
+    assert.equal((await fleet.read(id)).version, version, 'nothing of it has failed: it runs');
+    await assert.rejects(retry({ target: 'ccc' }), { code: 'nothing_to_retry', status: 409 });
+    await fleet.mend('aaa');
+    await Promise.all([1, 2, 3].map(() => retry({ target: 'aaa' })));
+    // Who has read the rollout before that would close a wave that has a target to run again.
+    await whileRunning({ rolloutId: id, lease: fleet.registry }, { version }, () =>
+      assert.fail('it has changed'),
+    );
+    await until('it is through', async () => (await fleet.states(id)).aaa === 'verified');
+    assert.equal((await fleet.states(id)).bbb, 'running', 'while others run');
+    await gate.open();
+    await driving;
+    const done = await fleet.read(id);
+    assert.equal(done.state, 'succeeded');
+    assert.deepEqual(
+      done.targets.map((target) => [target.tenant, target.tries]),
+      [['aaa', 2], ...['ccc', 'bbb', 'ddd', 'eee'].map((tenant) => [tenant, 1])],
+    );
+    const { rows } = await fleet.registry.query<{ after: unknown }>(
+      `SELECT after FROM audit_log WHERE action = 'rollout.retry'`,
+    );
+    assert.deepEqual(rows, [{ after: { tenant: 'aaa', targets: 1 } }]);
+    await assert.rejects(retry({ target: 'aaa' }), { code: 'wrong_state', status: 409 });
+  });
+
+  it('runs a skipped target again when it is named', async () => {
+    const gate = await fleet.close('aaa');
+    const id = await fleet.start([{ name: 'all', parallel: 1 }]);
+    const driving = fleet.drive(id);
+    await runningTarget(fleet, id, 'aaa');
+    const said = { ...ASKER, target: 'ccc', reason: 'by mistake' };
+    await fleet.registry.transaction((tx) => skipTarget(tx, id, said));
+    await fleet.registry.transaction((tx) => retryRollout(tx, id, { ...ASKER, target: 'ccc' }));
+    await gate.open();
+    await driving;
+    const done = await fleet.read(id);
+    assert.deepEqual([done.state, done.counts.verified], ['succeeded', 5]);
   });
 
   it('pauses between targets and resumes', async () => {

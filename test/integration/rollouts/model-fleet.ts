@@ -376,9 +376,8 @@ const WATCHERS = `
   CREATE TRIGGER watch_waves AFTER UPDATE ON rollout_waves FOR EACH ROW
     WHEN (OLD.state = 'pending' AND NEW.state = 'running') EXECUTE FUNCTION watch_waves();`;
 
-/** Rows of the run before. */
+/** Rows of the run before; what hangs on rollouts and tenants goes with them. */
 const CLEAR = `
-  DELETE FROM breaches; DELETE FROM rollout_outages; DELETE FROM rollout_targets; DELETE FROM rollout_gates;
-  DELETE FROM rollout_measurements; DELETE FROM rollout_waves; DELETE FROM route_changes; DELETE FROM rollouts; DELETE FROM databases;
-  DELETE FROM tenants; DELETE FROM leases; DELETE FROM graphile_worker._private_jobs;
+  TRUNCATE rollouts, tenants CASCADE;
+  DELETE FROM breaches; DELETE FROM route_changes; DELETE FROM leases; DELETE FROM graphile_worker._private_jobs;
   DELETE FROM settings WHERE key = 'current_release'`;

@@ -120,7 +120,12 @@ describe('rollout under any words, crashes and changes', () => {
             await requireTruth(fleet);
           },
         ),
-        { numRuns: Math.ceil(RUNS / WORLDS), seed: 20261121 + world, endOnFailure: true },
+        {
+          numRuns: Math.ceil(RUNS / WORLDS),
+          seed: 20261121 + world,
+          endOnFailure: true,
+          includeErrorInReport: true,
+        },
       ),
     );
     await Promise.all(runs);
