@@ -1,6 +1,6 @@
 import { Agent, createServer, get, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { createKey } from '../../control-plane/access/keys.ts';
 import { createHttpApp } from '../../control-plane/http/app.ts';
 import type { Registry } from '../../control-plane/registry/registry.ts';
@@ -8,6 +8,7 @@ import { routeRoutes } from '../../control-plane/routes/http.ts';
 import { createSecrets } from '../../control-plane/secrets/secret.ts';
 import { startChild, type Child } from '../support/child.ts';
 import { freshRegistry, quietLogger } from '../support/registry.ts';
+import { fillRegistry } from './fill-registry.ts';
 import { note } from './report.ts';
 import type { Loaded } from './routes-server.ts';
 import { median, quantile } from './statistics.ts';
@@ -26,7 +27,7 @@ export async function benchRoutes(): Promise<void> {
   const http = createServer(controlPlaneOf(test.registry));
   const children: Child[] = [];
   try {
-    await fill(test.registry);
+    await fillRegistry(test.registry, { tenants: ROUTES, state: 'suspended' });
     const key = { name: 'app-eu', kind: 'app' as const, role: 'app' as const, regions: ['eu'] };
     const { token } = await test.registry.transaction((tx) => createKey(tx, key));
     const controlPlane = await listen(http);
@@ -65,46 +66,6 @@ function listen(server: Server): Promise<string> {
       resolve(`http://127.0.0.1:${(server.address() as AddressInfo).port}`),
     );
   });
-}
-
-/** What 100,000 creations would leave. Triggers are off: one change each is what they would write, too. */
-async function fill(registry: Registry): Promise<void> {
-  const server = randomUUID();
-  await registry.transaction(async (tx) => {
-    await tx.query("SET LOCAL session_replication_role = 'replica'");
-    await tx.query(
-      "INSERT INTO regions (name, jurisdiction, domain, app_url) VALUES ('eu', 'eu', 'eu.localhost', 'http://eu.test')",
-    );
-    await tx.query(
-      `INSERT INTO servers (id, name, region, provider, mode, state, host, port, tls, admin_user, admin_database,
-                            max_databases, max_connections)
-       VALUES ($1, 'eu-1', 'eu', 'postgres', 'shared', 'ready', 'localhost', 5432, 'disable', 'admin', 'postgres',
-               200000, 10000)`,
-      [server],
-    );
-    await tx.query(
-      `INSERT INTO tenants (id, slug, name, tier, region, state)
-       SELECT gen_random_uuid(), 'tenant-' || n, 'Tenant ' || n, 'standard', 'eu', 'suspended'
-         FROM generate_series(1, $1) AS n`,
-      [ROUTES],
-    );
-    await tx.query(
-      `INSERT INTO databases (id, tenant_id, server_id, name, owner_role, rw_role, login_a, login_b, state,
-                              schema_version, connection_limit)
-       SELECT gen_random_uuid(), id, $1, name, name || '_owner', name || '_rw', name || '_a', name || '_b',
-              'ready', '0002_idempotency_keys', 20
-         FROM (SELECT id, 't_' || replace(id::text, '-', '') AS name FROM tenants) AS named`,
-      [server],
-    );
-    await tx.query(
-      `INSERT INTO secret_versions (id, owner, subject, region, login, stage)
-       SELECT gen_random_uuid(), 'tenant:' || tenant_id, 'database:' || id, 'eu', login_a, 'current' FROM databases`,
-    );
-    await tx.query(
-      "INSERT INTO route_changes (tenant_id, version) SELECT id, nextval('route_version_seq') FROM tenants",
-    );
-  });
-  await registry.query('ANALYZE');
 }
 
 /** Milliseconds from the commit of a change to the first answer that knows it, for each of many changes. */
