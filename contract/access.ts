@@ -15,6 +15,7 @@ export const PERMISSIONS = [
   'region:write',
   'release:publish',
   'rollout:write',
+  'rollout:approve',
   'operation:write',
   'secret:read',
   'audit:read',

@@ -10,7 +10,8 @@ const FOR_APPS: ReadonlySet<Permission> = new Set(['route:read', 'app:report']);
  * - `viewer` reads the fleet: no audit log and no credentials' metadata.
  * - `onboarder` (sales operations) also creates tenants and watches them come up; nothing after that.
  * - `operator` (SRE) runs the fleet day and night, but makes no regions and no keys and does not read the log
- *   of what was done: who acts is not who audits.
+ *   of what was done: who acts is not who audits. Approving is a permission of its own, and nobody's own plan is
+ *   approved by it: it takes two operators, or an operator and an admin.
  * - `auditor` reads everything, the log too, and changes nothing.
  * - `admin` may do all that a person may. Not `route:read`: that hands out database passwords, and no person
  *   needs them; they go to a region's app only. Nor `app:report`: nobody speaks for an app.
@@ -27,6 +28,7 @@ export const ROLE_PERMISSIONS: Record<Role, ReadonlySet<Permission>> = {
     'server:write',
     'release:publish',
     'rollout:write',
+    'rollout:approve',
     'operation:write',
     'secret:read',
   ]),

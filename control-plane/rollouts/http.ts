@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { Permission } from '../../contract/access.ts';
 import { PageQuery, pageOf } from '../../contract/page.ts';
 import {
   AbortRollout,
@@ -169,6 +170,7 @@ const start = verb('start', 'Start a planned rollout, submit it for approval, or
 const approve = verb('approve', 'Approve a plan, or waves that have passed; not by the author', {
   body: ApproveRollout,
   act: approveRollout,
+  permission: 'rollout:approve',
 });
 const pause = verb('pause', 'Start no further target; those in flight finish', {
   body: RolloutVerbBody,
@@ -216,7 +218,12 @@ function verb<B extends { reason?: string | undefined }>(
   {
     body,
     act,
-  }: { body: z.ZodType<B>; act: (tx: Transaction, id: string, asker: Asker & B) => Promise<void> },
+    permission = 'rollout:write',
+  }: {
+    body: z.ZodType<B>;
+    act: (tx: Transaction, id: string, asker: Asker & B) => Promise<void>;
+    permission?: Permission;
+  },
 ) {
   return route({
     method: 'post',
@@ -224,7 +231,7 @@ function verb<B extends { reason?: string | undefined }>(
     id: `${name}Rollout`,
     summary,
     tag: TAG,
-    permission: 'rollout:write',
+    permission,
     params: RolloutId,
     body,
     status: 200,

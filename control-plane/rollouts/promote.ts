@@ -1,5 +1,6 @@
 import { FleetError } from '../../platform/errors.ts';
 import type { Asker } from '../access/caller.ts';
+import { requirePermission } from '../access/role.ts';
 import { auditAsked } from '../audit/audit.ts';
 import { wake } from '../operations/driver.ts';
 import type { Transaction } from '../registry/registry.ts';
@@ -23,8 +24,9 @@ import {
 /**
  * Leaves what the rollout stands in now, and only that: a pause, a bake, gates, or a halt, whose failures are then
  * borne. Never skips a migration or a check of what is applied. With `full`, the rest of all bakes, gates and
- * approvals is passed over as well; where approvals are among them, that takes another person than the author.
- * @throws FleetError 409 `wrong_state`, 409 `targets_behind`, 403 `self_approval`
+ * approvals is passed over as well; where approvals are among them, that takes another person than the author,
+ * with the right to approve.
+ * @throws FleetError 409 `wrong_state`, 409 `targets_behind`, 403 `self_approval`, 403 `forbidden`
  */
 export async function promoteRollout(
   tx: Transaction,
@@ -90,7 +92,10 @@ async function passAll(
 ): Promise<void> {
   const lacking = waves.filter((wave) => wave.approve && wave.approvedAt === null);
   const planLacks = rollout.spec.approve && rollout.approvedAt === null;
-  if (planLacks || lacking.length > 0) requireOther(rollout, asker);
+  if (planLacks || lacking.length > 0) {
+    requirePermission(asker.caller, 'rollout:approve');
+    requireOther(rollout, asker);
+  }
   const ordinals = (of: readonly WaveRecord[]): number[] => of.map((wave) => wave.ordinal);
   if (planLacks) await approvePlan(tx, rollout.id, asker.caller.name);
   await approveWaves(tx, rollout.id, ordinals(lacking), asker.caller.name);

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
+import { rolesWith } from '../../../control-plane/access/role.ts';
 import { approveRollout } from '../../../control-plane/rollouts/approve.ts';
+import { rolloutRoutes } from '../../../control-plane/rollouts/http.ts';
 import { promoteRollout } from '../../../control-plane/rollouts/promote.ts';
 import { startRollout, planRollout } from '../../../control-plane/rollouts/start.ts';
 import {
@@ -89,6 +91,11 @@ describe('staged rollout', () => {
     assert.equal((await fleet.registry.query(fleet.driver.openIdsSql)).rowCount, 0);
     await assert.rejects(say(approveRollout, id, ASKER), { code: 'self_approval' });
     await assert.rejects(say(promoteRollout, id, { ...ASKER, full: true }), { code: 'self_approval' });
+    const reader = { ...OTHER, caller: { ...OTHER.caller, role: 'viewer' as const } };
+    await assert.rejects(say(promoteRollout, id, { ...reader, full: true }), {
+      code: 'forbidden',
+      status: 403,
+    });
     await say(approveRollout, id, OTHER);
     await say(approveRollout, id, OTHER);
     await fleet.drive(id);
@@ -99,6 +106,14 @@ describe('staged rollout', () => {
       ...['rollout.plan', 'rollout.start', 'rollout.approve', 'rollout.submit', 'rollout.approve'],
       'rollout.succeed',
     ]);
+  });
+
+  it('is approved by a permission of its own', () => {
+    const { routes } = rolloutRoutes({} as Parameters<typeof rolloutRoutes>[0]);
+    const permissions = new Map(routes.map((each) => [each.id, each.permission]));
+    assert.equal(permissions.get('approveRollout'), 'rollout:approve');
+    assert.equal(permissions.get('promoteRollout'), 'rollout:write');
+    assert.deepEqual(rolesWith('rollout:approve'), ['operator', 'admin']);
   });
 
   it('defers targets outside their window to a stored instant, and runs them when it has come', async () => {
