@@ -5,6 +5,7 @@ import { Duration, Percent } from './duration.ts';
 import { GateSpec, GateStatus } from './gate.ts';
 import { Instant } from './page.ts';
 import { StoredError } from './problem.ts';
+import { RolloutPlan } from './rollout-plan.ts';
 import { Tier } from './tenant.ts';
 
 export const ROLLOUT_STATES = [
@@ -155,6 +156,8 @@ export const RolloutWave = z.object({
   regions: z.enum(['sequence', 'interleaved']),
   /** Those that it names, and those that no wave names, as they stand. */
   gates: z.array(GateStatus),
+  /** How long it is watched after its last target. */
+  bakeSeconds: z.number().int(),
   bakeUntil: Instant.nullable(),
   /** Whether it needs an approval before the waves behind it begin, and who gave it. */
   approve: z.boolean(),
@@ -234,6 +237,11 @@ export type RolloutSummary = z.infer<typeof RolloutSummary>;
 export const Rollout = RolloutSummary.extend({
   /** Who keeps its contract steps from running now; absent where it has none left to run, or it is over. */
   contract: ContractBlockers.optional(),
+  /** Given while it is planned, or waits for an approval: what there is to decide on. */
+  plan: RolloutPlan.extend({
+    /** What is borne over all waves together. */
+    budget: Budget.optional(),
+  }).optional(),
   waves: z.array(RolloutWave),
   targets: z.array(RolloutTarget),
 });

@@ -12,6 +12,7 @@ import { auditRoutes } from './audit/http.ts';
 import { bootstrapFleet } from './bootstrap.ts';
 import { createDriftDriver, checkWhenDue } from './drift/driver.ts';
 import { driftRoutes } from './drift/http.ts';
+import { releaseDiffRoutes } from './drift/release-diff.ts';
 import { createHttpApp } from './http/app.ts';
 import { forgetOldIdempotencyKeys } from './http/store.ts';
 import type { SliceRoutes } from './http/route.ts';
@@ -95,6 +96,7 @@ export function allRoutes(deps: Deps, operations: ReadonlyMap<string, BoundOpera
     rolloutRoutes(deps),
     backfillRoutes(),
     driftRoutes(),
+    releaseDiffRoutes(deps),
     operationRoutes({ ...deps, operations }),
     auditRoutes(deps),
     accessRoutes({ requireKnownRegion }),

@@ -7,7 +7,9 @@ import * as page from '../../contract/page.ts';
 import * as problem from '../../contract/problem.ts';
 import * as release from '../../contract/release.ts';
 import * as rollout from '../../contract/rollout.ts';
+import * as plan from '../../contract/rollout-plan.ts';
 import * as feed from '../../contract/route.ts';
+import * as schema from '../../contract/schema-diff.ts';
 import * as secret from '../../contract/secret.ts';
 import * as server from '../../contract/server.ts';
 import * as tenant from '../../contract/tenant.ts';
@@ -20,7 +22,9 @@ const CONTRACT = {
   ...problem,
   ...release,
   ...rollout,
+  ...plan,
   ...feed,
+  ...schema,
   ...secret,
   ...server,
   ...tenant,

@@ -18,7 +18,7 @@ export function schemaDiff(
   names: { before: string; after: string } = { before: 'before', after: 'after' },
 ): SchemaDiff {
   if (before === after) return { diff: '', changes: [], digest: null };
-  const objects = differingObjects(parse(before), parse(after));
+  const objects = differingObjects(before, after);
   return {
     diff: unifiedDiff(before, after, names),
     changes: objects.flatMap(wordsOf),
@@ -27,7 +27,7 @@ export function schemaDiff(
 }
 
 /** What changes of one object. `before` or `after` is undefined where it is not there at all. */
-interface ObjectDiff {
+export interface ObjectDiff {
   object: string;
   before: readonly string[] | undefined;
   after: readonly string[] | undefined;
@@ -35,11 +35,13 @@ interface ObjectDiff {
   added: string[];
 }
 
-function differingObjects(before: ParsedSchema, after: ParsedSchema): ObjectDiff[] {
-  const names = [...new Set([...before.keys(), ...after.keys()])].sort();
+/** The objects of two descriptions that are not the same, by name. */
+export function differingObjects(before: string, after: string): ObjectDiff[] {
+  const [earlier, later] = [parse(before), parse(after)];
+  const names = [...new Set([...earlier.keys(), ...later.keys()])].sort();
   return names
     .map((object) => {
-      const [old, now] = [before.get(object), after.get(object)];
+      const [old, now] = [earlier.get(object), later.get(object)];
       return {
         object,
         before: old,
@@ -99,11 +101,12 @@ function wordsOf({ object, before, after, removed, added }: ObjectDiff): string[
 }
 
 /** Objects outside of schema public are called by their whole name. */
-function shortName(object: string): string {
+export function shortName(object: string): string {
   return object.replace(/^([a-z ]+ )public\./, '$1');
 }
 
-function columnCount(parts: readonly string[] | undefined): string {
+/** ` (7 columns)`; nothing for what has none. */
+export function columnCount(parts: readonly string[] | undefined): string {
   const count = parts?.filter((part) => part.startsWith('column ')).length ?? 0;
   return count === 0 ? '' : ` (${count} column${count === 1 ? '' : 's'})`;
 }
@@ -112,7 +115,8 @@ function columnCount(parts: readonly string[] | undefined): string {
 const NAMED_PART =
   /^(column|constraint trigger|constraint|index|trigger|rule|policy|statistics|sequence) ("(?:[^"]|"")*"|\S+)/;
 
-function subjectOf(part: string): string {
+/** What a part is about, whatever it says of it: `column title`. */
+export function subjectOf(part: string): string {
   return NAMED_PART.exec(part)?.[0] ?? (part.startsWith('definition\n') ? 'definition' : part);
 }
 
@@ -122,7 +126,7 @@ function alteration(before: string, after: string): string {
   return `${subject}: ${before.slice(subject.length).trim()} → ${after.slice(subject.length).trim()}`;
 }
 
-function firstLine(part: string): string {
+export function firstLine(part: string): string {
   return part.split('\n', 1)[0] ?? '';
 }
 

@@ -17,7 +17,9 @@ import {
   SkipTarget,
   StartRollout,
 } from '../../contract/rollout.ts';
+import { RolloutSchemaDiff } from '../../contract/schema-diff.ts';
 import { visibleRegions, type Asker, type Caller } from '../access/caller.ts';
+import type { ReferenceDeps } from '../drift/reference.ts';
 import { sharedChannel, type Channel } from '../http/channel.ts';
 import { CreatedCursor, decodeCursor, pageByCreation, pageOfRows } from '../http/cursor.ts';
 import { follow } from '../http/follow.ts';
@@ -26,6 +28,7 @@ import type { Registry, Transaction } from '../registry/registry.ts';
 import { ROLLOUT_CHANNEL } from './announce.ts';
 import { approveRollout } from './approve.ts';
 import { measurementRoutes } from './gates/http.ts';
+import { rolloutSchemaDiff } from './plan-diff.ts';
 import { promoteRollout } from './promote.ts';
 import { RESTING_STATES, rolloutNotFound } from './rollout.ts';
 import { nothingToPlan, planRollout, startRollout } from './start.ts';
@@ -36,15 +39,15 @@ import { listRollouts, listTargets, type TargetRow } from './view-store.ts';
 import { readProgress, readRollout, rowView, targetView } from './view.ts';
 
 const RolloutId = z.object({ id: z.uuid() });
-const TargetCursor = z.object({ wave: z.number().int(), ordinal: z.number().int() });
+const TargetCursor = z.object({
+  wave: z.number().int(),
+  ordinal: z.number().int(),
+});
 const TAG = 'rollouts';
 
-export interface RolloutRouteDeps {
-  registry: Registry;
-}
-
 /** The API of rollouts. */
-export function rolloutRoutes({ registry }: RolloutRouteDeps): SliceRoutes {
+export function rolloutRoutes(deps: ReferenceDeps): SliceRoutes {
+  const { registry } = deps;
   const changes = sharedChannel(registry, ROLLOUT_CHANNEL);
   return {
     routes: [
@@ -53,6 +56,7 @@ export function rolloutRoutes({ registry }: RolloutRouteDeps): SliceRoutes {
       list,
       get,
       targets,
+      schemaDiff(deps),
       start,
       approve,
       pause,
@@ -119,7 +123,13 @@ const list = route({
     const { state, release, limit } = query;
     const regions = visibleRegions(caller);
     // One more than asked for tells whether there is a next page.
-    const rows = await listRollouts(tx, { state, release, regions, after, limit: limit + 1 });
+    const rows = await listRollouts(tx, {
+      state,
+      release,
+      regions,
+      after,
+      limit: limit + 1,
+    });
     return {
       body: pageByCreation(
         rows.map((row) => rowView(row, regions)),
@@ -157,11 +167,36 @@ const targets = route({
     if ((await findRollout(tx, params.id)) === undefined) throw rolloutNotFound(params.id);
     const after = decodeCursor(query.cursor, TargetCursor);
     const regions = visibleRegions(caller);
-    const rows = await listTargets(tx, params.id, { regions, after, limit: query.limit + 1 });
-    const positionOf = (row: TargetRow) => ({ wave: row.waveOrdinal, ordinal: row.ordinal });
+    const rows = await listTargets(tx, params.id, {
+      regions,
+      after,
+      limit: query.limit + 1,
+    });
+    const positionOf = (row: TargetRow) => ({
+      wave: row.waveOrdinal,
+      ordinal: row.ordinal,
+    });
     return { body: pageOfRows(rows, query.limit, positionOf, targetView) };
   },
 });
+
+function schemaDiff(deps: ReferenceDeps) {
+  return route({
+    method: 'get',
+    path: '/api/v1/rollouts/{id}/schema-diff',
+    id: 'getRolloutSchemaDiff',
+    summary:
+      "Show what a rollout changes of its targets' schemas; made on a scratch database when first asked",
+    tag: TAG,
+    permission: 'fleet:read',
+    params: RolloutId,
+    status: 200,
+    response: RolloutSchemaDiff,
+    handle: async ({ params, caller }) => ({
+      body: await rolloutSchemaDiff(deps, params.id, visibleRegions(caller)),
+    }),
+  });
+}
 
 const start = verb('start', 'Start a planned rollout, submit it for approval, or queue it', {
   body: StartRollout,
@@ -176,7 +211,10 @@ const pause = verb('pause', 'Start no further target; those in flight finish', {
   body: RolloutVerbBody,
   act: pauseRollout,
 });
-const resume = verb('resume', 'Go on after a pause', { body: RolloutVerbBody, act: resumeRollout });
+const resume = verb('resume', 'Go on after a pause', {
+  body: RolloutVerbBody,
+  act: resumeRollout,
+});
 const promote = verb('promote', 'Leave the present pause, bake, gate or halt without waiting for it', {
   body: PromoteRollout,
   act: promoteRollout,
@@ -206,7 +244,12 @@ const undo = route({
   status: 201,
   response: Rollout,
   handle: async ({ params, body, caller, requestId, ifMatch, tx }) => {
-    const id = await undoRollout(tx, params.id, { ...body, caller, requestId, ifMatch });
+    const id = await undoRollout(tx, params.id, {
+      ...body,
+      caller,
+      requestId,
+      ifMatch,
+    });
     return created(tx, id, caller);
   },
 });
@@ -270,5 +313,8 @@ async function answer(tx: Transaction, id: string, caller: Caller): Promise<Answ
 }
 
 async function created(tx: Transaction, id: string, caller: Caller): Promise<Answer> {
-  return { ...(await answer(tx, id, caller)), headers: { Location: `/api/v1/rollouts/${id}` } };
+  return {
+    ...(await answer(tx, id, caller)),
+    headers: { Location: `/api/v1/rollouts/${id}` },
+  };
 }

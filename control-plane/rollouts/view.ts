@@ -5,6 +5,7 @@ import { blockersIn } from '../apps/contract.ts';
 import { causeView } from './cause.ts';
 import { blockersOf } from './contract.ts';
 import { gateStatuses } from './gates/view.ts';
+import { planOf } from './plan-view.ts';
 import { rolloutNotFound } from './rollout.ts';
 import { findRollout, type RolloutRecord } from './store.ts';
 import { emptyCounts, type Counts } from './target-store.ts';
@@ -44,9 +45,11 @@ export async function readRollout(db: Queryable, id: string, regions: string[] |
     progress.finishedAt === null
       ? await blockersOf(db, { id, release: progress.release, undoOf: progress.undoOf ?? null })
       : undefined;
+  const plan = await planOf(db, id, regions);
   return {
     ...progress,
     ...(blockers === undefined ? {} : { contract: blockersIn(blockers, regions) }),
+    ...(plan === undefined ? {} : { plan }),
     targets: targets.map(targetView),
   };
 }
@@ -94,6 +97,7 @@ function waveView(
     dependsOn: wave.dependsOn.map((ordinal) => names[ordinal] ?? ''),
     regions: wave.regions,
     gates,
+    bakeSeconds: wave.bakeSeconds,
     approve: wave.approve,
     approvedBy: wave.approvedBy,
     approvedAt: instant(wave.approvedAt),

@@ -78,7 +78,15 @@ describe('a plan with budgets', () => {
     const wave = (failures: number | string, total: number): RolloutWave => ({
       ...{ name: `w${total}`, implicit: false, state: 'pending', parallel: 8, perServer: 8 },
       ...{ budget: { failures }, total, counts, dependsOn: [], regions: 'sequence' },
-      ...{ gates: [], bakeUntil: null, approve: false, approvedBy: null, approvedAt: null, waivedBy: null },
+      ...{
+        gates: [],
+        bakeSeconds: 0,
+        bakeUntil: null,
+        approve: false,
+        approvedBy: null,
+        approvedAt: null,
+        waivedBy: null,
+      },
       ...{ startedAt: null, finishedAt: null },
     });
     const waves = [wave('1%', 50), wave('2%', 103), wave(3, 20)];

@@ -33,6 +33,7 @@ const wave = {
   parallel: 16,
   perServer: 16,
   budget: { failures: 0 },
+  bakeSeconds: 0,
   bakeUntil: null,
   dependsOn: [],
   regions: 'sequence' as const,
