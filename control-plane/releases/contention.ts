@@ -50,6 +50,8 @@ export interface Waiting {
   pid: number | undefined;
   /** Milliseconds; 0 for none. */
   lockTimeoutMs?: number;
+  /** Repeats at the most; absent: as a rollout does. */
+  retries?: number;
   findBlockers?: FindBlockers | undefined;
   logger?: Logger | undefined;
   signal?: AbortSignal | undefined;
@@ -74,7 +76,8 @@ export async function retryContention<T>(
   };
   const shouldRetry = ({ error }: { error: Error }) => isContention(error);
   try {
-    const value = await pRetry(watched, { ...RETRIES, shouldRetry, signal: waiting.signal });
+    const retries = waiting.retries ?? RETRIES.retries;
+    const value = await pRetry(watched, { ...RETRIES, retries, shouldRetry, signal: waiting.signal });
     return { value, lockWaitMs };
   } catch (error) {
     if (isContention(error)) throw new LockWaitError(error, blockers);

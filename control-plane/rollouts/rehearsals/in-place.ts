@@ -1,0 +1,162 @@
+import type { RehearsedMigration } from '../../../contract/rehearsal.ts';
+import { isUnreachable, SQLSTATE, sqlState, summarizeError } from '../../../platform/errors.ts';
+import type { PgAddress, PgClient } from '../../../platform/pg.ts';
+import { processId } from '../../releases/apply.ts';
+import {
+  isContention,
+  LockWaitError,
+  retryContention,
+  type Blocker,
+  type FindBlockers,
+} from '../../releases/contention.ts';
+import { migrationFailure } from '../../releases/failure.ts';
+import { takeLock } from '../../releases/lock.ts';
+import { missingMigrations, type Migration } from '../../releases/release.ts';
+import { withMigrationSession } from '../../releases/session.ts';
+import type { Limits, Rehearsed } from './rehearsal.ts';
+import type { Obstacle, Prepare, Prepared } from './prepare.ts';
+import { openTransaction, type Trial } from './trial.ts';
+
+export interface InPlaceRequest {
+  ownerRole: string;
+  /** The complete list up to the wanted head. */
+  migrations: Migration[];
+  applicationName: string;
+  limits: Limits;
+  prepare: Prepare;
+  findBlockers: FindBlockers;
+  signal: AbortSignal;
+}
+
+/**
+ * Two repeats, with jittered pauses of some tenths of a second: enough to slip in between a tenant's short
+ * transactions; whoever holds a lock for longer is told as busy.
+ */
+const LOCK_RETRIES = 2;
+
+/** SQLSTATE unsafe_new_enum_value_usage: a value that was added in the same transaction. */
+const NEW_ENUM_VALUE = '55P04';
+
+const ADVICE = 'rehearse it on a copy: --clone';
+
+/**
+ * Runs the migrations that the database lacks in one transaction that is always rolled back. It takes the migration
+ * lock, proves what is applied, and confines them as a rollout does. Nothing stays: no record, no progress; but
+ * sequences that were drawn from have a gap, as after any insert that failed.
+ *
+ * A live tenant never waits longer than `maxHoldMs` for it, in all: the server ends the transaction by then, whatever
+ * it does, and gives up each single wait for a lock after `lockTimeoutMs`.
+ * @param address of the server's migrator
+ * @throws FleetError `migration_locked`, `migration_edited`, `migration_out_of_order`, `migration_record_missing`;
+ *   errors of connecting as the driver gives them
+ */
+export async function rehearseInPlace(address: PgAddress, request: InPlaceRequest): Promise<Rehearsed> {
+  return withMigrationSession(address, request, async (client) => {
+    const { applied, interrupted } = await takeLock(client, request);
+    const missing = missingMigrations(applied, request.migrations);
+    if (applied.some(({ name }) => name === interrupted?.migration)) {
+      return verdict(missing, undefined, { reason: 'an undo of its last migration stands half done' });
+    }
+    const { ready, obstacle } = await request.prepare(missing);
+    return rehearse({ client, request, missing, obstacle, blockers: [], trial: undefined }, ready);
+  });
+}
+
+interface Session {
+  client: PgClient;
+  request: InPlaceRequest;
+  missing: Migration[];
+  obstacle: Obstacle | null;
+  blockers: Blocker[];
+  /** The last try. */
+  trial: Trial | undefined;
+}
+
+/** Why a try ended before the last migration; neither: it did not. */
+interface Ending {
+  /** Nothing more can be said in place. */
+  reason?: string;
+  /** The rollout would fail so. */
+  error?: Error;
+  /** Others hold what it needs. */
+  busy?: boolean;
+}
+
+async function rehearse(session: Session, ready: Prepared[]): Promise<Rehearsed> {
+  const { missing, obstacle } = session;
+  const waiting = { pid: undefined, retries: LOCK_RETRIES, signal: session.request.signal };
+  try {
+    const { value, lockWaitMs } = await retryContention(() => tryOnce(session, ready), waiting);
+    const ending = value ?? (obstacle === null ? {} : { reason: `${obstacle.reason}; ${ADVICE}` });
+    return { ...verdict(missing, session.trial, ending), lockWaitMs };
+  } catch (error) {
+    const { trial } = session;
+    if (!(error instanceof LockWaitError) || trial?.current === undefined) throw error;
+    const told = new LockWaitError(error.cause, session.blockers);
+    return verdict(missing, trial, { busy: true, error: migrationFailure(told, trial.current.migration) });
+  }
+}
+
+/** One transaction. Answers undefined when it went through. @throws what a repeat may help against */
+async function tryOnce(session: Session, ready: readonly Prepared[]): Promise<Ending | undefined> {
+  const { client, request } = session;
+  const trial = await openTransaction(client, {
+    ...request,
+    onWait: () => void noteBlockers(session),
+  });
+  session.trial = trial;
+  try {
+    for (const step of ready) {
+      const ending = await trial.run(step).then(
+        () => undefined,
+        (error: unknown) => endingOf(error, trial, step),
+      );
+      if (ending !== undefined) return ending;
+    }
+    return undefined;
+  } finally {
+    await trial.rollBack();
+  }
+}
+
+/** @throws the error, where it says nothing of the migration: a wait for a lock, a connection that was lost */
+function endingOf(error: unknown, trial: Trial, { migration, addsEnumValue }: Prepared): Ending {
+  const state = sqlState(error);
+  if (state === undefined || isContention(error) || isUnreachable(error)) throw error;
+  if (state === SQLSTATE.queryCanceled && trial.isOver()) {
+    const reason = `${migration.name} was ended after ${trial.maxHoldMs} ms, longer than a tenant may wait`;
+    return { reason: `${reason}; ${ADVICE}, or give more time: --max-hold` };
+  }
+  if (state === NEW_ENUM_VALUE && trial.steps.length > 0 && !addsEnumValue) {
+    const reason = `${migration.name} uses an enum value that an earlier migration adds, and which is not yet committed`;
+    return { reason: `${reason}; ${ADVICE}` };
+  }
+  return { error: migrationFailure(error, migration, trial.sqlStartsAt()) };
+}
+
+/** Only words for a message: what fails here fails the rehearsal in no way. */
+async function noteBlockers(session: Session): Promise<void> {
+  const pid = processId(session.client);
+  const seen = pid === undefined ? [] : await session.request.findBlockers(pid).catch(() => []);
+  if (seen.length > 0) session.blockers = seen;
+}
+
+function verdict(missing: readonly Migration[], trial: Trial | undefined, ending: Ending): Rehearsed {
+  const steps = trial?.steps ?? [];
+  const { reason = null, error, busy = false } = ending;
+  const failed = error !== undefined && !busy ? missing[steps.length]?.name : undefined;
+  const rest = missing.slice(steps.length).map(({ name }): RehearsedMigration => {
+    const outcome = name === failed ? 'failed' : 'not_rehearsed';
+    return { name, outcome, durationMs: null, rows: null };
+  });
+  return {
+    outcome: busy ? 'busy' : error !== undefined ? 'fails' : reason !== null ? 'not_rehearsed' : 'passes',
+    reason,
+    error: error === undefined ? null : summarizeError(error),
+    migrations: [...steps, ...rest],
+    lockWaitMs: null,
+    heldMs: trial?.heldMs() ?? null,
+    locks: trial?.watch.locks() ?? [],
+    rewrites: trial?.watch.rewrites() ?? [],
+  };
+}
