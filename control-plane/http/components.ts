@@ -5,6 +5,7 @@ import * as auditing from '../../contract/audit.ts';
 import * as operation from '../../contract/operation.ts';
 import * as page from '../../contract/page.ts';
 import * as problem from '../../contract/problem.ts';
+import * as progress from '../../contract/progress.ts';
 import * as release from '../../contract/release.ts';
 import * as rollout from '../../contract/rollout.ts';
 import * as plan from '../../contract/rollout-plan.ts';
@@ -20,6 +21,7 @@ const CONTRACT = {
   ...operation,
   ...page,
   ...problem,
+  ...progress,
   ...release,
   ...rollout,
   ...plan,

@@ -12,6 +12,17 @@ export interface Followed<T extends { state: string }> {
   read: () => Promise<T>;
   /** Whether nothing more will happen by itself. */
   isOver: (value: T) => boolean;
+  /** What is told one by one, with ids to resume behind, before the resource itself. */
+  changes?: Changes;
+}
+
+export interface Changes {
+  /** Name of their event. */
+  event: string;
+  /** Id of the last that the client has; undefined for none. */
+  after: string | undefined;
+  /** Those after it, in their order. */
+  read: (after: string | undefined) => Promise<{ id: string }[]>;
 }
 
 /**
@@ -20,7 +31,7 @@ export interface Followed<T extends { state: string }> {
  */
 export async function follow<T extends { state: string }>(
   { request, response }: Pick<StreamCall<unknown, unknown>, 'request' | 'response'>,
-  { id, channel, event, read, isOver }: Followed<T>,
+  { id, channel, event, read, isOver, changes }: Followed<T>,
 ): Promise<void> {
   await read();
   // The first notification may come before there is a stream to tell it to.
@@ -31,9 +42,15 @@ export async function follow<T extends { state: string }>(
   const stream = openEventStream(request, response);
   stream.onClose(() => void leave());
   let shown = '';
+  let after = changes?.after;
   refresh = coalesced(
     async () => {
+      // Read before the changes: whatever has led to this state is among them.
       const value = await read();
+      for (const change of (await changes?.read(after)) ?? []) {
+        stream.send(changes?.event ?? event, change, change.id);
+        after = change.id;
+      }
       const text = JSON.stringify(value);
       if (text !== shown) stream.send(event, value);
       shown = text;

@@ -14,6 +14,7 @@ import type { GateRun, OpenGates } from './gating.ts';
 import { haltRollout } from './halt.ts';
 import { startNextInQueue } from './queue.ts';
 import { askTarget, type AskTarget } from './settle.ts';
+import { openSteps } from './steps.ts';
 import { DEFAULT_OUTAGE, type OutagePolicy, type Run } from './run.ts';
 import { InterruptedError } from './slots.ts';
 
@@ -115,6 +116,7 @@ async function prepare(deps: RolloutDriverDeps, rollout: RolloutRecord, lease: L
         { ...deps, ...deps.backfills, rolloutId: rollout.id, lease, isStopping: () => run.isStopping() },
         target,
       ),
+    steps: openSteps({ ...deps, rolloutId: rollout.id, lease }),
     undo: await readUndo(deps.registry, rollout),
   };
   return run;

@@ -16,29 +16,29 @@ import {
   RolloutVerbBody,
   SkipTarget,
   StartRollout,
+  TargetState,
 } from '../../contract/rollout.ts';
 import { RolloutSchemaDiff } from '../../contract/schema-diff.ts';
 import { visibleRegions, type Asker, type Caller } from '../access/caller.ts';
 import type { ReferenceDeps } from '../drift/reference.ts';
-import { sharedChannel, type Channel } from '../http/channel.ts';
 import { CreatedCursor, decodeCursor, pageByCreation, pageOfRows } from '../http/cursor.ts';
-import { follow } from '../http/follow.ts';
-import { route, streamRoute, type Answer, type SliceRoutes } from '../http/route.ts';
-import type { Registry, Transaction } from '../registry/registry.ts';
-import { ROLLOUT_CHANNEL } from './announce.ts';
+import { route, type Answer, type SliceRoutes } from '../http/route.ts';
+import type { Transaction } from '../registry/registry.ts';
 import { approveRollout } from './approve.ts';
 import { measurementRoutes } from './gates/http.ts';
 import { rolloutSchemaDiff } from './plan-diff.ts';
+import { events, progressRoutes } from './progress-http.ts';
 import { promoteRollout } from './promote.ts';
-import { RESTING_STATES, rolloutNotFound } from './rollout.ts';
+import { rolloutNotFound } from './rollout.ts';
 import { nothingToPlan, planRollout, startRollout } from './start.ts';
 import { findRollout } from './store.ts';
 import { undoRollout } from './undo.ts';
 import { abortRollout, pauseRollout, resumeRollout, retryRollout, skipTarget } from './verbs.ts';
 import { listRollouts, listTargets, type TargetRow } from './view-store.ts';
-import { readProgress, readRollout, rowView, targetView } from './view.ts';
+import { readRollout, rowView, targetView } from './view.ts';
 
 const RolloutId = z.object({ id: z.uuid() });
+const TargetFilter = z.object({ state: TargetState.optional() });
 const TargetCursor = z.object({
   wave: z.number().int(),
   ordinal: z.number().int(),
@@ -48,7 +48,6 @@ const TAG = 'rollouts';
 /** The API of rollouts. */
 export function rolloutRoutes(deps: ReferenceDeps): SliceRoutes {
   const { registry } = deps;
-  const changes = sharedChannel(registry, ROLLOUT_CHANNEL);
   return {
     routes: [
       create,
@@ -67,8 +66,9 @@ export function rolloutRoutes(deps: ReferenceDeps): SliceRoutes {
       skip,
       undo,
       ...measurementRoutes(),
+      ...progressRoutes(),
     ],
-    streams: [events(registry, changes)],
+    streams: [events(registry)],
   };
 }
 
@@ -160,7 +160,7 @@ const targets = route({
   tag: TAG,
   permission: 'fleet:read',
   params: RolloutId,
-  query: PageQuery,
+  query: PageQuery.extend(TargetFilter.shape),
   status: 200,
   response: pageOf(RolloutTarget),
   handle: async ({ params, query, caller, tx }) => {
@@ -170,6 +170,7 @@ const targets = route({
     const rows = await listTargets(tx, params.id, {
       regions,
       after,
+      state: query.state,
       limit: query.limit + 1,
     });
     const positionOf = (row: TargetRow) => ({
@@ -284,26 +285,6 @@ function verb<B extends { reason?: string | undefined }>(
       await act(tx, params.id, { ...given, caller, requestId, ifMatch });
       return answer(tx, params.id, caller);
     },
-  });
-}
-
-function events(registry: Registry, changes: Channel) {
-  return streamRoute({
-    path: '/api/v1/rollouts/{id}/events',
-    id: 'streamRollout',
-    summary: "A rollout's progress as server-sent events, until nothing more happens by itself",
-    tag: TAG,
-    permission: 'fleet:read',
-    params: RolloutId,
-    stream: (call) =>
-      follow(call, {
-        id: call.params.id,
-        channel: changes,
-        event: 'rollout',
-        read: () => readProgress(registry, call.params.id, visibleRegions(call.caller)),
-        // A halted one waits for a person.
-        isOver: (progress) => RESTING_STATES.includes(progress.state),
-      }),
   });
 }
 

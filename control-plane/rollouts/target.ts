@@ -19,6 +19,7 @@ import { revertMigrations } from '../releases/revert.ts';
 import { totals, type MigrationStatistics } from '../releases/statistics.ts';
 import type { ServerAccess } from '../servers/access.ts';
 import type { BackfillWatch } from './backfills/watch.ts';
+import type { StepNotes } from './steps.ts';
 import { isGone, type ClaimedTarget, type TargetResult } from './target-store.ts';
 
 /** What one run on one database needs. */
@@ -38,6 +39,8 @@ export interface TargetRun {
   isAborted: () => boolean;
   /** What holds and stops the backfills of a target, and keeps their progress. */
   watchBackfill?: ((target: ClaimedTarget) => BackfillWatch) | undefined;
+  /** Tells watchers which migration a target is at. */
+  steps?: StepNotes | undefined;
 }
 
 /** What an undo takes back. */
@@ -95,7 +98,10 @@ async function migrate(
     ...fields,
   });
   try {
-    const { schemaVersion } = await carryWithRetry(run, target, signal, (step) => steps.push(step));
+    const { schemaVersion } = await carryWithRetry(run, target, signal, (step) => {
+      steps.push(step);
+      run.steps?.at(target.databaseId, nextStep(run, step.name));
+    });
     return result({ state: 'verified', schemaVersion, error: null, reason: null });
   } catch (error) {
     if (signal.aborted) return undefined;
@@ -114,7 +120,15 @@ async function migrate(
     // What went before the failing migration stays; of an undo only its end is told.
     const schemaVersion = run.undo === undefined ? (steps.at(-1)?.name ?? null) : null;
     return result({ state, schemaVersion, error: describe(error), reason: null });
+  } finally {
+    run.steps?.at(target.databaseId, undefined);
   }
+}
+
+/** What comes after a migration: the one behind it, or, where they are taken back, the one before it. */
+function nextStep({ migrations, undo }: TargetRun, name: string): string | undefined {
+  const index = migrations.findIndex((migration) => migration.name === name);
+  return migrations[undo === undefined ? index + 1 : index - 1]?.name;
 }
 
 function carryWithRetry(

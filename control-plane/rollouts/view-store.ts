@@ -1,4 +1,4 @@
-import type { RolloutState, RolloutTarget } from '../../contract/rollout.ts';
+import type { RolloutState, RolloutTarget, TargetState } from '../../contract/rollout.ts';
 import type { StoredError } from '../../contract/problem.ts';
 import type { Queryable } from '../../platform/pg.ts';
 import type { Counts } from './target-store.ts';
@@ -74,31 +74,56 @@ export interface TargetRow extends Omit<RolloutTarget, 'notBefore' | 'startedAt'
 export interface TargetPage {
   /** Regions that the reader may see; null means all. */
   regions: string[] | null;
+  /** Absent: all. */
+  state?: TargetState | undefined;
   after?: { wave: number; ordinal: number } | undefined;
   /** Null: all. */
   limit: number | null;
 }
 
+const TARGET_SQL = `
+  SELECT n.slug AS tenant, n.region, s.name AS server, w.name AS wave, t.state, t.missing, t.error, t.reason,
+         -- A target that waits for its server runs when that is tried next.
+         coalesce(t.not_before, CASE WHEN t.state IN ('pending', 'unreachable') THEN o.next_try_at END) AS "notBefore",
+         t.tries, t.progress, t.duration_ms AS "durationMs", t.lock_wait_ms AS "lockWaitMs",
+         t.rows_affected::int AS rows, coalesce(t.applied, '[]') AS applied,
+         t.started_at AS "startedAt", t.finished_at AS "finishedAt",
+         t.wave AS "waveOrdinal", t.ordinal
+    FROM rollout_targets t
+    JOIN tenants n ON n.id = t.tenant_id
+    JOIN servers s ON s.id = t.server_id
+    JOIN rollout_waves w ON w.rollout_id = t.rollout_id AND w.ordinal = t.wave
+    LEFT JOIN rollout_outages o ON o.rollout_id = t.rollout_id AND o.server_id = t.server_id
+   WHERE t.rollout_id = $1 AND ($2::text[] IS NULL OR n.region = ANY($2))`;
+
 /** In the order of the plan. */
 export async function listTargets(db: Queryable, rolloutId: string, page: TargetPage): Promise<TargetRow[]> {
   const { rows } = await db.query<TargetRow>(
-    `SELECT n.slug AS tenant, n.region, s.name AS server, w.name AS wave, t.state, t.missing, t.error, t.reason,
-            -- A target that waits for its server runs when that is tried next.
-            coalesce(t.not_before, CASE WHEN t.state IN ('pending', 'unreachable') THEN o.next_try_at END) AS "notBefore",
-            t.tries, t.progress, t.duration_ms AS "durationMs", t.lock_wait_ms AS "lockWaitMs",
-            t.rows_affected::int AS rows, coalesce(t.applied, '[]') AS applied,
-            t.started_at AS "startedAt", t.finished_at AS "finishedAt",
-            t.wave AS "waveOrdinal", t.ordinal
-       FROM rollout_targets t
-       JOIN tenants n ON n.id = t.tenant_id
-       JOIN servers s ON s.id = t.server_id
-       JOIN rollout_waves w ON w.rollout_id = t.rollout_id AND w.ordinal = t.wave
-       LEFT JOIN rollout_outages o ON o.rollout_id = t.rollout_id AND o.server_id = t.server_id
-      WHERE t.rollout_id = $1 AND ($2::text[] IS NULL OR n.region = ANY($2))
-        AND ($3::int IS NULL OR (t.wave, t.ordinal) > ($3, $4::int))
+    `${TARGET_SQL} AND ($3::int IS NULL OR (t.wave, t.ordinal) > ($3, $4::int)) AND ($6::text IS NULL OR t.state = $6)
       ORDER BY t.wave, t.ordinal
       LIMIT $5`,
-    [rolloutId, page.regions, page.after?.wave ?? null, page.after?.ordinal ?? null, page.limit],
+    [
+      rolloutId,
+      page.regions,
+      page.after?.wave ?? null,
+      page.after?.ordinal ?? null,
+      page.limit,
+      page.state ?? null,
+    ],
   );
   return rows;
+}
+
+/** One tenant's, by its slug or id. */
+export async function findTarget(
+  db: Queryable,
+  rolloutId: string,
+  which: { tenant: string; regions: string[] | null },
+): Promise<TargetRow | undefined> {
+  const { rows } = await db.query<TargetRow>(`${TARGET_SQL} AND (n.slug = $3 OR n.id::text = $3)`, [
+    rolloutId,
+    which.regions,
+    which.tenant,
+  ]);
+  return rows[0];
 }

@@ -1,4 +1,5 @@
 import type { GateStatus } from '../../contract/gate.ts';
+import type { RolloutOverview } from '../../contract/progress.ts';
 import type { Rollout, RolloutSummary, RolloutTarget, RolloutWave } from '../../contract/rollout.ts';
 import type { Queryable } from '../../platform/pg.ts';
 import { blockersIn } from '../apps/contract.ts';
@@ -12,18 +13,16 @@ import { emptyCounts, type Counts } from './target-store.ts';
 import { listWaves, type WaveRecord } from './wave-store.ts';
 import { countsByWave, listTargets, type RolloutRow, type TargetRow } from './view-store.ts';
 
-/** A rollout and its waves, without the single targets: what a watcher follows. */
-export type RolloutProgress = RolloutSummary & { waves: RolloutWave[] };
-
 /**
- * Counts and names only what is in `regions`; null means everywhere.
+ * A rollout and its waves, without the single targets. Counts and names only what is in `regions`; null means
+ * everywhere.
  * @throws FleetError 404 `rollout_not_found`
  */
-export async function readProgress(
+export async function readOverview(
   db: Queryable,
   id: string,
   regions: string[] | null,
-): Promise<RolloutProgress> {
+): Promise<RolloutOverview> {
   const rollout = await findRollout(db, id);
   if (rollout === undefined) throw rolloutNotFound(id);
   const byWave = await countsByWave(db, id, regions);
@@ -39,15 +38,15 @@ export async function readProgress(
 
 /** The whole of it, as far as the reader may see it. */
 export async function readRollout(db: Queryable, id: string, regions: string[] | null): Promise<Rollout> {
-  const progress = await readProgress(db, id, regions);
+  const overview = await readOverview(db, id, regions);
   const targets = await listTargets(db, id, { regions, limit: null });
   const blockers =
-    progress.finishedAt === null
-      ? await blockersOf(db, { id, release: progress.release, undoOf: progress.undoOf ?? null })
+    overview.finishedAt === null
+      ? await blockersOf(db, { id, release: overview.release, undoOf: overview.undoOf ?? null })
       : undefined;
   const plan = await planOf(db, id, regions);
   return {
-    ...progress,
+    ...overview,
     ...(blockers === undefined ? {} : { contract: blockersIn(blockers, regions) }),
     ...(plan === undefined ? {} : { plan }),
     targets: targets.map(targetView),

@@ -8,7 +8,7 @@ import type { GateTarget } from './store.ts';
  * Seconds. A replica of a busy server is a second or two behind; ten say that replaying the migration holds it up, and
  * that reads from it are stale.
  */
-const REPLICATION_LAG_MAX_S = 10;
+export const REPLICATION_LAG_MAX_S = 10;
 
 /** Waits shorter than this are everyday life between transactions, in seconds. */
 const BLOCKED_S = 1;

@@ -36,6 +36,8 @@ const MAY: Record<string, Role[]> = {
   getRollout: READERS,
   getRolloutSchemaDiff: READERS,
   listRolloutTargets: READERS,
+  getRolloutTarget: READERS,
+  getRolloutProgress: READERS,
   listRolloutMeasurements: READERS,
   streamRollout: READERS,
   planRollout: OPERATORS,

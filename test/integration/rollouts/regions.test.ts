@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readProgress, readRollout, rowView } from '../../../control-plane/rollouts/view.ts';
+import { readOverview, readRollout, rowView } from '../../../control-plane/rollouts/view.ts';
 import { listRollouts } from '../../../control-plane/rollouts/view-store.ts';
 import { makeRolloutFleet, type RolloutFleet } from './rollout-fleet.ts';
 
@@ -16,7 +16,7 @@ describe('rollout before the eyes of one region', () => {
     const rows = await listRollouts(fleet.registry, { regions, limit: 10 });
     return [
       await readRollout(fleet.registry, id, regions),
-      await readProgress(fleet.registry, id, regions),
+      await readOverview(fleet.registry, id, regions),
       ...rows.map((row) => rowView(row, regions)),
     ];
   }
@@ -35,7 +35,7 @@ describe('rollout before the eyes of one region', () => {
       assert.doesNotMatch(JSON.stringify(view), /\b(aaa|bbb|eu)\b/);
       assert.deepEqual([view.total, view.counts.verified, view.counts.failed], [1, 1, 0]);
     }
-    const { waves } = await readProgress(fleet.registry, id, ['us']);
+    const { waves } = await readOverview(fleet.registry, id, ['us']);
     assert.deepEqual(
       waves.map((wave) => [wave.total, wave.counts.verified]),
       [[1, 1]],
