@@ -5,6 +5,7 @@ import { Duration, Percent } from './duration.ts';
 import { GateSpec, GateStatus } from './gate.ts';
 import { Instant } from './page.ts';
 import { StoredError } from './problem.ts';
+import { Estimate, RehearsalSummary } from './rehearsal.ts';
 import { RolloutPlan } from './rollout-plan.ts';
 import { Tier } from './tenant.ts';
 
@@ -235,6 +236,10 @@ export const RolloutSummary = z.object({
 export type RolloutSummary = z.infer<typeof RolloutSummary>;
 
 export const Rollout = RolloutSummary.extend({
+  /** How long what is left of it will take; null where nobody has measured its migrations, or nothing is left. */
+  estimate: Estimate.nullable().optional(),
+  /** The last one of it. */
+  rehearsal: RehearsalSummary.nullable().optional(),
   /** Who keeps its contract steps from running now; absent where it has none left to run, or it is over. */
   contract: ContractBlockers.optional(),
   /** Given while it is planned, or waits for an approval: what there is to decide on. */
@@ -265,11 +270,14 @@ export const StartRollout = z.strictObject({
   queue: z.boolean().default(false),
   /** The halted or aborted rollout whose place this one takes. */
   supersede: z.uuid().optional(),
+  /** Start although the last rehearsal has shown that targets would fail. */
+  despiteRehearsal: z.boolean().default(false),
 });
 /** The same for a rollout that is planned and started in one request, as query parameters. */
 export const CreateRolloutQuery = z.object({
   queue: z.stringbool().default(false),
   supersede: z.uuid().optional(),
+  despiteRehearsal: z.stringbool().default(false),
 });
 export const ApproveRollout = z.strictObject({
   reason,

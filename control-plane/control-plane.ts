@@ -26,6 +26,7 @@ import { releaseRoutes } from './releases/http.ts';
 import { backfillRoutes } from './rollouts/backfills/http.ts';
 import { createRolloutDriver } from './rollouts/driver.ts';
 import { rolloutRoutes } from './rollouts/http.ts';
+import { createRehearsalDriver, sweepClones } from './rollouts/rehearsals/driver.ts';
 import { routeRoutes } from './routes/http.ts';
 import { secretRoutes } from './secrets/http.ts';
 import { loadMasterKey } from './secrets/keys/local.ts';
@@ -172,6 +173,7 @@ function startFleetWorker(
     { name: 'server-health', cron: '* * * * *', run: () => checkServers(deps) },
     { name: 'idempotency-keys', cron: '17 * * * *', run: () => forgetOldIdempotencyKeys(registry) },
     { name: 'app-instances', cron: '* * * * *', run: () => tendApps(registry) },
+    { name: 'rehearsal-copies', cron: '23 * * * *', run: () => sweepClones(deps) },
     ...driftSchedule(deps, options.config.driftIntervalMs),
   ];
   return startWorker({
@@ -187,6 +189,7 @@ function startFleetWorker(
       }),
       createRolloutDriver(deps),
       createDriftDriver(deps),
+      createRehearsalDriver(deps),
     ],
   });
 }

@@ -6,6 +6,7 @@ import * as operation from '../../contract/operation.ts';
 import * as page from '../../contract/page.ts';
 import * as problem from '../../contract/problem.ts';
 import * as progress from '../../contract/progress.ts';
+import * as rehearsal from '../../contract/rehearsal.ts';
 import * as release from '../../contract/release.ts';
 import * as rollout from '../../contract/rollout.ts';
 import * as plan from '../../contract/rollout-plan.ts';
@@ -22,6 +23,7 @@ const CONTRACT = {
   ...page,
   ...problem,
   ...progress,
+  ...rehearsal,
   ...release,
   ...rollout,
   ...plan,

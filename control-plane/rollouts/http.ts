@@ -29,6 +29,7 @@ import { measurementRoutes } from './gates/http.ts';
 import { rolloutSchemaDiff } from './plan-diff.ts';
 import { events, progressRoutes } from './progress-http.ts';
 import { promoteRollout } from './promote.ts';
+import { rehearsalRoutes } from './rehearsals/http.ts';
 import { rolloutNotFound } from './rollout.ts';
 import { nothingToPlan, planRollout, startRollout } from './start.ts';
 import { findRollout } from './store.ts';
@@ -66,6 +67,7 @@ export function rolloutRoutes(deps: ReferenceDeps): SliceRoutes {
       skip,
       undo,
       ...measurementRoutes(),
+      ...rehearsalRoutes(),
       ...progressRoutes(),
     ],
     streams: [events(registry)],

@@ -12,6 +12,7 @@ import { fleetMembers, lockMembership } from '../tenants/store.ts';
 import { createCalendar } from './calendar.ts';
 import { refuseBlocked } from './contract.ts';
 import { refuseUnhealthy } from './health.ts';
+import { refuseFailingRehearsal } from './rehearsals/refuse.ts';
 import { isLive, planWaves, type PlannedWave } from './plan.ts';
 import { rolloutInWrongState, rolloutNotFound } from './rollout.ts';
 import { checkSpec } from './spec.ts';
@@ -78,6 +79,8 @@ export interface StartRequest extends Asker {
   queue?: boolean | undefined;
   /** The halted or aborted rollout whose place this one takes. */
   supersede?: string | undefined;
+  /** Start although the last rehearsal says that targets would fail. */
+  despiteRehearsal?: boolean | undefined;
 }
 
 /**
@@ -111,10 +114,11 @@ function isStarted({ state, startedAt }: RolloutRecord): boolean {
   return state === 'running' || (state === 'awaiting_approval' && startedAt === null);
 }
 
-async function begin(tx: Transaction, rollout: RolloutRecord, asker: Asker): Promise<void> {
+async function begin(tx: Transaction, rollout: RolloutRecord, asker: StartRequest): Promise<void> {
   const upToDate = await isUpToDate(tx, rollout);
   if (!upToDate) await refuseUnhealthy(tx, rollout);
   if (!upToDate) await refuseBlocked(tx, rollout, asker.caller);
+  if (!upToDate) await refuseFailingRehearsal(tx, rollout, asker);
   const waits = rollout.spec.approve && rollout.approvedAt === null;
   if (upToDate) await succeedAtOnce(tx, rollout);
   else await moveRollout(tx, rollout, waits ? 'submit' : 'start', null);

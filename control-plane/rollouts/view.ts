@@ -7,6 +7,8 @@ import { causeView } from './cause.ts';
 import { blockersOf } from './contract.ts';
 import { gateStatuses } from './gates/view.ts';
 import { planOf } from './plan-view.ts';
+import { estimateOf } from './estimate.ts';
+import { lastRehearsal } from './rehearsals/view.ts';
 import { rolloutNotFound } from './rollout.ts';
 import { findRollout, type RolloutRecord } from './store.ts';
 import { emptyCounts, type Counts } from './target-store.ts';
@@ -47,6 +49,8 @@ export async function readRollout(db: Queryable, id: string, regions: string[] |
   const plan = await planOf(db, id, regions);
   return {
     ...overview,
+    estimate: overview.finishedAt === null ? await estimateOf(db, id, regions) : null,
+    rehearsal: await lastRehearsal(db, id, regions),
     ...(blockers === undefined ? {} : { contract: blockersIn(blockers, regions) }),
     ...(plan === undefined ? {} : { plan }),
     targets: targets.map(targetView),

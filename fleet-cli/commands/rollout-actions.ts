@@ -13,7 +13,7 @@ import { rolloutView } from '../output/rollout-view.ts';
 import { checkInput, type Session } from '../session.ts';
 import { followRollout, lineWriter, requireSuccess, rolloutId, showRollout } from './rollout-watch.ts';
 
-const PlanAnswer = z.union([NothingToPlan, Rollout]);
+export const PlanAnswer = z.union([NothingToPlan, Rollout]);
 
 export interface SpecFlags {
   release?: string;
@@ -23,6 +23,7 @@ export interface SpecFlags {
 export interface StartFlags extends SpecFlags {
   queue?: boolean;
   supersede?: string;
+  despiteRehearsal?: boolean;
   reason?: string;
 }
 
@@ -61,7 +62,7 @@ export async function planRollout(
   });
 }
 
-function sayNothingToDo({ out }: Session, answer: NothingToPlan): void {
+export function sayNothingToDo({ out }: Session, answer: NothingToPlan): void {
   const { release } = answer;
   out.text(`nothing to do: no database is behind release ${release}; no plan was stored`, answer, '');
   if (!answer.current) out.note(`to let new tenants begin at it: fleet rollout start --release ${release}`);
@@ -89,20 +90,25 @@ export async function startRollout(
 }
 
 function startRequest(session: Session, file: string | undefined, flags: StartFlags) {
-  const { queue, supersede, reason } = flags;
+  const { queue, supersede, despiteRehearsal, reason } = flags;
   if (file !== undefined && z.uuid().safeParse(file).success) {
     return {
       method: 'POST' as const,
       path: path`/api/v1/rollouts/${file}/start`,
-      body: { queue, supersede, reason },
+      body: { queue, supersede, despiteRehearsal, reason },
     };
   }
   return {
     method: 'POST' as const,
     path: '/api/v1/rollouts',
-    query: { queue: queue === true ? 'true' : undefined, supersede },
+    query: { queue: flagText(queue), supersede, despiteRehearsal: flagText(despiteRehearsal) },
     body: readSpec(session, file, flags),
   };
+}
+
+/** A flag that is not given is not sent. */
+function flagText(flag: boolean | undefined): string | undefined {
+  return flag === true ? 'true' : undefined;
 }
 
 /** Starts a rollout in the place of one that is halted, paused or aborted. */
@@ -134,7 +140,7 @@ export async function showOrFollow(session: Session, rollout: Rollout, wait: boo
 }
 
 /** The spec of a file, of --release alone (one wave with everything), or of both: the flag names the release. */
-function readSpec({ io }: Session, file: string | undefined, { release }: SpecFlags): RolloutSpec {
+export function readSpec({ io }: Session, file: string | undefined, { release }: SpecFlags): RolloutSpec {
   if (file === undefined && release === undefined) {
     throw usageError('neither a file nor a release is given', 'pass FILE, or --release RELEASE');
   }

@@ -11,12 +11,14 @@ import {
   type SpecFlags,
   type StartFlags,
 } from './rollout-actions.ts';
+import { addRehearse } from './rollout-rehearse.ts';
 import { addVerbs } from './rollout-verbs.ts';
 import { getRollout, rolloutStatus } from './rollout-watch.ts';
 
 export function addRolloutCommands(program: Command, open: OpenSession): void {
   const rollout = program.command('rollout').description('bring a release to the fleet in waves');
   addPlanning(rollout, open);
+  addRehearse(rollout, open);
   rollout
     .command('list')
     .description('list rollouts, newest first')
@@ -53,6 +55,7 @@ function addPlanning(rollout: Command, open: OpenSession): void {
     .option('--release <release>', 'take this release in one wave, or the release for FILE')
     .option('--queue', 'wait for the active rollout to end instead of being refused')
     .option('--supersede <id>', 'take the place of this halted, paused or aborted rollout')
+    .option('--despite-rehearsal', 'start although the last rehearsal has shown that targets would fail')
     .option('--detailed-exitcode', 'exit 6 when something was started, 0 when there was nothing to do')
     .option('--reason <text>', 'why, for the audit log')
     .action(async (file: string | undefined, flags: StartFlags) => await startRollout(open(), file, flags));
