@@ -4,6 +4,7 @@ import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import type { CreatedKey } from '../../../contract/access.ts';
 import type { GateMeasurement } from '../../../contract/gate.ts';
 import type { Page } from '../../../contract/page.ts';
+import type { RolloutChange, RolloutProgress } from '../../../contract/progress.ts';
 import { Rollout, type RolloutSummary, type RolloutTarget } from '../../../contract/rollout.ts';
 import { apiClient, type Api } from '../../support/api.ts';
 import { startFleet, type Fleet } from '../../support/fleet.ts';
@@ -32,11 +33,15 @@ async function publish(fleet: Fleet, name: string, sql: string[]): Promise<void>
 }
 
 /** All events of the rollout's stream, until the server ends it. */
-async function follow(fleet: Fleet, id: string, token = fleet.adminToken): Promise<EventSourceMessage[]> {
+async function follow(
+  fleet: Fleet,
+  id: string,
+  { token = fleet.adminToken, after }: { token?: string; after?: string } = {},
+): Promise<EventSourceMessage[]> {
   const events: EventSourceMessage[] = [];
   const parser = createParser({ onEvent: (event) => void events.push(event) });
   const response = await fetch(`${fleet.url}/api/v1/rollouts/${id}/events`, {
-    headers: { authorization: `Bearer ${token}` },
+    headers: { authorization: `Bearer ${token}`, ...(after === undefined ? {} : { 'last-event-id': after }) },
   });
   assert.equal(response.status, 200);
   parser.feed(await response.text());
@@ -85,6 +90,29 @@ describe('rollout API', () => {
     assert.deepEqual([last.state, last.counts.verified], ['succeeded', 3]);
     const rollout = await over(answer.body.id);
     assert.deepEqual(Rollout.parse(rollout), rollout);
+    const changes = events.filter(({ event }) => event === 'change');
+    assert.deepEqual(
+      changes.map(({ data }) => JSON.parse(data) as RolloutChange).map(({ wave, to }) => [wave, to]),
+      [
+        [null, 'running'],
+        ['canary', 'running'],
+        ['canary', 'passed'],
+        ['rest', 'running'],
+        ['rest', 'passed'],
+        [null, 'succeeded'],
+      ],
+    );
+    const after = changes[3]?.id ?? '';
+    const resumed = await follow(fleet, rollout.id, { after });
+    assert.deepEqual(
+      resumed.map(({ event, id }) => [event, id]),
+      [
+        ['change', changes[4]?.id],
+        ['change', changes[5]?.id],
+        ['rollout', undefined],
+        ['end', undefined],
+      ],
+    );
     const page = await fleet.admin.ok<Page<RolloutTarget>>(
       'GET',
       `/api/v1/rollouts/${rollout.id}/targets?limit=2`,
@@ -95,6 +123,16 @@ describe('rollout API', () => {
     );
     assert.deepEqual([...page.items, ...rest.items], rollout.targets);
     assert.equal(rest.nextCursor, null);
+    const failed = `/api/v1/rollouts/${rollout.id}/targets?state=failed`;
+    assert.deepEqual((await fleet.admin.ok<Page<RolloutTarget>>('GET', failed)).items, []);
+    const one = await fleet.admin.ok<RolloutTarget>('GET', `/api/v1/rollouts/${rollout.id}/targets/bbb`);
+    assert.deepEqual(
+      one,
+      rollout.targets.find(({ tenant }) => tenant === 'bbb'),
+    );
+    const at = `/api/v1/rollouts/${rollout.id}/progress`;
+    const progress = await fleet.admin.ok<RolloutProgress>('GET', at);
+    assert.deepEqual([progress.state, progress.total, progress.waves.length], ['succeeded', 3, 2]);
   });
 
   it('shows how the gates stand, and every measurement, newest first', async () => {
@@ -206,7 +244,11 @@ describe('rollout API', () => {
       [1],
     );
     await fleet.admin.ok('POST', `/api/v1/rollouts/${planned.id}/abort`, {});
-    const [event] = await follow(fleet, planned.id, token);
+    const event = (await follow(fleet, planned.id, { token })).find(({ event: name }) => name === 'rollout');
     assert.equal((JSON.parse(event?.data ?? '{}') as RolloutSummary).total, 1);
+    const path = `/api/v1/rollouts/${planned.id}/targets`;
+    assert.equal((await reader.ok<RolloutTarget>('GET', `${path}/ccc`)).state, 'skipped');
+    const foreign = await reader.call<{ code: string }>('GET', `${path}/aaa`);
+    assert.deepEqual([foreign.status, foreign.body.code], [404, 'target_not_found']);
   });
 });
