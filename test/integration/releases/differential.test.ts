@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { runner } from 'node-pg-migrate';
+import type { RenderedMigration } from '../../../contract/release.ts';
 import { applyMigrations } from '../../../control-plane/releases/apply.ts';
 import { renderMigrations } from '../../../fleet-cli/release/render.ts';
 import { addressUrl, type PgAddress } from '../../../platform/pg.ts';
@@ -90,8 +91,9 @@ describe('applying and node-pg-migrate compared', () => {
     await server.drop();
   });
 
-  async function runReference(address: PgAddress): Promise<void> {
+  async function runReference(address: PgAddress, more: { checkOrder?: boolean } = {}): Promise<void> {
     await runner({
+      ...more,
       databaseUrl: addressUrl(address),
       dir: folder,
       direction: 'up',
@@ -131,5 +133,38 @@ describe('applying and node-pg-migrate compared', () => {
       applicationName: 'fleet:test:1',
     });
     assert.deepEqual(again.applied, []);
+  });
+
+  it('leaves them where a migration came late too, as its runner does when it does not check the order', async () => {
+    const [ours, theirs] = [await server.makeDatabase(), await server.makeDatabase()];
+    const late = '2_function';
+    const next = join(folder, '11_next.sql');
+    const apply = (list: RenderedMigration[]) =>
+      toMigrations(list).then((migrations) =>
+        applyMigrations(ours.address, {
+          ...{ ownerRole: ours.ownerRole, migrations, release: 'x', applicationName: 'fleet:test:1' },
+        }),
+      );
+    const whole = await renderMigrations(folder);
+    const before = whole.filter(({ name }) => name !== late);
+    rmSync(join(folder, `${late}.sql`));
+    await apply(before);
+    await runReference(theirs.superuser);
+    writeFileSync(join(folder, `${late}.sql`), FOLDER[`${late}.sql`] ?? '');
+    await assert.rejects(runReference(theirs.superuser), /Not run migration 2_function is preceding/);
+    await runReference(theirs.superuser, { checkOrder: false });
+    const published = [...before, ...whole.filter(({ name }) => name === late)];
+    assert.deepEqual((await apply(published)).applied, [late]);
+    writeFileSync(next, 'ALTER TABLE people ADD last int');
+    await runReference(theirs.superuser, { checkOrder: false });
+    const grown = [
+      ...published,
+      ...(await renderMigrations(folder)).filter(({ name }) => name === '11_next'),
+    ];
+    assert.deepEqual((await apply(grown)).applied, ['11_next']);
+    assert.deepEqual(await facts(ours.superuser), await facts(theirs.superuser));
+    assert.deepEqual(await rows(ours.superuser), await rows(theirs.superuser));
+    await runReference(ours.superuser, { checkOrder: false });
+    assert.equal((await rows(ours.superuser)).length, grown.length);
   });
 });
