@@ -1,7 +1,13 @@
-import type { Estimate, LockMode, Rehearsal, RehearsalGroup } from '../../contract/rehearsal.ts';
+import type {
+  Estimate,
+  LockMode,
+  Rehearsal,
+  RehearsalGroup,
+  RehearsalSummary,
+} from '../../contract/rehearsal.ts';
 import { stateText, type Paint, type Tone } from './style.ts';
 import { renderFields, renderTable } from './table.ts';
-import { lasted } from './time.ts';
+import { age, lasted } from './time.ts';
 
 /** More groups, tables and names than these no one reads; `-o json` has everything. */
 const MAX_GROUPS = 8;
@@ -130,6 +136,14 @@ export function estimateText(estimate: Estimate | null | undefined): string | un
   const basisText = basis === 'rehearsal' ? 'by the rehearsal' : 'by earlier rollouts';
   const without = unmeasured.length === 0 ? '' : `; without ${unmeasured.join(', ')}, not measured yet`;
   return `about ${timeText(seconds)}, ${basisText}${without}`;
+}
+
+/** The last rehearsal in one line. */
+export function rehearsalText(last: RehearsalSummary | null | undefined, paint: Paint): string | undefined {
+  if (last === null || last === undefined) return undefined;
+  const when = age(last.finishedAt);
+  const state = last.state === 'succeeded' ? '' : ` (${last.state})`;
+  return `${countsText(last.counts, last.total, paint)}${state}${when === undefined ? '' : `, ${when} ago`}`;
 }
 
 /** `0.4 s`, `3 m 20 s` or `2 h 5 m`. */

@@ -1,6 +1,7 @@
 import { borne } from '../../contract/budget.ts';
 import type { ContractBlockers } from '../../contract/app.ts';
 import type { Rollout, RolloutTarget, RolloutWave } from '../../contract/rollout.ts';
+import { estimateText, rehearsalText } from './rehearsal-view.ts';
 import type { Paint } from './style.ts';
 import { renderFields, renderTable } from './table.ts';
 
@@ -17,6 +18,8 @@ export function renderRolloutPlan(plan: Rollout, paint: Paint): string {
       { title: 'approval', value: (each) => (each.approve ? 'by somebody else than its author' : undefined) },
       { title: 'targets', value: (each) => each.total },
       { title: 'migrations', value: (each) => missingText(each.targets) },
+      { title: 'takes', value: (each) => estimateText(each.estimate) },
+      { title: 'rehearsal', value: (each) => rehearsalText(each.rehearsal, paint) },
     ],
     paint,
   );
