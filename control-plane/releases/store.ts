@@ -124,6 +124,15 @@ export async function findReleaseAt(db: Queryable, headOrdinal: number): Promise
   return rows[0];
 }
 
+/** Releases that end at `headOrdinal` or before it, the oldest first. */
+export async function listReleasesUpTo(db: Queryable, headOrdinal: number): Promise<ReleaseRecord[]> {
+  const { rows } = await db.query<ReleaseRecord>(
+    `SELECT ${RELEASE_COLUMNS} FROM releases WHERE head_ordinal <= $1 ORDER BY head_ordinal`,
+    [headOrdinal],
+  );
+  return rows;
+}
+
 /** `2026.11.3`: year and month (UTC) and the next number that no release of the month has. */
 export async function nextReleaseName(tx: Queryable): Promise<string> {
   const { rows } = await tx.query<{ name: string }>(

@@ -3,6 +3,7 @@ import type { Asker } from '../access/caller.ts';
 import { auditAsked } from '../audit/audit.ts';
 import { wake } from '../operations/driver.ts';
 import type { Transaction } from '../registry/registry.ts';
+import { refuseChangedSincePlan } from './edited.ts';
 import { approvePlan, moveRollout, touchRollout, type RolloutRecord } from './store.ts';
 import { admit, requireWave } from './verbs.ts';
 import { approveWaves, listWaves, type WaveRecord } from './wave-store.ts';
@@ -10,7 +11,7 @@ import { approveWaves, listWaves, type WaveRecord } from './wave-store.ts';
 /**
  * Another person's word that the plan may run, or that the waves behind one that has passed may begin. Said twice it
  * is the same as once.
- * @throws FleetError 403 `self_approval`, 409 `nothing_to_approve`, 404 `wave_not_found`
+ * @throws FleetError 403 `self_approval`, 409 `nothing_to_approve`, 404 `wave_not_found`, 409 `migration_edited`
  */
 export async function approveRollout(
   tx: Transaction,
@@ -23,6 +24,7 @@ export async function approveRollout(
   const waves = ofPlan ? [] : await wavesToApprove(tx, rollout, asker.wave);
   if (!ofPlan && waves.length === 0) return;
   requireOther(rollout, asker);
+  if (ofPlan) await refuseChangedSincePlan(tx, rollout, asker.caller);
   const actor = asker.caller.name;
   if (ofPlan) await approvePlan(tx, id, actor);
   await approveWaves(

@@ -31,7 +31,7 @@ import { events, progressRoutes } from './progress-http.ts';
 import { promoteRollout } from './promote.ts';
 import { rehearsalRoutes } from './rehearsals/http.ts';
 import { rolloutNotFound } from './rollout.ts';
-import { nothingToPlan, planRollout, startRollout } from './start.ts';
+import { planRollout, planUnlessDone, startRollout } from './start.ts';
 import { findRollout } from './store.ts';
 import { undoRollout } from './undo.ts';
 import { abortRollout, pauseRollout, resumeRollout, retryRollout, skipTarget } from './verbs.ts';
@@ -103,10 +103,9 @@ const plan = route({
   status: 201,
   response: z.union([Rollout, NothingToPlan]),
   handle: async ({ body, caller, requestId, tx }) => {
-    const nothing = await nothingToPlan(tx, body);
-    if (nothing !== undefined) return { status: 200, body: nothing };
-    const id = await planRollout(tx, body, { caller, requestId });
-    return created(tx, id, caller);
+    const planned = await planUnlessDone(tx, body, { caller, requestId });
+    if (typeof planned !== 'string') return { status: 200, body: planned };
+    return created(tx, planned, caller);
   },
 });
 

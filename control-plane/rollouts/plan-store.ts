@@ -58,3 +58,23 @@ export async function waitingMembers(
   );
   return rows;
 }
+
+/** Tenants named where it is told who has a migration; the count says the rest. */
+const TENANTS_NAMED = 5;
+
+/** Tenants whose database has what stands at this place of the list, by the registry. */
+export async function tenantsHaving(
+  db: Queryable,
+  ordinal: number,
+  regions: string[] | null,
+): Promise<{ tenants: string[]; count: number }> {
+  const { rows } = await db.query<{ tenants: string[]; count: number }>(
+    `SELECT coalesce((array_agg(n.slug ORDER BY n.slug))[1:$3::int], '{}') AS tenants, count(*)::int AS count
+       FROM databases d
+       JOIN tenants n ON n.id = d.tenant_id
+       JOIN migrations m ON m.name = d.schema_version
+      WHERE d.state = 'ready' AND m.ordinal >= $1 AND ${inRegions('$2')}`,
+    [ordinal, regions, TENANTS_NAMED],
+  );
+  return rows[0] ?? { tenants: [], count: 0 };
+}

@@ -6,11 +6,12 @@ import { auditAsked } from '../audit/audit.ts';
 import { requireVersion } from '../http/conflict.ts';
 import { wake } from '../operations/driver.ts';
 import type { Transaction } from '../registry/registry.ts';
-import { releaseNotFound } from '../releases/release.ts';
+import { releaseChecksum, releaseNotFound } from '../releases/release.ts';
 import { currentRelease, findRelease, listMigrations, setCurrentRelease } from '../releases/store.ts';
 import { fleetMembers, lockMembership } from '../tenants/store.ts';
 import { createCalendar } from './calendar.ts';
 import { refuseBlocked } from './contract.ts';
+import { refuseChangedSincePlan, refuseEdited } from './edited.ts';
 import { refuseUnhealthy } from './health.ts';
 import { refuseFailingRehearsal } from './rehearsals/refuse.ts';
 import { isLive, planWaves, type PlannedWave } from './plan.ts';
@@ -33,13 +34,39 @@ import { listWaves, moveWave } from './wave-store.ts';
 /**
  * Freezes the plan of a rollout: which databases, in which wave, lacking what. Nothing runs yet.
  * @throws FleetError 404 `release_not_found`, 409 `release_superseded`, 404 `tenant_not_found`, 403 `region_forbidden`,
- *   400 `spec_invalid`, 400 `calendar_invalid`
+ *   400 `spec_invalid`, 400 `calendar_invalid`, 409 `migration_edited`
  */
 export async function planRollout(tx: Transaction, spec: RolloutSpec, asker: Asker): Promise<string> {
-  const { release, members, waves } = await makePlan(tx, spec);
+  return storePlan(tx, spec, await makePlan(tx, spec, asker), asker);
+}
+
+/** The same, where there is something to plan; where no database lacks anything, that is what is answered. */
+export async function planUnlessDone(
+  tx: Transaction,
+  spec: RolloutSpec,
+  asker: Asker,
+): Promise<string | NothingToPlan> {
+  const plan = await makePlan(tx, spec, asker);
+  if (plan.waves.some((wave) => wave.targets.length > 0)) return storePlan(tx, spec, plan, asker);
+  const current = await currentRelease(tx);
+  const { name } = plan.release;
+  return { release: name, nothingToDo: true, current: current?.name === name };
+}
+
+type MadePlan = Awaited<ReturnType<typeof makePlan>>;
+
+async function storePlan(
+  tx: Transaction,
+  spec: RolloutSpec,
+  { release, migrations, members, waves }: MadePlan,
+  asker: Asker,
+): Promise<string> {
   for (const member of members) requireRegion(asker.caller, member.region);
   const id = randomUUID();
-  await insertRollout(tx, { id, spec, author: asker.caller, waves });
+  await insertRollout(tx, {
+    ...{ id, spec, author: asker.caller, waves },
+    releaseChecksum: releaseChecksum(migrations),
+  });
   auditAsked(tx, asker, {
     action: 'rollout.plan',
     resource: `rollout:${id}`,
@@ -51,27 +78,21 @@ export async function planRollout(tx: Transaction, spec: RolloutSpec, asker: Ask
   return id;
 }
 
-/** What to answer in place of a plan that would hold no database; undefined when there is something to plan. */
-export async function nothingToPlan(tx: Transaction, spec: RolloutSpec): Promise<NothingToPlan | undefined> {
-  const { release, waves } = await makePlan(tx, spec);
-  if (waves.some((wave) => wave.targets.length > 0)) return undefined;
-  const current = await currentRelease(tx);
-  return { release: release.name, nothingToDo: true, current: current?.name === release.name };
-}
-
-async function makePlan(tx: Transaction, spec: RolloutSpec) {
+async function makePlan(tx: Transaction, spec: RolloutSpec, { caller }: Asker) {
   const release = await requireRelease(tx, spec.release);
   checkSpec(spec);
+  const migrations = await listMigrations(tx, release.headOrdinal);
+  await refuseEdited(tx, release, migrations, caller);
   await refuseUnknownTenants(tx, spec);
   const members = await fleetMembers(tx, { behindOrdinal: release.headOrdinal });
   const waves: PlannedWave[] = planWaves(spec, {
-    migrations: await listMigrations(tx, release.headOrdinal),
+    migrations,
     members,
     calendar: createCalendar(spec.calendar ?? []),
     left: await leftBehind(tx),
     now: new Date(),
   });
-  return { release, members, waves };
+  return { release, migrations, members, waves };
 }
 
 export interface StartRequest extends Asker {
@@ -87,7 +108,7 @@ export interface StartRequest extends Asker {
  * Starts a planned rollout, or submits it for approval where its spec asks for one. Where every live tenant is at the
  * release already it has succeeded at once, and no database is visited: the registry's record decides.
  * @throws FleetError 404 `rollout_not_found`, 409 `rollout_active`, 409 `wrong_state`, 409 `rollout_abandoned`,
- *   409 `targets_unsettled`, 409 `servers_unreachable`, 409 `contract_blocked`
+ *   409 `targets_unsettled`, 409 `servers_unreachable`, 409 `contract_blocked`, 409 `migration_edited`
  */
 export async function startRollout(tx: Transaction, id: string, asker: StartRequest): Promise<void> {
   const active = await lockActiveRollout(tx);
@@ -115,6 +136,7 @@ function isStarted({ state, startedAt }: RolloutRecord): boolean {
 }
 
 async function begin(tx: Transaction, rollout: RolloutRecord, asker: StartRequest): Promise<void> {
+  await refuseChangedSincePlan(tx, rollout, asker.caller);
   const upToDate = await isUpToDate(tx, rollout);
   if (!upToDate) await refuseUnhealthy(tx, rollout);
   if (!upToDate) await refuseBlocked(tx, rollout, asker.caller);

@@ -70,16 +70,25 @@ export const OPEN_ROLLOUTS_SQL = `
 /** Stores the plan in state `planned`. */
 export async function insertRollout(
   db: Queryable,
-  rollout: { id: string; spec: RolloutSpec; author: Caller; waves: readonly PlannedWave[] },
+  rollout: {
+    id: string;
+    spec: RolloutSpec;
+    author: Caller;
+    waves: readonly PlannedWave[];
+    /** Chain over the migrations of the release, as they are planned for. */
+    releaseChecksum: string;
+  },
 ): Promise<void> {
   await db.query(
-    `INSERT INTO rollouts (id, release, state, spec, author, author_id) VALUES ($1, $2, 'planned', $3, $4, $5)`,
+    `INSERT INTO rollouts (id, release, state, spec, author, author_id, release_checksum)
+     VALUES ($1, $2, 'planned', $3, $4, $5, $6)`,
     [
       rollout.id,
       rollout.spec.release,
       JSON.stringify(rollout.spec),
       rollout.author.name,
       rollout.author.principalId,
+      rollout.releaseChecksum,
     ],
   );
   await insertWaves(db, rollout.id, rollout.waves);
@@ -88,6 +97,15 @@ export async function insertRollout(
     rollout.id,
     rollout.waves.flatMap((wave, number) => wave.targets.map((target) => ({ ...target, wave: number }))),
   );
+}
+
+/** What the release was when it was planned; null for plans of before that was kept. */
+export async function plannedChecksum(db: Queryable, id: string): Promise<string | null> {
+  const { rows } = await db.query<{ checksum: string | null }>(
+    'SELECT release_checksum AS checksum FROM rollouts WHERE id = $1',
+    [id],
+  );
+  return rows[0]?.checksum ?? null;
 }
 
 export async function findRollout(db: Queryable, id: string): Promise<RolloutRecord | undefined> {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { RolloutTarget } from '../../../contract/rollout.ts';
-import { migrationChecksum } from '../../../control-plane/releases/release.ts';
-import { insertMigrations, insertRelease } from '../../../control-plane/releases/store.ts';
+import { migrationChecksum, releaseChecksum } from '../../../control-plane/releases/release.ts';
+import { insertMigrations, insertRelease, listMigrations } from '../../../control-plane/releases/store.ts';
 import { listHolds } from '../../../control-plane/rollouts/backfills/store.ts';
 import { switchBackfills } from '../../../control-plane/rollouts/backfills/switch.ts';
 import { createRolloutDriver } from '../../../control-plane/rollouts/driver.ts';
@@ -60,7 +60,7 @@ describe('a rollout with a backfill', () => {
         name: 'r2',
         head: '003_fill',
         headOrdinal: 3,
-        checksum: 'r2',
+        checksum: releaseChecksum(await listMigrations(tx)),
         publishedBy: 'test',
       });
     });

@@ -3,8 +3,8 @@ import { randomUUID } from 'node:crypto';
 import type { AppReport } from '../../../contract/app.ts';
 import { RolloutSpec } from '../../../contract/rollout.ts';
 import { takeReport } from '../../../control-plane/apps/report.ts';
-import { migrationChecksum } from '../../../control-plane/releases/release.ts';
-import { insertMigrations, insertRelease } from '../../../control-plane/releases/store.ts';
+import { migrationChecksum, releaseChecksum } from '../../../control-plane/releases/release.ts';
+import { insertMigrations, insertRelease, listMigrations } from '../../../control-plane/releases/store.ts';
 import { approveRollout } from '../../../control-plane/rollouts/approve.ts';
 import { planRollout } from '../../../control-plane/rollouts/start.ts';
 import { retryRollout } from '../../../control-plane/rollouts/verbs.ts';
@@ -28,7 +28,11 @@ describe('a rollout with a contract step', () => {
       const how = { phase: 'contract', requiresApp: '2.4.0', transactional: true, statements: null } as const;
       await insertMigrations(tx, [{ ...step, ...how, ...times, upSql: DROP, downSql: null }]);
       const release = { name: 'r2', head: '003_drop', headOrdinal: 3 };
-      await insertRelease(tx, { ...release, checksum: 'two', publishedBy: 'test' });
+      await insertRelease(tx, {
+        ...release,
+        checksum: releaseChecksum(await listMigrations(tx)),
+        publishedBy: 'test',
+      });
     });
   });
   after(() => fleet.drop());

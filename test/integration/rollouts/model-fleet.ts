@@ -1,7 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { RolloutSpec } from '../../../contract/rollout.ts';
 import type { Registry } from '../../../control-plane/registry/registry.ts';
-import { migrationChecksum, type Migration } from '../../../control-plane/releases/release.ts';
+import {
+  migrationChecksum,
+  releaseChecksum,
+  type Migration,
+} from '../../../control-plane/releases/release.ts';
 import { currentRelease, insertMigrations, insertRelease } from '../../../control-plane/releases/store.ts';
 import { createRolloutDriver } from '../../../control-plane/rollouts/driver.ts';
 import { planRollout, startRollout } from '../../../control-plane/rollouts/start.ts';
@@ -309,7 +313,7 @@ async function prepare(registry: Registry): Promise<void> {
       name: 'r1',
       head: HEAD,
       headOrdinal: 1,
-      checksum: 'test',
+      checksum: releaseChecksum([migration(1, HEAD)]),
       publishedBy: 'test',
     });
   });

@@ -2,9 +2,14 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import type { CreatedKey } from '../../../contract/access.ts';
 import type { RenderedMigration } from '../../../contract/release.ts';
-import type { Rollout } from '../../../contract/rollout.ts';
+import type { Problem } from '../../../contract/problem.ts';
+import { RolloutSpec, type Rollout } from '../../../contract/rollout.ts';
 import type { ReleaseDiff, RolloutSchemaDiff } from '../../../contract/schema-diff.ts';
+import { SYSTEM_CALLER } from '../../../control-plane/access/caller.ts';
+import { migrationChecksum } from '../../../control-plane/releases/release.ts';
 import { rolloutSchemaDiff } from '../../../control-plane/rollouts/plan-diff.ts';
+import { planUnlessDone } from '../../../control-plane/rollouts/start.ts';
+import { readRollout } from '../../../control-plane/rollouts/view.ts';
 import { apiClient } from '../../support/api.ts';
 import { startFleet, type Fleet } from '../../support/fleet.ts';
 
@@ -31,6 +36,23 @@ const ADDED: Pick<RenderedMigration, 'name' | 'upSql' | 'phase' | 'allow' | 'bac
     },
   ];
 
+const ASKER = { caller: SYSTEM_CALLER, requestId: 'test' };
+
+/** Tenants that the registry knows of, at the version of bolt; nobody visits their databases. */
+const MANY_TENANTS = `
+  WITH made AS (
+    INSERT INTO tenants (id, slug, name, region, tier, state, labels)
+    SELECT gen_random_uuid(), 'many-' || n, 'Many', 'eu', 'standard', 'active', '{}' FROM generate_series(1, 5000) n
+    RETURNING id, slug
+  ), like_bolt AS (
+    SELECT d.* FROM databases d JOIN tenants t ON t.id = d.tenant_id WHERE t.slug = 'bolt'
+  )
+  INSERT INTO databases (id, tenant_id, server_id, name, owner_role, rw_role, login_a, login_b, state, schema_version,
+                         connection_limit)
+  SELECT gen_random_uuid(), m.id, b.server_id, replace(m.slug, '-', '_'), b.owner_role, b.rw_role, b.login_a, b.login_b,
+         'ready', b.schema_version, 1
+    FROM made m, like_bolt b`;
+
 describe('a plan, as it is read before it starts', () => {
   let fleet: Fleet;
   let names: string[];
@@ -49,6 +71,12 @@ describe('a plan, as it is read before it starts', () => {
     fleet.registry.query(
       'UPDATE databases SET schema_version = $2 WHERE tenant_id = (SELECT id FROM tenants WHERE slug = $1)',
       [slug, version],
+    );
+
+  /** What somebody does at a psql prompt: published migrations cannot be changed otherwise. */
+  const byHand = (sql: string): Promise<unknown> =>
+    fleet.registry.query(
+      `BEGIN; ALTER TABLE migrations DISABLE TRIGGER USER; ${sql}; ALTER TABLE migrations ENABLE TRIGGER USER; COMMIT`,
     );
 
   before(async function () {
@@ -212,5 +240,75 @@ describe('a plan, as it is read before it starts', () => {
     );
     const unknown = await fleet.admin.call('GET', '/api/v1/releases/r4/diff?from=nope');
     assert.equal(unknown.status, 404);
+  });
+
+  it('refuses what was changed by hand in the registry, with both checksums and who has it', async () => {
+    const { id } = await plan({ release: 'r5' });
+    const { rows } = await fleet.registry.query<{ checksum: string }>(
+      "SELECT checksum FROM migrations WHERE name = '9001_done'",
+    );
+    const published = rows[0]?.checksum ?? '';
+    const refused = async (path: string, body: object): Promise<Problem> => {
+      const answer = await fleet.admin.call<Problem>('POST', `/api/v1/rollouts${path}`, body);
+      assert.deepEqual([answer.status, answer.body.code], [409, 'migration_edited'], path);
+      return answer.body;
+    };
+    await byHand("UPDATE migrations SET up_sql = up_sql || ' ' WHERE name = '9001_done'");
+    for (const [path, body] of [
+      [`/${id}/start`, {}],
+      ['/plan', { release: 'r5' }],
+      ['', { release: 'r3' }],
+    ] as const) {
+      const { errors } = await refused(path, body);
+      assert.deepEqual(
+        errors?.map(({ path: name }) => name),
+        ['9001_done'],
+      );
+      assert.match(
+        errors?.[0]?.message ?? '',
+        new RegExp(`published with checksum ${published}, now [0-9a-f]{64}; applied to cogs$`),
+      );
+    }
+    await byHand("UPDATE migrations SET up_sql = rtrim(up_sql) WHERE name = '9001_done'");
+    // An edit that brings its checksum along agrees with itself, but not with the release.
+    await byHand("UPDATE migrations SET checksum = 'other', up_sql = '' WHERE name = '9004_notes'");
+    await refused('/plan', { release: 'r4' });
+    await byHand(
+      `UPDATE migrations SET up_sql = '${ADDED[3]?.upSql}', checksum = '${migrationChecksum(ADDED[3]?.upSql ?? '', null)}'
+        WHERE name = '9004_notes'`,
+    );
+    await byHand("UPDATE rollouts SET release_checksum = 'planned for something else'");
+    const { detail } = await refused(`/${id}/start`, {});
+    assert.match(detail, /release r5: published with checksum planned for something else, now [0-9a-f]{64}/);
+  });
+
+  it('is made and read with as many queries for 5,000 tenants as for three', async () => {
+    await fleet.registry.query(MANY_TENANTS);
+    const spec = RolloutSpec.parse({
+      release: 'r5',
+      calendar: [{ match: { region: 'eu' }, open: { cron: '0 3 1 1 *', for: '1h' } }],
+    });
+    const countsOf = async (release: string): Promise<{ queries: number; targets: number }> =>
+      fleet.registry.transaction(async (tx) => {
+        let queries = 0;
+        const counting: typeof tx = {
+          beforeCommit: (work) => tx.beforeCommit(work),
+          query: (text, values) => {
+            queries += 1;
+            return tx.query(text, values);
+          },
+        };
+        const planned = await planUnlessDone(counting, { ...spec, release }, ASKER);
+        assert.ok(typeof planned === 'string');
+        const { total, plan: seen } = await readRollout(counting, planned, null);
+        assert.ok(seen !== undefined && seen.waiting.length === 1);
+        return { queries, targets: total };
+      });
+    const many = await countsOf('r5');
+    assert.equal(many.targets, 5_003);
+    await fleet.registry.query(
+      "UPDATE tenants SET state = 'deleted', deleted_at = now() WHERE slug LIKE 'many-%'",
+    );
+    assert.deepEqual(await countsOf('r5'), { queries: many.queries, targets: 3 });
   });
 });

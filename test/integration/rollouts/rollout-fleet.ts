@@ -3,7 +3,11 @@ import type { Rollout } from '../../../contract/rollout.ts';
 import { RolloutSpec } from '../../../contract/rollout.ts';
 import { SYSTEM_CALLER } from '../../../control-plane/access/caller.ts';
 import type { Registry } from '../../../control-plane/registry/registry.ts';
-import { migrationChecksum, type Migration } from '../../../control-plane/releases/release.ts';
+import {
+  migrationChecksum,
+  releaseChecksum,
+  type Migration,
+} from '../../../control-plane/releases/release.ts';
 import { insertMigrations, insertRelease } from '../../../control-plane/releases/store.ts';
 import { createRolloutDriver } from '../../../control-plane/rollouts/driver.ts';
 import { planRollout, startRollout } from '../../../control-plane/rollouts/start.ts';
@@ -168,7 +172,8 @@ async function publish(registry: Registry, name: string): Promise<void> {
   ];
   await registry.transaction(async (tx) => {
     await insertMigrations(tx, migrations);
-    const release = { head: '002_gate', headOrdinal: 2, checksum: 'test', publishedBy: 'test' };
+    const checksum = releaseChecksum(migrations);
+    const release = { head: '002_gate', headOrdinal: 2, checksum, publishedBy: 'test' };
     await insertRelease(tx, { name, ...release });
   });
 }
