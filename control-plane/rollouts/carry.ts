@@ -71,7 +71,9 @@ async function runTarget(
   const result = await stage.run.migrate(target, signal);
   const gates = stage.waves.get(target.wave)?.gates;
   if (result?.state === 'verified' && gates !== undefined && !signal.aborted) {
-    stage.verdicts.set(target.databaseId, await gates.afterTarget(target));
+    const verdict = await gates.afterTarget(target);
+    stage.verdicts.set(target.databaseId, verdict);
+    if (verdict.nextAt !== undefined) stage.gates.measureBy(target.wave, verdict.nextAt);
   }
   return result;
 }

@@ -10,7 +10,9 @@ export interface GateWatch {
    * The verdict, where one has come since the last call; otherwise when the next measurement is due. Starts one that
    * is due now.
    */
-  ask(wave: WaveRecord, gates: GateRun, now: Date): { verdict?: Verdict; nextAt?: Date };
+  ask(wave: WatchedWave, gates: GateRun, now: Date): { verdict?: Verdict; nextAt?: Date };
+  /** Something of the wave has to be measured by then: a target that was asked in vain. */
+  measureBy(ordinal: number, at: Date): void;
   /** Whether a measurement is under way. */
   isBusy(): boolean;
   /** Settle with the next verdict each. */
@@ -18,6 +20,9 @@ export interface GateWatch {
   /** @throws what a measurement threw: not a verdict, but a fault of ours */
   throwIfBroken(): void;
 }
+
+/** What of a wave tells whether it is still in the same state. */
+export type WatchedWave = Pick<WaveRecord, 'ordinal' | 'state' | 'doneAt'>;
 
 /** A gate that waits and does not say until when is asked again after this many milliseconds. */
 const ASK_AGAIN_MS = 30_000;
@@ -27,6 +32,8 @@ interface Watched {
   measuring?: Promise<void> | undefined;
   verdict?: Verdict | undefined;
   dueAt?: Date | undefined;
+  /** Asked for while the measurement under way may have looked already. */
+  by?: Date | undefined;
 }
 
 export function createGateWatch(): GateWatch {
@@ -40,7 +47,8 @@ export function createGateWatch(): GateWatch {
         (verdict) => {
           entry.verdict = verdict;
           const later = verdict.nextAt ?? (verdict.state === 'wait' ? soon(now) : NEVER);
-          entry.dueAt = later;
+          entry.dueAt = earlier(later, entry.by);
+          entry.by = undefined;
         },
         (error: unknown) => {
           broken ??= { error };
@@ -68,6 +76,13 @@ export function createGateWatch(): GateWatch {
       measure(entry, gates, now);
       return {};
     },
+    measureBy: (ordinal, at) => {
+      const entry = watched.get(ordinal);
+      // A wave that was not asked about yet is measured when it is.
+      if (entry === undefined) return;
+      if (entry.measuring !== undefined) entry.by = earlier(at, entry.by);
+      else if (entry.dueAt !== undefined) entry.dueAt = earlier(at, entry.dueAt);
+    },
     isBusy: () => [...watched.values()].some((entry) => entry.measuring !== undefined),
     pending: () => [...watched.values()].flatMap((entry) => entry.measuring ?? []),
     throwIfBroken: () => {
@@ -77,6 +92,10 @@ export function createGateWatch(): GateWatch {
 }
 
 const NEVER = new Date(8.64e15);
+
+function earlier(at: Date, other: Date | undefined): Date {
+  return other !== undefined && other < at ? other : at;
+}
 
 function soon(now: Date): Date {
   return new Date(now.getTime() + ASK_AGAIN_MS);

@@ -14,7 +14,7 @@ export interface Verdict {
 
 /** The gates of one wave, as the driver asks them. */
 export interface GateRun {
-  /** Asked when a target has been verified, before its result is written. */
+  /** Asked when a target has been verified, before its result is written. `nextAt`: when to ask again what said nothing. */
   afterTarget(target: ClaimedTarget): Promise<Verdict>;
   /** Measures what is due, then the verdict over all gates of the wave. */
   measure(now: Date): Promise<Verdict>;

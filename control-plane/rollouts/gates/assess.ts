@@ -1,4 +1,4 @@
-import { retryAt, judge, type JudgedGate, type Judgement } from './judge.ts';
+import { isLong, judge, retryAt, type JudgedGate, type Judgement, type Span } from './judge.ts';
 import { CAUSE_CODES, isWatched, type Gate } from './gate.ts';
 import type { GateTarget, MeasurementRow, WaveClock } from './store.ts';
 
@@ -39,7 +39,9 @@ const BY_SCOPE = { wave: assessWave, fleet: assessFleet, target: assessTargets }
 function assessWave(gate: Gate, standing: Standing, now: Date): Assessment {
   const ended = endOf(standing);
   const startsAt = after(gate, latest(ended, ended && standing.clock.since.get(gate.name)));
-  const judgement = judge(gate.rules, standing.rows.get(gate.name) ?? [], { startsAt, now });
+  const judgement = judge(gate.rules, standing.rows.get(gate.name) ?? [], {
+    ...{ startsAt, now, busy: busyWith(gate, standing) },
+  });
   const satisfied = ended === null || judgement.state === 'passed';
   return { gate, ...withDue(judgement, standing, gate, now), satisfied, pending: [] };
 }
@@ -48,7 +50,7 @@ function assessWave(gate: Gate, standing: Standing, now: Date): Assessment {
 function assessFleet(gate: Gate, standing: Standing, now: Date): Assessment {
   const startsAt = after(gate, begin(gate, standing));
   const rows = standing.rows.get(gate.name) ?? [];
-  const judgement = judge(gate.rules, rows, { startsAt, now });
+  const judgement = judge(gate.rules, rows, { startsAt, now, busy: busyWith(gate, standing) });
   const ended = endOf(standing);
   const since = ended === null ? [] : rows.filter(({ measuredAt }) => measuredAt >= ended);
   const satisfied = ended === null || since.some(({ outcome }) => outcome === 'success');
@@ -80,6 +82,12 @@ function assessTargets(gate: Gate, standing: Standing, now: Date): Assessment {
     satisfied,
     pending: open.filter(({ at }) => at <= now).map(({ target }) => target),
   };
+}
+
+/** When the measurer was held up by other gates. */
+function busyWith(gate: Gate, { rows }: Standing): Span[] {
+  const others = [...rows].filter(([name]) => name !== gate.name).flatMap(([, of]) => of.filter(isLong));
+  return others.sort((a, b) => a.measuredAt.getTime() - b.measuredAt.getTime());
 }
 
 /** Databases without an answer, and when to ask each. While the wave runs, only those that were asked in vain. */

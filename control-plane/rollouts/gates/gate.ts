@@ -78,7 +78,10 @@ export interface MeasuredTenant {
 
 export interface Measured {
   outcome: MeasurementOutcome;
+  /** When it was begun. */
   measuredAt: Date;
+  /** Milliseconds until its measurer was free again; absent: none to speak of. */
+  tookMs?: number | undefined;
 }
 
 /**

@@ -29,12 +29,14 @@ const NO_COUNTS: GateCounts = { success: 0, failure: 0, inconclusive: 0, error: 
  * Limits are what is borne: `failures > failureLimit` fails. An error counts only among errors in a row, and any
  * other outcome ends the row. Measurements are due at `startsAt` and each interval after it; where a gate has to
  * reach a count, an interval that went by without any is a missed one, and counts as inconclusive. So does nobody
- * pass a gate by being away. The first to be reached decides, for good: what comes after it changes nothing.
+ * pass a gate by being away. Who is still measuring, this gate or another (`busy`), is not away: a source that takes
+ * longer than the interval is asked again as soon as it has answered. The first to be reached decides, for good: what
+ * comes after it changes nothing.
  */
 export function judge(
   rules: GateRules,
   measurements: readonly Measured[],
-  clock: { startsAt: Date | null; now: Date },
+  clock: { startsAt: Date | null; now: Date; busy?: readonly Span[] },
 ): Judgement {
   const { startsAt, now } = clock;
   if (startsAt === null) return { state: 'waiting', counts: NO_COUNTS, nextAt: null };
@@ -45,21 +47,41 @@ export function judge(
   let last: Measured | undefined;
   const missedUntil = (at: Date): number =>
     rules.count === null ? 0 : Math.max(0, slotOf(at, LATE_MS) - slot - 1);
+  // The interval in which it ended is not measured yet.
+  const passOver = (span: Span): void => {
+    tally.counts.missed += missedUntil(span.measuredAt);
+    slot = Math.max(slot, slotOf(new Date(span.measuredAt.getTime() + (span.tookMs ?? 0))) - 1);
+  };
+  const others = (clock.busy ?? []).values();
+  let other = others.next();
+  const passOthers = (until: Date): void => {
+    for (; !other.done && other.value.measuredAt <= until; other = others.next()) passOver(other.value);
+  };
   for (const measured of measurements) {
     if (measured.measuredAt < startsAt) continue;
-    tally.counts.missed += missedUntil(measured.measuredAt);
+    passOthers(measured.measuredAt);
+    passOver(measured);
     slot = Math.max(slot, slotOf(measured.measuredAt));
     // What was missed before it has decided already.
     const state = decide(rules, tally) ?? decide(rules, add(tally, measured.outcome));
     if (state !== undefined) return { state, counts: tally.counts, nextAt: null };
     last = measured;
   }
+  passOthers(now);
   tally.counts.missed += missedUntil(now);
   const state = decide(rules, tally);
   if (state !== undefined) return { state, counts: tally.counts, nextAt: null };
   const next = new Date(startsAt.getTime() + (slot + 1) * rules.intervalMs);
   const nextAt = last?.outcome === 'error' ? earlier(next, retryAt(rules, last)) : next;
   return { state: last === undefined ? 'waiting' : 'measuring', counts: tally.counts, nextAt };
+}
+
+/** When the measurer was at work. */
+export type Span = Pick<Measured, 'measuredAt' | 'tookMs'>;
+
+/** Whether it was long enough to hold up other gates. */
+export function isLong({ tookMs = 0 }: Span): boolean {
+  return tookMs > LATE_MS;
 }
 
 interface Tally {

@@ -1,7 +1,6 @@
 import { durationSeconds } from '../../../contract/duration.ts';
 import type { RolloutSpec } from '../../../contract/rollout.ts';
 import type { Lease } from '../../operations/lease.ts';
-import type { Registry } from '../../registry/registry.ts';
 import { announce } from '../announce.ts';
 import type { GateRun, Verdict } from '../gating.ts';
 import type { WaveRecord } from '../wave-store.ts';
@@ -22,12 +21,8 @@ import {
   type NewMeasurement,
 } from './store.ts';
 
-export interface GateDeps extends SourceDeps {
-  registry: Registry;
-}
-
 interface Run {
-  deps: GateDeps;
+  deps: SourceDeps;
   rolloutId: string;
   lease: Lease;
   wave: Pick<WaveRecord, 'ordinal' | 'name'>;
@@ -46,7 +41,7 @@ interface Run {
  * `go` of a wave that is `baking` or `gating` means that every gate is satisfied, before that to carry on.
  */
 export function openGates(
-  deps: GateDeps,
+  deps: SourceDeps,
   owner: { rolloutId: string; spec: RolloutSpec; lease: Lease },
   wave: Pick<WaveRecord, 'ordinal' | 'name' | 'bakeSeconds'>,
 ): GateRun | undefined {
@@ -99,11 +94,12 @@ async function afterTarget(run: Run, databaseId: string): Promise<Verdict> {
   // Deleted meanwhile: nothing is left that could be bad.
   if (target === undefined) return GO;
   const { now } = standing.clock;
+  const startedAt = performance.now();
   const measurements = await Promise.all(
     gates.map((gate) => measureTarget(run, gate, target, { canaries, now })),
   );
-  const verdict = await record(run, standing, { gates, measurements: measurements.flat(), now });
-  return verdict.state === 'wait' ? GO : verdict;
+  const verdict = await record(run, standing, { gates, measurements: measurements.flat(), now, startedAt });
+  return verdict.state === 'wait' ? { ...verdict, state: 'go' } : verdict;
 }
 
 async function measureTarget(
@@ -111,7 +107,7 @@ async function measureTarget(
   gate: Gate,
   target: GateTarget,
   { canaries, now }: { canaries: GateTarget[]; now: Date },
-): Promise<NewMeasurement[]> {
+): Promise<Omit<NewMeasurement, 'tookMs'>[]> {
   const { databaseId, tenant, startedAt: before } = target;
   const targets = [target];
   const subject = { targets, touched: targets, canaries, before, now, signal: run.lease.signal };
@@ -124,6 +120,7 @@ async function measure(run: Run, now: Date): Promise<Verdict> {
   const due = run.gates.map((gate) => assess(gate, standing, now)).filter((assessment) => assessment.due);
   const canaries = due.length === 0 ? [] : await canaryTargets(run.deps.registry, run.rolloutId);
   const around = { standing, canaries, now };
+  const startedAt = performance.now();
   const measurements = await Promise.all(
     due.flatMap(({ gate, pending }) =>
       gate.scope === 'target'
@@ -131,7 +128,7 @@ async function measure(run: Run, now: Date): Promise<Verdict> {
         : [measureMany(run, gate, around)],
     ),
   );
-  return record(run, standing, { gates: run.gates, measurements: measurements.flat(), now });
+  return record(run, standing, { gates: run.gates, measurements: measurements.flat(), now, startedAt });
 }
 
 /** States of targets on which something was begun. */
@@ -141,7 +138,7 @@ async function measureMany(
   run: Run,
   gate: Gate,
   { standing, canaries, now }: { standing: Standing; canaries: GateTarget[]; now: Date },
-): Promise<NewMeasurement[]> {
+): Promise<Omit<NewMeasurement, 'tookMs'>[]> {
   const { clock } = standing;
   const wave = gate.scope === 'wave' ? run.wave.ordinal : undefined;
   const touched = await gateTargets(run.deps.registry, run.rolloutId, { states: TOUCHED, wave });
@@ -176,11 +173,21 @@ async function record(
   standing: Standing & { rows: Map<string, MeasurementRow[]> },
   {
     gates,
-    measurements,
+    measurements: made,
     now,
-  }: { gates: readonly Gate[]; measurements: readonly NewMeasurement[]; now: Date },
+    startedAt,
+  }: {
+    gates: readonly Gate[];
+    measurements: readonly Omit<NewMeasurement, 'tookMs'>[];
+    now: Date;
+    /** By `performance.now`. */
+    startedAt: number;
+  },
 ): Promise<Verdict> {
   const { rolloutId, wave } = run;
+  // What was asked together has held up the measurer until the last has answered.
+  const tookMs = Math.round(performance.now() - startedAt);
+  const measurements = made.map((measurement) => ({ ...measurement, tookMs }));
   for (const measurement of measurements) remember(standing.rows, measurement);
   const judged = gates.map((gate) => assess(gate, standing, now));
   const verdict = verdictOf({ id: rolloutId, wave: wave.name }, judged);

@@ -1,8 +1,8 @@
 import PQueue from 'p-queue';
 import { summarizeError } from '../../../platform/errors.ts';
 import type { Logger } from '../../../platform/logging.ts';
-import type { Queryable } from '../../../platform/pg.ts';
 import type { trafficOf } from '../../apps/traffic.ts';
+import type { Registry } from '../../registry/registry.ts';
 import type { ServerAccess } from '../../servers/access.ts';
 import type { Reading } from './gate.ts';
 import { noAnswer } from './reading.ts';
@@ -12,7 +12,7 @@ import type { GateTarget } from './store.ts';
 export type TrafficOf = typeof trafficOf;
 
 export interface SourceDeps {
-  registry: Queryable;
+  registry: Registry;
   servers: ServerAccess;
   logger: Logger;
   /** Another source than what tenant apps report, in tests. */

@@ -119,7 +119,7 @@ export async function waveMeasurements(
 ): Promise<MeasurementRow[]> {
   const { rows } = await db.query<MeasurementRow>(
     `SELECT m.gate, m.outcome, m.measured_at AS "measuredAt", m.database_id AS "databaseId",
-            CASE WHEN n.id IS NOT NULL THEN ${TENANT} END AS tenant, m.message
+            m.took_ms AS "tookMs", CASE WHEN n.id IS NOT NULL THEN ${TENANT} END AS tenant, m.message
        FROM rollout_measurements m LEFT JOIN tenants n ON n.id = m.tenant_id
       WHERE m.rollout_id = $1 AND m.wave = $2
       ORDER BY m.measured_at, m.id`,
@@ -132,6 +132,7 @@ export interface NewMeasurement extends Reading {
   gate: Gate;
   databaseId?: string | undefined;
   measuredAt: Date;
+  tookMs: number;
 }
 
 export async function insertMeasurements(
@@ -147,10 +148,10 @@ export async function insertMeasurements(
   }));
   await db.query(
     `INSERT INTO rollout_measurements (rollout_id, wave, gate, scope, tenant_id, database_id, outcome, value,
-                                       samples, message, measured_at)
-     SELECT $1, $2, gate, scope, "tenantId", "databaseId", outcome, value, samples, message, "measuredAt"
+                                       samples, message, measured_at, took_ms)
+     SELECT $1, $2, gate, scope, "tenantId", "databaseId", outcome, value, samples, message, "measuredAt", "tookMs"
        FROM jsonb_to_recordset($3::jsonb) AS m (gate text, scope text, "tenantId" uuid, "databaseId" uuid,
-              outcome text, value double precision, samples int, message text, "measuredAt" timestamptz)`,
+              outcome text, value double precision, samples int, message text, "measuredAt" timestamptz, "tookMs" int)`,
     [place.rolloutId, place.wave, JSON.stringify(rows)],
   );
 }

@@ -5,7 +5,8 @@ import { durationSeconds } from '../../../contract/duration.ts';
 import { RolloutSpec } from '../../../contract/rollout.ts';
 import type { Lease } from '../../../control-plane/operations/lease.ts';
 import type { Registry } from '../../../control-plane/registry/registry.ts';
-import { openGates, type GateDeps } from '../../../control-plane/rollouts/gates/run.ts';
+import { openGates } from '../../../control-plane/rollouts/gates/run.ts';
+import type { SourceDeps } from '../../../control-plane/rollouts/gates/source.ts';
 import { databaseNames } from '../../../control-plane/servers/database.ts';
 import { takeLease } from '../../support/drive.ts';
 import { freshRegistry, quietLogger } from '../../support/registry.ts';
@@ -21,7 +22,7 @@ export interface GateFleet {
     more?: { state?: 'running' | 'baking' | 'gating'; bake?: string },
   ): Promise<TestRollout>;
   /** Starts again, as another process would: another lease, nothing in memory. */
-  reopen(rollout: TestRollout, deps?: Partial<GateDeps>): Promise<OpenedGates>;
+  reopen(rollout: TestRollout, deps?: Partial<SourceDeps>): Promise<OpenedGates>;
   drop(): Promise<void>;
 }
 
@@ -36,7 +37,7 @@ export interface TestRollout {
 export interface OpenedGates {
   gates: NonNullable<ReturnType<typeof openGates>>;
   lease: Lease;
-  deps: GateDeps;
+  deps: SourceDeps;
 }
 
 const WAVE = { ordinal: 0, name: 'eu' };
@@ -76,7 +77,7 @@ export async function makeGateFleet(slugs: string[]): Promise<GateFleet> {
     rollout: (gates, more = {}) => insertRollout(registry, gates, more),
     reopen: async (rollout, more = {}) => {
       const lease = await takeLease(registry, `rollout:${rollout.id}`);
-      const deps: GateDeps = { registry, servers, logger: quietLogger, ...more };
+      const deps: SourceDeps = { registry, servers, logger: quietLogger, ...more };
       const gates = openGates(deps, { rolloutId: rollout.id, spec: rollout.spec, lease }, rollout.wave);
       if (gates === undefined) throw new Error('the wave has no gates');
       return { gates, lease, deps };

@@ -284,6 +284,26 @@ describe('gates on real databases', () => {
       assert.deepEqual((await shown(rollout)).map(({ tenant }) => tenant).sort(), SLUGS);
     });
 
+    it('ask again in time about the one whose source did not answer, while targets run', async () => {
+      const rollout = await fleet.rollout({ each: { ...each, interval: '20s' } }, { state: 'running' });
+      let away = true;
+      const { deps } = await fleet.reopen(rollout);
+      const migrator: typeof deps.servers.migrator = (...place) =>
+        away ? Promise.reject(new Error('no way there')) : deps.servers.migrator(...place);
+      const opened = await fleet.reopen(rollout, { servers: { ...deps.servers, migrator } });
+      const target = { databaseId: await idOf('aaa') } as never;
+      const { state, nextAt } = await opened.gates.afterTarget(target);
+      assert.equal(state, 'go', 'the next target need not wait for it');
+      assert.ok(nextAt);
+      away = false;
+      assert.deepEqual(await opened.gates.measure(later(nextAt, -1)), { state: 'go', nextAt });
+      assert.deepEqual(await opened.gates.measure(nextAt), { state: 'go' });
+      assert.deepEqual(
+        (await shown(rollout)).map(({ outcome }) => outcome),
+        ['success', 'error'],
+      );
+    });
+
     it('stop the rollout with the first that fails', async () => {
       await run(fleet.database('bbb').superuser, 'INSERT INTO tasks VALUES (1, 1)');
       const rollout = await fleet.rollout({ each }, { state: 'running' });

@@ -105,6 +105,36 @@ describe('judging a gate', () => {
     assert.deepEqual([borne.state, borne.nextAt], ['measuring', at(90)]);
   });
 
+  it('asks one after another where an answer takes longer than the interval, and misses nothing by it', () => {
+    const slow = (seconds: number) => ({
+      outcome: 'success' as const,
+      measuredAt: at(seconds),
+      tookMs: 100_000,
+    });
+    const one = judge(RULES, [slow(0)], { startsAt: START, now: at(100) });
+    assert.deepEqual([one.state, one.counts.missed], ['measuring', 0]);
+    assert.ok(one.nextAt && one.nextAt <= at(100), 'at once');
+    const two = judge(RULES, [slow(0), slow(100)], { startsAt: START, now: at(200) });
+    assert.deepEqual([two.state, two.counts.missed], ['measuring', 0]);
+    const three = judge(RULES, [slow(0), slow(100), slow(200)], { startsAt: START, now: at(300) });
+    assert.equal(three.state, 'passed');
+    // Between two of them nobody was at work.
+    const gap = judge(RULES, [slow(0), slow(200)], { startsAt: START, now: at(300) });
+    assert.deepEqual([gap.state, gap.counts.missed], ['inconclusive', 3]);
+  });
+
+  it('misses nothing while another gate holds up the measurer', () => {
+    const first = [{ outcome: 'success' as const, measuredAt: START }];
+    const busy = [{ measuredAt: at(30), tookMs: 120_000 }];
+    const held = judge(RULES, first, { startsAt: START, now: at(150), busy });
+    assert.deepEqual([held.state, held.counts.missed], ['measuring', 0]);
+    assert.ok(held.nextAt && held.nextAt <= at(150));
+    const away = judge(RULES, first, { startsAt: START, now: at(200), busy });
+    assert.deepEqual([away.state, away.counts.missed], ['inconclusive', 1]);
+    const before = judge(RULES, first, { startsAt: START, now: at(29), busy });
+    assert.deepEqual([before.state, before.nextAt], ['measuring', at(30)]);
+  });
+
   it('misses nothing where it has no count to reach, or has not begun', () => {
     const watching = { ...RULES, count: null };
     assert.equal(judge(watching, [], { startsAt: START, now: at(10_000) }).state, 'waiting');
