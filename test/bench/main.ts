@@ -6,6 +6,7 @@ import { benchRolloutPeer } from './rollout-peer.ts';
 import { benchRouting } from './routing.ts';
 import { benchRoutes } from './routes.ts';
 import { benchTakeover } from './takeover.ts';
+import { benchTraffic } from './traffic.ts';
 import { benchUpToDate } from './up-to-date.ts';
 import { startTestClusters } from '../support/clusters.ts';
 import { closeTestRun, openTestRun } from '../support/test-run.ts';
@@ -20,6 +21,7 @@ const BENCHES: Record<string, (argument: string) => Promise<void>> = {
   takeover: benchTakeover,
   backfill: benchBackfill,
   history: benchHistory,
+  traffic: benchTraffic,
   'up-to-date': benchUpToDate,
 };
 
