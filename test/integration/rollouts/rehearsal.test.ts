@@ -8,6 +8,7 @@ import { withClient, type PgAddress, type PgClient } from '../../../platform/pg.
 import { clusters } from '../../support/clusters.ts';
 import { startFleet, type Fleet } from '../../support/fleet.ts';
 import { until } from '../../support/until.ts';
+import { commandLine } from '../cli/command-line.ts';
 import { rendered } from '../releases/tenant-database.ts';
 
 /** One of so many has data that the release does not bear. */
@@ -44,6 +45,7 @@ const RELEASES: Record<string, (Partial<RenderedMigration> & { upSql: string })[
 describe('a rehearsal', function () {
   this.timeout(60_000);
   let fleet: Fleet;
+  const { cli, json } = commandLine(() => fleet);
   const databases = new Map<string, { name: string; owner: string; rw: string }>();
   const slugs = Array.from({ length: TENANTS }, (_none, index) => `co-${index + 1}`);
 
@@ -76,8 +78,8 @@ describe('a rehearsal', function () {
     return { ...clusters().eu.superuser, database: databases.get(slug)?.name ?? '' };
   }
 
-  function run<T>(slug: string, work: string | ((client: PgClient) => Promise<T>)): Promise<unknown> {
-    return withClient(addressOf(slug), { applicationName: 'test' }, (client) =>
+  function run(slug: string, work: string | ((client: PgClient) => Promise<unknown>)): Promise<unknown> {
+    return withClient<unknown>(addressOf(slug), { applicationName: 'test' }, (client) =>
       typeof work === 'string' ? client.query(work) : work(client),
     );
   }
@@ -225,6 +227,19 @@ describe('a rehearsal', function () {
     });
     assert.equal(atOnce.body.code, 'rehearsal_failed');
 
+    const said = await cli(`rollout rehearse --release strict --tenant ${BAD}`);
+    assert.equal(said.code, 5, said.stderr);
+    assert.match(said.stdout, new RegExp(`^would fail\n✖ migration_failed × 1: ${BAD}\n {4}0003_m failed`));
+    assert.match(
+      said.stderr,
+      /planned rollout .*fleet rollout start[^]*rehearsal_failed[^]*1 target of rollout/,
+    );
+    const unknown = await cli('rollout rehearse nothing.yaml');
+    assert.deepEqual(
+      [unknown.code, (await cli(`rollout rehearse ${rollout} --release strict`)).code],
+      [2, 2],
+    );
+
     const careless = await plan('strict', { approve: true });
     const path = `/api/v1/rollouts/${careless}`;
     const waiting = await fleet.admin.ok<Rollout>('POST', `${path}/start`, { despiteRehearsal: true });
@@ -236,7 +251,7 @@ describe('a rehearsal', function () {
     await fleet.admin.ok('POST', `${path}/abort`);
 
     await run(BAD, 'DELETE FROM tasks WHERE id = 2');
-    const again = await rehearse(rollout, { tenants: [BAD] });
+    const again = await json<Rehearsal>(`rollout rehearse ${rollout} --tenant ${BAD}`);
     assert.deepEqual([again.counts.passes, again.total], [1, 1]);
     const { body } = await start();
     const startedAt = performance.now();
