@@ -33,6 +33,26 @@ export async function inspectDatabase(
 }
 
 /**
+ * Name of the last migration that the database has whole, null for none: a migration on top whose down part was
+ * interrupted is neither there nor gone.
+ */
+export function wholeVersion({
+  applied,
+  interrupted,
+}: Pick<Inspection, 'applied' | 'interrupted'>): string | null {
+  const isTopHalf = interrupted !== null && interrupted.migration === applied.at(-1)?.name;
+  return applied.at(isTopHalf ? -2 : -1)?.name ?? null;
+}
+
+/** The same, read from the database; nothing is changed and no lock taken. @throws errors of connecting and reading */
+export async function readVersion(
+  address: PgAddress,
+  request: { ownerRole: string; applicationName: string; signal?: AbortSignal | undefined },
+): Promise<string | null> {
+  return withMigrationSession(address, request, async (client) => wholeVersion(await readState(client)));
+}
+
+/**
  * Asks a database in which an older owner may still be at work: ends its sessions, keeps it out from now on, and
  * reads under the migration lock. What it says is then final.
  * @throws FleetError `migration_locked`, `migration_fenced`, `migration_record_missing`; errors of connecting

@@ -1,6 +1,6 @@
 import { FleetError, summarizeError, type ErrorSummary } from '../../platform/errors.ts';
 import type { DatabaseState } from '../releases/bookkeeping.ts';
-import { askDatabase } from '../releases/inspect.ts';
+import { askDatabase, wholeVersion } from '../releases/inspect.ts';
 import { missingMigrations } from '../releases/release.ts';
 import { migrationsToRevert } from '../releases/revert.ts';
 import { setSchemaVersions } from '../servers/database-store.ts';
@@ -8,7 +8,7 @@ import { announce } from './announce.ts';
 import type { Run } from './run.ts';
 import type { RolloutRecord } from './store.ts';
 import { isGone, settleTarget, unknownTargets, type ClaimedTarget } from './target-store.ts';
-import type { TargetRun } from './target.ts';
+import { sureOf, type TargetRun } from './target.ts';
 import { markUndone } from './undo-store.ts';
 
 /** Databases asked at once: reading a table takes a few milliseconds each. */
@@ -44,7 +44,7 @@ export interface Found {
   event: 'verify' | 'requeue' | 'skip' | 'lose';
   error: ErrorSummary | null;
   reason: string | null;
-  /** Undefined when the database could not be asked. */
+  /** What it has for sure; undefined when it could not be asked and the registry's record stays. */
   schemaVersion?: string | null;
 }
 
@@ -59,13 +59,14 @@ export async function askTarget(run: Run, rollout: RolloutRecord, target: Claime
       applicationName: run.applicationName,
       signal: run.lease.signal,
     });
-    const schemaVersion = state.applied.at(-1)?.name ?? null;
+    const schemaVersion = wholeVersion(state);
     if (isThrough(run, target, state)) return { event: 'verify', error: null, reason: null, schemaVersion };
     if (rollout.state !== 'aborted') return { event: 'requeue', error: null, reason: null, schemaVersion };
     return { event: 'skip', error: null, reason: abortedReason(state), schemaVersion };
   } catch (error) {
     // Not a guess: it says that nobody could ask. A retry asks again before it does anything.
-    return { event: 'lose', error: summarizeError(error), reason: null };
+    const sure = sureOf(run, target, { steps: [], lost: true });
+    return { event: 'lose', error: summarizeError(error), reason: null, ...sure };
   }
 }
 

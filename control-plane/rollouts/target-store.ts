@@ -35,12 +35,19 @@ export interface ClaimedTarget {
   wave: number;
 }
 
+/** Where a database was when its target ended. */
+export interface Reached {
+  /** Last migration that it has for sure; null for none. */
+  schemaVersion: string | null;
+}
+
 /** How a target ended; written in the next batch. */
 export interface TargetResult {
   databaseId: string;
   serverId: string;
   state: keyof typeof RESULT_EVENTS;
-  schemaVersion: string | null;
+  /** Absent where nobody can say: the registry's record stays. */
+  reached?: Reached | undefined;
   error: ErrorSummary | null;
   reason: string | null;
   durationMs: number;
@@ -103,7 +110,6 @@ export async function writeBatch(db: Queryable, batch: Batch): Promise<BatchAnsw
     batch.lease.resource,
     batch.lease.holder,
     IN_FLIGHT,
-    targetAfter('verify'),
     targetAfter('skip'),
     targetAfter('defer'),
     targetSources('defer'),
@@ -128,16 +134,16 @@ const WRITE_BATCH = `
     SELECT r.id, r.state, r.version FROM rollouts r WHERE r.id = $1 AND (SELECT ours FROM fenced) FOR SHARE
   ), result AS MATERIALIZED (
     -- What stopped half way for an abort will not go on.
-    SELECT r."databaseId", r.error, r."durationMs", r."schemaVersion", r."lockWaitMs", r.rows, r.applied,
-           CASE WHEN left_off THEN $11 ELSE r.state END AS state,
+    SELECT r."databaseId", r.error, r."durationMs", r.reached, r."lockWaitMs", r.rows, r.applied,
+           CASE WHEN left_off THEN $10 ELSE r.state END AS state,
            CASE WHEN left_off THEN 'aborted' ELSE r.reason END AS reason
       FROM active a, jsonb_to_recordset($3::jsonb)
-             AS r("databaseId" uuid, state text, error jsonb, reason text, "durationMs" int, "schemaVersion" text,
+             AS r("databaseId" uuid, state text, error jsonb, reason text, "durationMs" int, reached jsonb,
                   "lockWaitMs" int, rows bigint, applied jsonb),
-           LATERAL (SELECT a.state = 'aborted' AND r.state = $15 AS left_off) AS abort
+           LATERAL (SELECT a.state = 'aborted' AND r.state = $14 AS left_off) AS abort
   ), at_head AS (
-    ${setSchemaVersionsSql(`(SELECT "databaseId", "schemaVersion" FROM result
-                             WHERE state = $10 OR "schemaVersion" IS NOT NULL)`)}
+    ${setSchemaVersionsSql(`(SELECT "databaseId", reached ->> 'schemaVersion' FROM result
+                             WHERE reached IS NOT NULL)`)}
   ), written AS (
     UPDATE rollout_targets t
        SET state = r.state, error = nullif(r.error, 'null'), reason = r.reason, duration_ms = r."durationMs",
@@ -148,8 +154,8 @@ const WRITE_BATCH = `
      WHERE t.rollout_id = $1 AND t.database_id = r."databaseId" AND t.state = $9 AND t.epoch = $2
   ), picked AS (
     SELECT t.database_id, t.state AS was, t.wave, d.server_id, d.name, d.owner_role, d.schema_version, n.slug, n.state AS tenant_state,
-           CASE WHEN d.state = 'dropped' OR n.state IN ('offboarding', 'deleted') THEN $11
-                WHEN n.state IN ('suspended', 'moving') AND t.state = ANY($13) THEN $12
+           CASE WHEN d.state = 'dropped' OR n.state IN ('offboarding', 'deleted') THEN $10
+                WHEN n.state IN ('suspended', 'moving') AND t.state = ANY($12) THEN $11
                 ELSE $9 END AS next
       FROM active a
       JOIN rollout_targets t ON t.rollout_id = a.id
@@ -159,7 +165,7 @@ const WRITE_BATCH = `
   ), claimed AS (
     UPDATE rollout_targets t
        SET state = p.next, epoch = $2, error = NULL, duration_ms = NULL, not_before = NULL, server_id = p.server_id,
-           reason = CASE p.next WHEN $11 THEN 'deleted' WHEN $12 THEN p.tenant_state END,
+           reason = CASE p.next WHEN $10 THEN 'deleted' WHEN $11 THEN p.tenant_state END,
            tries = t.tries + CASE WHEN p.next = $9 THEN 1 ELSE 0 END,
            started_at = clock_timestamp(),
            finished_at = CASE WHEN p.next <> $9 THEN clock_timestamp() END
@@ -170,7 +176,7 @@ const WRITE_BATCH = `
   SELECT a.state, a.version,
          coalesce((SELECT json_agg(json_build_object('databaseId', c.database_id, 'serverId', c.server_id,
                             'slug', c.slug, 'database', c.name, 'ownerRole', c.owner_role, 'schemaVersion', c.schema_version,
-                            'orphan', c.was = $14, 'wave', c.wave))
+                            'orphan', c.was = $13, 'wave', c.wave))
                      FROM claimed c WHERE c.next = $9), '[]') AS claimed,
          CASE WHEN $6::text IS NOT NULL THEN pg_notify($6, $1::text)::text END
     FROM active a`;

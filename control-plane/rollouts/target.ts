@@ -14,13 +14,14 @@ import { applyMigrations } from '../releases/apply.ts';
 import { BackfillStoppedError } from '../releases/backfill-run.ts';
 import { findBlockers } from '../releases/blockers.ts';
 import { isContention } from '../releases/contention.ts';
+import { readVersion } from '../releases/inspect.ts';
 import type { Migration } from '../releases/release.ts';
 import { revertMigrations } from '../releases/revert.ts';
 import { totals, type MigrationStatistics } from '../releases/statistics.ts';
 import type { ServerAccess } from '../servers/access.ts';
 import type { BackfillWatch } from './backfills/watch.ts';
 import type { StepNotes } from './steps.ts';
-import { isGone, type ClaimedTarget, type TargetResult } from './target-store.ts';
+import { isGone, type ClaimedTarget, type Reached, type TargetResult } from './target-store.ts';
 
 /** What one run on one database needs. */
 export interface TargetRun {
@@ -87,9 +88,8 @@ async function migrate(
 ): Promise<TargetResult | undefined> {
   const startedAt = performance.now();
   const steps: MigrationStatistics[] = [];
-  const result = (
-    fields: Pick<TargetResult, 'state' | 'schemaVersion' | 'error' | 'reason'>,
-  ): TargetResult => ({
+  const trace: Trace = { steps, lost: false };
+  const result = (fields: Pick<TargetResult, 'state' | 'reached' | 'error' | 'reason'>): TargetResult => ({
     databaseId: target.databaseId,
     serverId: target.serverId,
     durationMs: Math.round(performance.now() - startedAt),
@@ -98,45 +98,86 @@ async function migrate(
     ...fields,
   });
   try {
-    const { schemaVersion } = await carryWithRetry(run, target, signal, (step) => {
-      steps.push(step);
-      run.steps?.at(target.databaseId, nextStep(run, step.name));
-    });
-    return result({ state: 'verified', schemaVersion, error: null, reason: null });
+    const { schemaVersion } = await carryWithRetry(run, target, signal, trace);
+    return result({ state: 'verified', reached: { schemaVersion }, error: null, reason: null });
   } catch (error) {
     if (signal.aborted) return undefined;
     // A registry that cannot say so has not seen it go: the target's own failure stands.
     if (await isGone(run.registry, target.databaseId).catch(() => false)) {
-      return result({ state: 'skipped', schemaVersion: null, error: null, reason: 'deleted' });
+      return result({ state: 'skipped', error: null, reason: 'deleted' });
     }
+    const reached = await findReached(run, target, { trace, error, signal });
     if (error instanceof BackfillStoppedError) {
-      const schemaVersion = steps.at(-1)?.name ?? null;
-      return result({ state: 'stopped', schemaVersion, error: null, reason: null });
+      return result({ state: 'stopped', reached, error: null, reason: null });
     }
     if (run.isAborted() && wasCancelled(error)) {
-      return result({ state: 'skipped', schemaVersion: null, error: null, reason: 'aborted' });
+      return result({ state: 'skipped', reached, error: null, reason: 'aborted' });
     }
     const state = isServerLost(error) ? 'unreachable' : 'failed';
-    // What went before the failing migration stays; of an undo only its end is told.
-    const schemaVersion = run.undo === undefined ? (steps.at(-1)?.name ?? null) : null;
-    return result({ state, schemaVersion, error: describe(error), reason: null });
+    return result({ state, reached, error: describe(error), reason: null });
   } finally {
     run.steps?.at(target.databaseId, undefined);
   }
 }
 
 /** What comes after a migration: the one behind it, or, where they are taken back, the one before it. */
-function nextStep({ migrations, undo }: TargetRun, name: string): string | undefined {
+function nextStep(
+  { migrations, undo }: Pick<TargetRun, 'migrations' | 'undo'>,
+  name: string,
+): string | undefined {
   const index = migrations.findIndex((migration) => migration.name === name);
   return migrations[undo === undefined ? index + 1 : index - 1]?.name;
+}
+
+/** What a run has done to its database, as far as it knows. */
+interface Trace {
+  steps: MigrationStatistics[];
+  /** The connection was lost in the middle of a migration: nobody knows the outcome of that one. */
+  lost: boolean;
+}
+
+/**
+ * How far a database is whose target did not come to its end: what it says itself, or, where it cannot be asked, what
+ * it has for sure. Who plans next and who undoes go by it, so that it may be too little and never too much.
+ */
+async function findReached(
+  run: TargetRun,
+  target: ClaimedTarget,
+  { trace, error, signal }: { trace: Trace; error: unknown; signal: AbortSignal },
+): Promise<Reached | undefined> {
+  const { ownerRole, serverId, database } = target;
+  try {
+    if (isServerLost(error)) return sureOf(run, target, trace);
+    const address = await run.servers.migrator(serverId, database);
+    const request = { ownerRole, applicationName: run.applicationName, signal };
+    return { schemaVersion: await readVersion(address, request) };
+  } catch {
+    return sureOf(run, target, trace);
+  }
+}
+
+/** What is there whatever became of a migration whose outcome nobody knows; undefined: what the registry has. */
+export function sureOf(
+  { undo, migrations }: Pick<TargetRun, 'undo' | 'migrations'>,
+  { databaseId }: Pick<ClaimedTarget, 'databaseId'>,
+  { steps, lost }: { steps: readonly Pick<MigrationStatistics, 'name'>[]; lost: boolean },
+): Reached | undefined {
+  if (undo !== undefined && lost) return { schemaVersion: undo.downTo.get(databaseId) ?? null };
+  const last = steps.at(-1)?.name;
+  if (last === undefined) return undefined;
+  return { schemaVersion: undo === undefined ? last : (nextStep({ migrations, undo }, last) ?? null) };
 }
 
 function carryWithRetry(
   run: TargetRun,
   target: ClaimedTarget,
   signal: AbortSignal,
-  onStep: (step: MigrationStatistics) => void,
+  trace: Trace,
 ): Promise<{ schemaVersion: string | null }> {
+  const onStep = (step: MigrationStatistics): void => {
+    trace.steps.push(step);
+    run.steps?.at(target.databaseId, nextStep(run, step.name));
+  };
   return pRetry(
     async () => {
       const address = await run.servers.migrator(target.serverId, target.database);
@@ -164,6 +205,9 @@ function carryWithRetry(
       maxTimeout: run.retry.maxDelayMs,
       randomize: true,
       signal,
+      onFailedAttempt: ({ error }) => {
+        trace.lost ||= error instanceof FleetError && error.code === 'migration_unknown';
+      },
       shouldRetry: ({ error }) =>
         !run.isAborted() && !wasLockWait(error) && (isRetryable(error) || isServerLost(error)),
     },

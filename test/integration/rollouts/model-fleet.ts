@@ -174,7 +174,7 @@ async function migrate(
 function result(target: ClaimedTarget, state: 'verified' | 'failed'): TargetResult {
   return {
     ...{ databaseId: target.databaseId, serverId: target.serverId, durationMs: 1, state, reason: null },
-    schemaVersion: state === 'verified' ? HEAD : null,
+    ...(state === 'verified' ? { reached: { schemaVersion: HEAD } } : {}),
     error: state === 'failed' ? { code: 'migration_failed', message: 'bad data' } : null,
   };
 }
