@@ -146,8 +146,9 @@ async function findReached(
   { trace, error, signal }: { trace: Trace; error: unknown; signal: AbortSignal },
 ): Promise<Reached | undefined> {
   const { ownerRole, serverId, database } = target;
+  // What stopped by itself has stopped between two steps.
+  if (isServerLost(error) || error instanceof BackfillStoppedError) return sureOf(run, target, trace);
   try {
-    if (isServerLost(error)) return sureOf(run, target, trace);
     const address = await run.servers.migrator(serverId, database);
     const request = { ownerRole, applicationName: run.applicationName, signal };
     return { schemaVersion: await readVersion(address, request) };

@@ -15,8 +15,8 @@ export interface ChangedTarget {
 }
 
 /**
- * Which of a rollout's targets have, or may have, migrations from it: verified ones, those that are past the first
- * one that they missed, and those of which the registry cannot know (a lost server, a second try). Their databases
+ * Which of a rollout's targets have, or may have, migrations from it: verified ones, those that got some before they
+ * ended otherwise, those that are past the first one that they missed, and those of which the registry cannot know (a lost server, a second try). Their databases
  * have the last word. Deleted tenants have none.
  */
 const CHANGED = `
@@ -27,7 +27,8 @@ const CHANGED = `
   JOIN migrations first ON first.name = t.missing ->> 0
  WHERE t.rollout_id = $1 AND t.tries > 0 AND t.state <> 'undone'
    AND (t.state IN ('verified', 'unreachable')
-        OR t.state = 'failed' AND (t.tries > 1 OR jsonb_array_length(coalesce(t.applied, '[]')) > 0)
+        OR t.state = 'failed' AND t.tries > 1
+        OR jsonb_array_length(coalesce(t.applied, '[]')) > 0
         OR coalesce(has.ordinal, 0) >= first.ordinal)`;
 
 /** In the order of the plan. */

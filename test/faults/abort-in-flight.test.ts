@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { Rollout } from '../../contract/rollout.ts';
 import type { Tenant } from '../../contract/tenant.ts';
+import { changedTargets } from '../../control-plane/rollouts/undo-store.ts';
 import { withClient, type PgClient } from '../../platform/pg.ts';
 import { clusters } from '../support/clusters.ts';
 import { eachAtOnce } from '../support/concurrency.ts';
@@ -14,12 +15,13 @@ const GATE = 4242;
 const FIRST = { name: '0001_a', upSql: 'CREATE TABLE a (id int)' };
 const MIGRATIONS = [
   FIRST,
+  { name: '0002_more', upSql: 'ALTER TABLE a ADD more int' },
   {
-    name: '0002_gate',
+    name: '0003_gate',
     upSql: `SELECT pg_advisory_xact_lock(${GATE}); ALTER TABLE a ADD b int`,
     lockTimeoutMs: 60_000,
   },
-  { name: '0003_index', upSql: 'CREATE INDEX CONCURRENTLY a_b ON a (b)', transactional: false },
+  { name: '0004_index', upSql: 'CREATE INDEX CONCURRENTLY a_b ON a (b)', transactional: false },
 ];
 
 describe(`12: an abort while ${TENANTS} targets run, one of them CONCURRENTLY`, function () {
@@ -68,6 +70,8 @@ describe(`12: an abort while ${TENANTS} targets run, one of them CONCURRENTLY`, 
     assert.equal(ended.state, 'aborted');
     assert.deepEqual(await refusal(), [409, 'rollout_abandoned']);
     const names = MIGRATIONS.map(({ name }) => name);
+    // All have something of it, those too that were cancelled: an undo would have to take it back.
+    assert.equal((await changedTargets(fleet.registry, id)).length, TENANTS);
     for (const target of ended.targets) {
       const tenant = await fleet.admin.ok<Tenant>('GET', `/api/v1/tenants/${target.tenant}`);
       const applied = await onDatabase(tenant, async (client) => {
@@ -75,6 +79,7 @@ describe(`12: an abort while ${TENANTS} targets run, one of them CONCURRENTLY`, 
         return rows.map(({ name }) => name);
       });
       assert.equal(tenant.schemaVersion, applied.at(-1), target.tenant);
+      assert.ok(applied.includes('0002_more'), target.tenant);
       assert.equal(target.state === 'verified', applied.length === names.length, target.tenant);
       assert.equal(applied.length === names.length, target.tenant === indexing.slug, target.tenant);
       assert.equal(await invalidIndexes(tenant), 0);
