@@ -1,15 +1,15 @@
 import PQueue from 'p-queue';
-import { sha256 } from '../../platform/crypto.ts';
 import { summarizeError } from '../../platform/errors.ts';
 import type { Logger } from '../../platform/logging.ts';
 import type { Registry } from '../registry/registry.ts';
-import { readLiveSchema, type LiveSchema } from '../releases/schema-live.ts';
-import type { Schema } from '../releases/schema.ts';
+import { readLiveSchema } from '../releases/schema-live.ts';
 import type { ServerAccess } from '../servers/access.ts';
-import { compareFingerprint, isFinding, isUnread, type Finding, type Look, type Unread } from './drift.ts';
+import { compareLive } from './compare.ts';
+import { isFinding, isUnread, type Finding, type Look, type Unread } from './drift.ts';
+import { recordFindings } from './record.ts';
 import { openReferences, type References } from './reference.ts';
 import { dropLeftover } from './scratch.ts';
-import { recordFindings, targetsById, type DriftTarget } from './store.ts';
+import { targetsById, type DriftTarget } from './store.ts';
 
 export interface DriftDeps {
   registry: Registry;
@@ -95,37 +95,9 @@ async function lookAtOne(
     const address = await deps.servers.migrator(target.serverId, target.database);
     const live = await readLiveSchema(address, { applicationName: 'fleet-drift', roles: target });
     if (live === undefined) return { databaseId, tenant, region, error: null };
-    return await compare(target, live, references);
+    return await compareLive(target, live, references);
   } catch (error) {
     deps.logger.warn('a schema could not be compared', { tenant, error });
     return { databaseId, tenant, region, error: summarizeError(error) };
   }
-}
-
-async function compare(target: DriftTarget, live: LiveSchema, references: References): Promise<Finding> {
-  const { databaseId, tenant, region, serverId, accepted } = target;
-  const ordinal = publishedPart(live.applied, references);
-  const expected = await references.at(ordinal, { serverId, serverMajor: live.serverMajor });
-  const found = withForeign(live.schema, live.applied.slice(ordinal));
-  return {
-    ...{ databaseId, tenant, region },
-    schemaVersion: live.applied[ordinal - 1] ?? null,
-    fingerprint: found.fingerprint,
-    expected: expected.fingerprint,
-    comparison: compareFingerprint(found, expected, accepted),
-  };
-}
-
-/** How many of the applied migrations, from the first on, are the published ones in their order. */
-function publishedPart(applied: readonly string[], { migrations }: References): number {
-  const foreign = applied.findIndex((name, index) => migrations[index]?.name !== name);
-  return foreign === -1 ? applied.length : foreign;
-}
-
-/** Migrations that were never published are drift, whatever they did to the schema. */
-function withForeign(schema: Schema, names: readonly string[]): Schema {
-  if (names.length === 0) return schema;
-  const lines = ['migrations that were never published', ...names.map((name) => `  migration ${name}`)];
-  const description = `${schema.description}${lines.map((line) => `${line}\n`).join('')}`;
-  return { fingerprint: sha256(description), description };
 }

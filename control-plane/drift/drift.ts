@@ -2,6 +2,7 @@ import type { DriftCheckState, DriftCounts } from '../../contract/drift.ts';
 import { FleetError, type ErrorSummary } from '../../platform/errors.ts';
 import { schemaDiff } from '../releases/schema-diff.ts';
 import type { Schema } from '../releases/schema.ts';
+import type { SchemaStamp } from '../releases/stamp.ts';
 
 /** How a database's schema stands to the one that its migrations make. */
 export interface Comparison {
@@ -15,8 +16,6 @@ export interface Comparison {
 
 /**
  * Pure. `accepted` is the difference that a person has accepted of this database (store.ts `acceptedDifferences`).
- * Rollouts call it before DDL, with the schema read in the migration's own session (releases/schema.ts
- * `readSchema`) and the reference of the version that the database has (reference.ts).
  */
 export function compareFingerprint(found: Schema, expected: Schema, accepted: string | null): Comparison {
   if (found.fingerprint === expected.fingerprint) {
@@ -38,6 +37,8 @@ export interface Finding {
   fingerprint: string;
   expected: string;
   comparison: Comparison;
+  /** Of the schema that was compared; null where the server does not count. */
+  stamp: SchemaStamp | null;
 }
 
 /** A database that could not be looked at, or not now. */

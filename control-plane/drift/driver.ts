@@ -13,8 +13,9 @@ import {
   type DriftCheckRecord,
 } from './check-store.ts';
 import { countLooks, isFinding, isUnread, NO_COUNTS } from './drift.ts';
+import { recordFindings } from './record.ts';
 import { startDriftCheck } from './start.ts';
-import { recordFindings, targetsByMatch } from './store.ts';
+import { targetsByMatch } from './store.ts';
 
 /**
  * Carries a drift check. It changes nothing but what is known of the databases, so the next owner of one that was

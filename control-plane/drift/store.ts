@@ -17,17 +17,20 @@ export interface DriftTarget {
   logins: string[];
   /** The difference that a person has accepted. */
   accepted: string | null;
+  /** Whether it differed when it was looked at last. */
+  differed: boolean;
 }
 
-const TARGET_SQL = `
+const TARGETS_SQL = `
   SELECT d.id AS "databaseId", t.slug AS tenant, t.region, d.server_id AS "serverId", d.name AS database,
          d.owner_role AS "ownerRole", d.rw_role AS "rwRole", ARRAY[d.login_a, d.login_b] AS logins,
-         x.accepted_difference AS accepted
+         x.accepted_difference AS accepted, x.difference IS NOT NULL AS differed
     FROM tenants t
     JOIN databases d ON d.tenant_id = t.id AND d.state = 'ready'
     JOIN servers s ON s.id = d.server_id
-    LEFT JOIN database_drift x ON x.database_id = d.id
-   WHERE t.state IN ('active', 'suspended')`;
+    LEFT JOIN database_drift x ON x.database_id = d.id`;
+
+const LIVE_SQL = `${TARGETS_SQL} WHERE t.state IN ('active', 'suspended')`;
 
 /** The databases of live tenants that `match` takes, in the order of names; `regions` null means all. */
 export async function targetsByMatch(
@@ -36,7 +39,7 @@ export async function targetsByMatch(
   regions: string[] | null,
 ): Promise<DriftTarget[]> {
   const { rows } = await db.query<DriftTarget>(
-    `${TARGET_SQL}
+    `${LIVE_SQL}
         AND ($1::text[] IS NULL OR t.region = ANY ($1)) AND ($2::text[] IS NULL OR t.region = ANY ($2))
         AND ($3::text[] IS NULL OR t.tier = ANY ($3)) AND ($4::text[] IS NULL OR s.name = ANY ($4))
         AND ($5::text[] IS NULL OR t.slug = ANY ($5) OR t.id::text = ANY ($5)) AND t.labels @> $6
@@ -60,16 +63,22 @@ function listOf(wanted: string | readonly string[] | undefined): readonly string
 
 /** The same of databases by their ids; those of tenants that are not live are left out. */
 export async function targetsById(db: Queryable, databaseIds: readonly string[]): Promise<DriftTarget[]> {
-  const { rows } = await db.query<DriftTarget>(`${TARGET_SQL} AND d.id = ANY ($1) ORDER BY t.slug`, [
+  const { rows } = await db.query<DriftTarget>(`${LIVE_SQL} AND d.id = ANY ($1) ORDER BY t.slug`, [
     databaseIds,
   ]);
   return rows;
 }
 
+/** One database, whatever state its tenant is in; undefined when it is gone. */
+export async function findTarget(db: Queryable, databaseId: string): Promise<DriftTarget | undefined> {
+  const { rows } = await db.query<DriftTarget>(`${TARGETS_SQL} WHERE d.id = $1`, [databaseId]);
+  return rows[0];
+}
+
 /** Stores what was found. What was accepted is forgotten once the database is as it should be. */
-export async function recordFindings(tx: Queryable, findings: readonly Finding[]): Promise<void> {
+export async function upsertFindings(tx: Queryable, findings: readonly Finding[]): Promise<void> {
   if (findings.length === 0) return;
-  const rows = findings.map(({ comparison, ...finding }) => ({ ...finding, ...comparison }));
+  const rows = findings.map(({ comparison, stamp: _stamp, ...finding }) => ({ ...finding, ...comparison }));
   await tx.query(
     `INSERT INTO database_drift AS d (database_id, schema_version, fingerprint, expected, difference, diff, changes,
                                       since, checked_at)

@@ -20,6 +20,11 @@ export interface DatabaseState {
    * is recorded as applied, it is half undone: the statements are those of its down part.
    */
   interrupted: Interrupted | null;
+  /**
+   * A first statement outside a transaction was sent, and nobody knows whether it had an effect: like `interrupted`,
+   * this says that the schema lies between two versions, but nothing has to be finished first.
+   */
+  begun: boolean;
   /** The newest epoch that has taken the database over, by rollout or operation. */
   fences: ReadonlyMap<string, number>;
 }
@@ -77,8 +82,12 @@ export async function readState(client: PgClient): Promise<DatabaseState> {
 /** Begins the key of a fence in `fleet.progress`, where names of migrations stand otherwise. */
 const FENCE = 'fence:';
 
-/** Migrations that stand half done: fences aside. */
-export const HALF_DONE_SQL = `SELECT migration FROM fleet.progress WHERE NOT starts_with(migration, '${FENCE}')`;
+/** The same for a migration whose first statement was sent. */
+const BEGUN = 'begun:';
+
+/** Migrations that stand half done: fences aside, and those of which nothing is known to be done. */
+export const HALF_DONE_SQL = `SELECT migration FROM fleet.progress
+  WHERE NOT starts_with(migration, '${FENCE}') AND NOT starts_with(migration, '${BEGUN}')`;
 
 /** By id, the order of insertion: run_on is local time of whoever ran it, and may go backwards. */
 const READ_SQL = `BEGIN;
@@ -107,7 +116,7 @@ function toState([names, records, progress]: ScriptResult[]): Omit<DatabaseState
     name: String(row.migration),
     count: Number(row.statements_done),
   }));
-  const half = notes.find(({ name }) => !name.startsWith(FENCE));
+  const half = notes.find(({ name }) => !name.startsWith(FENCE) && !name.startsWith(BEGUN));
   return {
     applied: (names?.rows ?? []).map(({ name }) => ({
       name: String(name),
@@ -115,6 +124,7 @@ function toState([names, records, progress]: ScriptResult[]): Omit<DatabaseState
     })),
     appliedBy: new Map(rows.map((row) => [String(row.name), String(row.application_name)])),
     interrupted: half === undefined ? null : { migration: half.name, statementsDone: half.count },
+    begun: notes.some(({ name }) => name.startsWith(BEGUN)),
     fences: new Map(
       notes
         .filter(({ name }) => name.startsWith(FENCE))
@@ -143,7 +153,7 @@ VALUES (${name}, ${quoteLiteral(migration.checksum)}, ${quoteLiteral(target.rele
         ${durationMs}, current_setting('application_name'))
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, release = excluded.release,
   applied_at = now(), duration_ms = excluded.duration_ms, application_name = excluded.application_name;
-${migration.transactional ? '' : `DELETE FROM fleet.progress WHERE migration = ${name};`}`;
+${migration.transactional ? '' : endProgressSql(migration)}`;
 }
 
 /** The mirror of `applySql`: runs the down part `sql` as the owner, and takes both records back. */
@@ -153,7 +163,20 @@ export function revertSql(migration: Migration, sql: string): string {
 ;DELETE FROM public.pgmigrations WHERE name = ${name};
 ${LEAVE_OWNER}
 DELETE FROM fleet.migrations WHERE name = ${name};
-${migration.transactional ? '' : `DELETE FROM fleet.progress WHERE migration = ${name};`}`;
+${migration.transactional ? '' : endProgressSql(migration)}`;
+}
+
+function endProgressSql({ name }: Migration): string {
+  return `DELETE FROM fleet.progress WHERE migration IN (${quoteLiteral(name)}, ${quoteLiteral(BEGUN + name)});`;
+}
+
+/**
+ * SQL, a transaction of its own, that notes ahead of a migration's first statement that it is sent: killed behind its
+ * effect, or failed with an invalid index left, it has changed the schema, and no other note says so.
+ */
+export function begunSql({ name }: Migration): string {
+  return `BEGIN; SET LOCAL ROLE NONE; INSERT INTO fleet.progress (migration, statements_done)
+    VALUES (${quoteLiteral(BEGUN + name)}, 0) ON CONFLICT DO NOTHING; COMMIT;`;
 }
 
 /** SQL that notes how many statements of a non-transactional migration are done; ends the transaction's work. */

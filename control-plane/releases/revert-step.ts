@@ -1,18 +1,10 @@
 import { FleetError } from '../../platform/errors.ts';
 import type { PgClient } from '../../platform/pg.ts';
 import { revertSql, type DatabaseState } from './bookkeeping.ts';
-import type { Waiting } from './contention.ts';
-import { migrationFailure } from './failure.ts';
 import type { Migration } from './release.ts';
-import { changedRows, type MigrationStatistics } from './statistics.ts';
+import type { MigrationRun } from './statistics.ts';
+import { runStep, type StepRequest } from './step.ts';
 import { revertStepwise } from './stepwise.ts';
-import { OPENING_STATEMENTS, openingSql, runInTransaction } from './transaction.ts';
-
-interface StepRequest {
-  ownerRole: string;
-  migrations: Migration[];
-  waiting: Waiting;
-}
 
 /**
  * Runs the down part of the database's last migration and takes its records back, in one transaction where it
@@ -23,26 +15,15 @@ export async function revertOne(
   client: PgClient,
   migration: Migration,
   state: Pick<DatabaseState, 'interrupted'>,
-  { ownerRole, waiting }: StepRequest,
-): Promise<MigrationStatistics> {
+  request: StepRequest,
+): Promise<MigrationRun> {
   const { downSql } = migration;
   if (downSql === null) throw irreversible([migration.name]);
-  if (!migration.transactional) return revertStepwise(client, migration, { ownerRole, waiting, state });
-  const startedAt = performance.now();
-  const opening = openingSql(migration, ownerRole);
-  try {
-    const script = opening + revertSql(migration, downSql);
-    const { results, lockWaitMs } = await runInTransaction(client, migration, script, waiting);
-    const rows = changedRows(results.slice(OPENING_STATEMENTS, -RECORDING_STATEMENTS));
-    const durationMs = Math.round(performance.now() - startedAt);
-    return { name: migration.name, durationMs, lockWaitMs, rows };
-  } catch (error) {
-    throw migrationFailure(error, { ...migration, upSql: downSql }, opening.length);
+  if (!migration.transactional) {
+    return { step: await revertStepwise(client, migration, { ...request, state }), changes: null };
   }
+  return runStep(client, { ...migration, upSql: downSql }, revertSql(migration, downSql), request);
 }
-
-/** Statements of `revertSql` behind the migration's own, with COMMIT. */
-const RECORDING_STATEMENTS = 5;
 
 /**
  * A down part outside a transaction that was interrupted has left a migration which is neither there nor gone: it is
@@ -51,7 +32,7 @@ const RECORDING_STATEMENTS = 5;
 export async function finishRevert(
   client: PgClient,
   state: DatabaseState,
-  request: StepRequest,
+  request: StepRequest & { migrations: Migration[] },
 ): Promise<DatabaseState> {
   const half = state.interrupted?.migration;
   const last = state.applied.at(-1)?.name;

@@ -3,10 +3,12 @@ import type { PgAddress } from '../../platform/pg.ts';
 import { processId } from './apply.ts';
 import type { DatabaseState } from './bookkeeping.ts';
 import type { FindBlockers } from './contention.ts';
+import { proveSchema, type SchemaGuard } from './guard.ts';
 import { takeLock, type LockRequest } from './lock.ts';
 import { missingMigrations, type Migration } from './release.ts';
 import { finishRevert, irreversible, revertOne } from './revert-step.ts';
 import { withMigrationSession } from './session.ts';
+import { advanceStamp, type SchemaStamp } from './stamp.ts';
 import { totals, type MigrationStatistics } from './statistics.ts';
 
 export interface RevertRequest extends LockRequest {
@@ -18,6 +20,8 @@ export interface RevertRequest extends LockRequest {
   downTo: string | null;
   /** Id of the rollout or operation whose migrations are taken back; absent: whoever applied them. */
   appliedBy?: string | undefined;
+  /** Looks at the schema before it is changed; absent: it is taken as it is. */
+  guard?: SchemaGuard | undefined;
   /** Cuts the connection when it fires; the outcome of what was under way is then unknown. */
   signal?: AbortSignal | undefined;
   findBlockers?: FindBlockers | undefined;
@@ -30,6 +34,8 @@ export interface RevertResult {
   reverted: string[];
   /** Name of the last migration that the database still has; null for none. */
   schemaVersion: string | null;
+  /** As of applyMigrations. */
+  stamp: SchemaStamp | null;
   durationMs: number;
   lockWaitMs: number;
   rows: number;
@@ -49,20 +55,25 @@ export async function revertMigrations(address: PgAddress, request: RevertReques
     const waiting = { pid: processId(client), findBlockers: request.findBlockers, signal: request.signal };
     const found = await takeLock(client, request);
     const back = migrationsToRevert(found, request);
+    const { guard } = request;
+    let stamp = back.length > 0 ? await proveSchema(client, found, guard) : (guard?.stamp ?? null);
+    const session = { ...request, waiting, counted: guard !== undefined };
     const steps: MigrationStatistics[] = [];
     let state = found;
     for (const migration of back) {
       request.signal?.throwIfAborted();
-      const step = await revertOne(client, migration, state, { ...request, waiting });
+      const { step, changes } = await revertOne(client, migration, state, session);
       state = { ...state, applied: state.applied.slice(0, -1), interrupted: null };
+      stamp = advanceStamp(stamp, state.applied.at(-1)?.name ?? null, changes);
       steps.push(step);
       request.onReverted?.(step);
     }
     // Also where nothing of it is ours any more: a half undone migration must not stay.
-    state = await finishRevert(client, state, { ...request, waiting });
+    state = await finishRevert(client, state, session);
     return {
       reverted: back.map(({ name }) => name),
       schemaVersion: state.applied.at(-1)?.name ?? null,
+      stamp,
       durationMs: Math.round(performance.now() - started),
       ...totals(steps),
       steps,

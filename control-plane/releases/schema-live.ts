@@ -1,6 +1,7 @@
 import type { PgAddress, PgClient } from '../../platform/pg.ts';
 import { HALF_DONE_SQL, MIGRATION_LOCK } from './bookkeeping.ts';
 import { SCHEMA_SQL } from './schema-sql.ts';
+import { STAMP_SQL, toStamp, type SchemaStamp } from './stamp.ts';
 import { describeSchema, type CatalogueRow, type Schema, type SchemaRoles } from './schema.ts';
 import { withMigrationSession } from './session.ts';
 
@@ -11,6 +12,8 @@ export interface LiveSchema {
   applied: string[];
   /** PostgreSQL's major version: it decides on the words of the description. */
   serverMajor: number;
+  /** Of just this schema; null where the server does not count what is written. */
+  stamp: SchemaStamp | null;
 }
 
 /**
@@ -27,13 +30,16 @@ export async function readLiveSchema(
   const session = { ...request, ownerRole: request.roles.ownerRole };
   return withMigrationSession(address, session, async (client) => {
     const results = await runScript(client);
-    const [lock, names, progress, , catalogue] = results.filter(({ command }) => command === 'SELECT');
+    const selects = results.filter(({ command }) => command === 'SELECT');
+    const [lock, stamp, names, progress, , catalogue] = selects;
     const facts = lock?.rows[0];
     if (facts?.free !== true || (progress?.rows.length ?? 0) > 0) return undefined;
+    const applied = (names?.rows ?? []).map(({ name }) => String(name));
     return {
       schema: describeSchema((catalogue?.rows ?? []) as unknown as CatalogueRow[], request.roles),
-      applied: (names?.rows ?? []).map(({ name }) => String(name)),
+      applied,
       serverMajor: Number(facts.major),
+      stamp: toStamp(stamp?.rows[0], applied.at(-1) ?? null),
     };
   });
 }
@@ -48,6 +54,7 @@ async function runScript(client: PgClient): Promise<ScriptResult[]> {
   const results: unknown = await client.query(`BEGIN READ ONLY;
     SELECT pg_try_advisory_xact_lock_shared(${MIGRATION_LOCK}) AS free,
            current_setting('server_version_num')::int / 10000 AS major;
+    ${STAMP_SQL};
     SELECT name FROM public.pgmigrations ORDER BY id;
     SET LOCAL ROLE NONE;
     ${HALF_DONE_SQL};

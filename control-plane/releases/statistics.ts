@@ -26,6 +26,14 @@ export interface StatementResult {
   command: string | null;
   rowCount: number | null;
   fields: readonly unknown[];
+  rows: readonly Record<string, unknown>[];
+}
+
+/** A migration that went through, and what it did to the schema's stamp. */
+export interface MigrationRun {
+  step: MigrationStatistics;
+  /** Rows that it wrote in the catalogues (stamp.ts); null where they were not counted. */
+  changes: number | null;
 }
 
 /** Rows that the statements changed. A SELECT with columns only reads; without any it is CREATE TABLE AS. */

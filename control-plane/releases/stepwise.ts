@@ -1,5 +1,5 @@
 import type { PgClient } from '../../platform/pg.ts';
-import { applySql, progressSql, revertSql, type DatabaseState } from './bookkeeping.ts';
+import { applySql, begunSql, progressSql, revertSql, type DatabaseState } from './bookkeeping.ts';
 import { retryContention, type Waiting } from './contention.ts';
 import { migrationFailure } from './failure.ts';
 import { clearTheWay } from './indexes.ts';
@@ -105,6 +105,7 @@ async function runStatement(
     const { results, lockWaitMs } = await runInTransaction(client, migration, script, waiting);
     return ranAs(results[OPENING_STATEMENTS], lockWaitMs);
   }
+  if (doneAfter === 1) await client.query(begunSql(migration));
   const { value, lockWaitMs } = await retryContention(async () => {
     await client.query(sessionSql(migration));
     const wanted = await clearTheWay(client, statement.kind);

@@ -6,7 +6,8 @@ import type { StatementResult } from './statistics.ts';
 
 /**
  * Runs `script` (settings, the migration, its record) in one transaction and one message. The session is
- * used again only after a lock wait (rolled back, so that it keeps nothing but the advisory lock).
+ * used again only after a lock wait (rolled back, so that it keeps nothing but the advisory lock); `again` is the
+ * script of the tries after the first one, where that is another.
  * Answers what the server said of each statement, and the milliseconds that earlier tries waited for locks.
  */
 export async function runInTransaction(
@@ -14,13 +15,15 @@ export async function runInTransaction(
   { lockTimeoutMs }: Migration,
   script: string,
   waiting: Waiting,
-): Promise<{ results: StatementResult[]; lockWaitMs: number }> {
-  const text = `${script}\nCOMMIT`;
+  again = script,
+): Promise<{ results: StatementResult[]; lockWaitMs: number; tries: number }> {
+  let tries = 0;
   const { value, lockWaitMs } = await retryContention(
     async () => {
+      tries += 1;
       try {
         // The driver answers a script with an array, which its types do not say.
-        const results: unknown = await client.query(text);
+        const results: unknown = await client.query(`${tries === 1 ? script : again}\nCOMMIT`);
         return results as StatementResult[];
       } catch (error) {
         if (isContention(error)) await client.query('ROLLBACK');
@@ -29,7 +32,7 @@ export async function runInTransaction(
     },
     { ...waiting, lockTimeoutMs: lockTimeoutMs ?? LOCK_TIMEOUT_MS },
   );
-  return { results: value, lockWaitMs };
+  return { results: value, lockWaitMs, tries };
 }
 
 /** Role and settings are given anew each time: a SET in the migration before must not reach this one. */

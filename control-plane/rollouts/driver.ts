@@ -1,6 +1,7 @@
 import type { RolloutSpec } from '../../contract/rollout.ts';
 import { isRetryable, summarizeError } from '../../platform/errors.ts';
 import { withLogContext, type Logger } from '../../platform/logging.ts';
+import { openGuard, type GuardSchema } from '../drift/guard.ts';
 import type { Driver } from '../operations/driver.ts';
 import { LeaseLostError, type Lease } from '../operations/lease.ts';
 import type { Registry } from '../registry/registry.ts';
@@ -38,6 +39,8 @@ export interface RolloutDriverDeps {
   outage?: OutagePolicy;
   /** Other gates than the spec's, in tests. */
   openGates?: OpenGatesFor;
+  /** Another judgement of schemas than by their migrations, in tests whose databases are not born from a template. */
+  guard?: GuardSchema;
   /** Another effect than migrating databases, in tests. */
   migrate?: MigrateTarget;
   /** Another way to find out what became of a target than asking its database, in tests. */
@@ -95,6 +98,7 @@ async function prepare(deps: RolloutDriverDeps, rollout: RolloutRecord, lease: L
     servers: deps.servers,
     logger: deps.logger,
     retry: deps.retry ?? DEFAULT_RETRY,
+    guard: deps.guard ?? openGuard(deps),
     outage: deps.outage ?? DEFAULT_OUTAGE,
     rolloutId: rollout.id,
     spec: rollout.spec,

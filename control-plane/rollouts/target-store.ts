@@ -2,8 +2,9 @@ import { TARGET_STATES, type RolloutState, type TargetState } from '../../contra
 import type { ErrorSummary } from '../../platform/errors.ts';
 import type { Queryable } from '../../platform/pg.ts';
 import type { Lease } from '../operations/lease.ts';
+import type { SchemaStamp } from '../releases/stamp.ts';
 import type { MigrationStatistics } from '../releases/statistics.ts';
-import { setSchemaVersionsSql } from '../servers/database-store.ts';
+import { setProvenVersionsSql } from '../servers/database-store.ts';
 import { moveTarget, targetAfter, targetSources, type TargetEvent } from './rollout.ts';
 import { ROLLOUT_CHANNEL } from './announce.ts';
 import type { Matched } from './match.ts';
@@ -29,6 +30,8 @@ export interface ClaimedTarget {
   ownerRole: string;
   /** Last migration that the registry knows of in the database; null for none. */
   schemaVersion: string | null;
+  /** Of its schema when that was last found to be as it should; null: unknown. */
+  schemaStamp: SchemaStamp | null;
   /** Left behind by an older owner, whose session may still be at work. */
   orphan: boolean;
   /** Ordinal of its wave. */
@@ -48,6 +51,8 @@ export interface TargetResult {
   state: keyof typeof RESULT_EVENTS;
   /** Absent where nobody can say: the registry's record stays. */
   reached?: Reached | undefined;
+  /** Stored with the version. */
+  schemaStamp?: SchemaStamp | null;
   error: ErrorSummary | null;
   reason: string | null;
   durationMs: number;
@@ -134,15 +139,15 @@ const WRITE_BATCH = `
     SELECT r.id, r.state, r.version FROM rollouts r WHERE r.id = $1 AND (SELECT ours FROM fenced) FOR SHARE
   ), result AS MATERIALIZED (
     -- What stopped half way for an abort will not go on.
-    SELECT r."databaseId", r.error, r."durationMs", r.reached, r."lockWaitMs", r.rows, r.applied,
+    SELECT r."databaseId", r.error, r."durationMs", r.reached, r."schemaStamp", r."lockWaitMs", r.rows, r.applied,
            CASE WHEN left_off THEN $10 ELSE r.state END AS state,
            CASE WHEN left_off THEN 'aborted' ELSE r.reason END AS reason
       FROM active a, jsonb_to_recordset($3::jsonb)
              AS r("databaseId" uuid, state text, error jsonb, reason text, "durationMs" int, reached jsonb,
-                  "lockWaitMs" int, rows bigint, applied jsonb),
+                  "schemaStamp" jsonb, "lockWaitMs" int, rows bigint, applied jsonb),
            LATERAL (SELECT a.state = 'aborted' AND r.state = $14 AS left_off) AS abort
   ), at_head AS (
-    ${setSchemaVersionsSql(`(SELECT "databaseId", reached ->> 'schemaVersion' FROM result
+    ${setProvenVersionsSql(`(SELECT "databaseId", reached ->> 'schemaVersion', nullif("schemaStamp", 'null') FROM result
                              WHERE reached IS NOT NULL)`)}
   ), written AS (
     UPDATE rollout_targets t
@@ -153,7 +158,7 @@ const WRITE_BATCH = `
       FROM result r
      WHERE t.rollout_id = $1 AND t.database_id = r."databaseId" AND t.state = $9 AND t.epoch = $2
   ), picked AS (
-    SELECT t.database_id, t.state AS was, t.wave, d.server_id, d.name, d.owner_role, d.schema_version, n.slug, n.state AS tenant_state,
+    SELECT t.database_id, t.state AS was, t.wave, d.server_id, d.name, d.owner_role, d.schema_version, d.schema_stamp, n.slug, n.state AS tenant_state,
            CASE WHEN d.state = 'dropped' OR n.state IN ('offboarding', 'deleted') THEN $10
                 WHEN n.state IN ('suspended', 'moving') AND t.state = ANY($12) THEN $11
                 ELSE $9 END AS next
@@ -176,6 +181,7 @@ const WRITE_BATCH = `
   SELECT a.state, a.version,
          coalesce((SELECT json_agg(json_build_object('databaseId', c.database_id, 'serverId', c.server_id,
                             'slug', c.slug, 'database', c.name, 'ownerRole', c.owner_role, 'schemaVersion', c.schema_version,
+                            'schemaStamp', c.schema_stamp,
                             'orphan', c.was = $13, 'wave', c.wave))
                      FROM claimed c WHERE c.next = $9), '[]') AS claimed,
          CASE WHEN $6::text IS NOT NULL THEN pg_notify($6, $1::text)::text END
@@ -242,7 +248,7 @@ export async function insertTargets(
 export async function unknownTargets(db: Queryable, rolloutId: string): Promise<ClaimedTarget[]> {
   const { rows } = await db.query<ClaimedTarget>(
     `SELECT t.database_id AS "databaseId", d.server_id AS "serverId", n.slug, d.name AS database,
-            d.owner_role AS "ownerRole", d.schema_version AS "schemaVersion", true AS orphan, t.wave
+            d.owner_role AS "ownerRole", d.schema_version AS "schemaVersion", d.schema_stamp AS "schemaStamp", true AS orphan, t.wave
        FROM rollout_targets t
        JOIN databases d ON d.id = t.database_id
        JOIN tenants n ON n.id = t.tenant_id

@@ -9,6 +9,7 @@ import {
 } from '../../platform/errors.ts';
 import type { ErrorSummary } from '../../platform/errors.ts';
 import { withLogContext } from '../../platform/logging.ts';
+import type { GuardSchema } from '../drift/guard.ts';
 import type { Registry } from '../registry/registry.ts';
 import { applyMigrations } from '../releases/apply.ts';
 import { BackfillStoppedError } from '../releases/backfill-run.ts';
@@ -17,6 +18,7 @@ import { isContention } from '../releases/contention.ts';
 import { readVersion } from '../releases/inspect.ts';
 import type { Migration } from '../releases/release.ts';
 import { revertMigrations } from '../releases/revert.ts';
+import type { SchemaStamp } from '../releases/stamp.ts';
 import { totals, type MigrationStatistics } from '../releases/statistics.ts';
 import type { ServerAccess } from '../servers/access.ts';
 import type { BackfillWatch } from './backfills/watch.ts';
@@ -32,6 +34,8 @@ export interface TargetRun {
   migrations: Migration[];
   applicationName: string;
   retry: RetryPolicy;
+  /** Refuses databases whose schema is not what their migrations make. */
+  guard: GuardSchema;
   /** Given where the rollout takes back what another one has done. */
   undo?: Undo | undefined;
   /** Whether the rollout stands still, or the process has to stop: long work ends at the next place where it can. */
@@ -89,7 +93,9 @@ async function migrate(
   const startedAt = performance.now();
   const steps: MigrationStatistics[] = [];
   const trace: Trace = { steps, lost: false };
-  const result = (fields: Pick<TargetResult, 'state' | 'reached' | 'error' | 'reason'>): TargetResult => ({
+  const result = (
+    fields: Pick<TargetResult, 'state' | 'reached' | 'schemaStamp' | 'error' | 'reason'>,
+  ): TargetResult => ({
     databaseId: target.databaseId,
     serverId: target.serverId,
     durationMs: Math.round(performance.now() - startedAt),
@@ -98,8 +104,9 @@ async function migrate(
     ...fields,
   });
   try {
-    const { schemaVersion } = await carryWithRetry(run, target, signal, trace);
-    return result({ state: 'verified', reached: { schemaVersion }, error: null, reason: null });
+    const { schemaVersion, stamp } = await carryWithRetry(run, target, signal, trace);
+    const reached = { schemaVersion };
+    return result({ state: 'verified', reached, schemaStamp: stamp, error: null, reason: null });
   } catch (error) {
     if (signal.aborted) return undefined;
     // A registry that cannot say so has not seen it go: the target's own failure stands.
@@ -174,7 +181,7 @@ function carryWithRetry(
   target: ClaimedTarget,
   signal: AbortSignal,
   trace: Trace,
-): Promise<{ schemaVersion: string | null }> {
+): Promise<{ schemaVersion: string | null; stamp: SchemaStamp | null }> {
   const onStep = (step: MigrationStatistics): void => {
     trace.steps.push(step);
     run.steps?.at(target.databaseId, nextStep(run, step.name));
@@ -185,6 +192,7 @@ function carryWithRetry(
       const request = {
         ownerRole: target.ownerRole,
         believed: target.schemaVersion,
+        guard: run.guard(target.databaseId, target.schemaStamp),
         migrations: run.migrations,
         applicationName: run.applicationName,
         endOlderSessions: target.orphan,

@@ -58,10 +58,12 @@ export async function markDatabaseReady(
   tx: Queryable,
   id: string,
   schemaVersion: string | null,
+  stamp: object | null = null,
 ): Promise<void> {
   await tx.query(
-    "UPDATE databases SET state = 'ready', schema_version = $2 WHERE id = $1 AND state = 'reserved'",
-    [id, schemaVersion],
+    `UPDATE databases SET state = 'ready', schema_version = $2, schema_stamp = $3
+      WHERE id = $1 AND state = 'reserved'`,
+    [id, schemaVersion, stamp === null ? null : JSON.stringify(stamp)],
   );
 }
 
@@ -70,7 +72,7 @@ export interface SchemaVersion {
   schemaVersion: string | null;
 }
 
-/** Stores how far many databases are, in one statement; unchanged ones are not touched. */
+/** Stores how far many databases are, in one statement; unchanged ones are not touched. Stamps stay as they are. */
 export async function setSchemaVersions(tx: Queryable, versions: SchemaVersion[]): Promise<void> {
   if (versions.length === 0) return;
   await tx.query(setSchemaVersionsSql('unnest($1::uuid[], $2::text[])'), [
@@ -79,11 +81,39 @@ export async function setSchemaVersions(tx: Queryable, versions: SchemaVersion[]
   ]);
 }
 
-/** The same as part of a larger statement: `source` gives pairs of database id and schema version. */
-export function setSchemaVersionsSql(source: string): string {
+function setSchemaVersionsSql(source: string): string {
   return `UPDATE databases d SET schema_version = v.schema_version
             FROM ${source} AS v (id, schema_version)
            WHERE d.id = v.id AND d.state = 'ready' AND d.schema_version IS DISTINCT FROM v.schema_version`;
+}
+
+/**
+ * SQL that stores the same with the stamp of each schema, as part of a larger statement: `source` gives database id,
+ * schema version and stamp. Elsewhere the old stamp may stay: it says of which version it is.
+ */
+export function setProvenVersionsSql(source: string): string {
+  return `UPDATE databases d SET schema_version = v.schema_version, schema_stamp = v.schema_stamp
+            FROM ${source} AS v (id, schema_version, schema_stamp)
+           WHERE d.id = v.id AND d.state = 'ready'
+             AND (d.schema_version, d.schema_stamp) IS DISTINCT FROM (v.schema_version, v.schema_stamp)`;
+}
+
+/**
+ * Stores stamps alone. Rows that somebody else holds are passed over: a stamp that is missing or old only costs time.
+ */
+export async function setSchemaStamps(
+  tx: Queryable,
+  stamps: readonly { databaseId: string; stamp: object | null }[],
+): Promise<void> {
+  if (stamps.length === 0) return;
+  await tx.query(
+    `WITH given AS (SELECT * FROM jsonb_to_recordset($1::jsonb) AS g ("databaseId" uuid, stamp jsonb)),
+          free AS (SELECT d.id, nullif(g.stamp, 'null') AS stamp FROM databases d JOIN given g ON g."databaseId" = d.id
+                    WHERE d.schema_stamp IS DISTINCT FROM nullif(g.stamp, 'null')
+                      FOR NO KEY UPDATE OF d SKIP LOCKED)
+     UPDATE databases d SET schema_stamp = free.stamp FROM free WHERE d.id = free.id`,
+    [JSON.stringify(stamps)],
+  );
 }
 
 /** The database is gone from its server; the row stays as history. Idempotent. */

@@ -13,6 +13,7 @@ import { databaseNames } from '../servers/database.ts';
 import { reserveDatabase } from '../servers/reserve.ts';
 import { databaseSubject } from '../secrets/secret.ts';
 import { requireKnownRegion } from '../servers/region.ts';
+import { STAMP_SQL, toStamp, type SchemaStamp } from '../releases/stamp.ts';
 import { ensureTemplate } from '../releases/template.ts';
 import type { Transaction } from '../registry/registry.ts';
 import { joinFleet } from './catch-up.ts';
@@ -203,15 +204,23 @@ async function removeDatabase(context: Context, deps: TenantDeps): Promise<void>
   );
 }
 
-/** What it changes goes with the database, so there is nothing to undo. */
-async function harden(context: Context, deps: TenantDeps): Promise<void> {
+const Hardened = z.object({ stamp: z.custom<SchemaStamp>().nullable() }).nullish();
+
+/**
+ * What it changes goes with the database, so there is nothing to undo. Nobody else has been there yet: the schema is
+ * the template's, and its stamp spares the first rollout to read it.
+ */
+async function harden(context: Context, deps: TenantDeps): Promise<z.infer<typeof Hardened>> {
   const { serverId } = context.output('reserve', Reserved);
   const names = databaseNames(context.input.databaseId);
   const address = await deps.servers.address(serverId, names.name);
   context.signal.throwIfAborted();
-  await withClient(address, { applicationName: `fleet:${context.operationId}` }, (client) =>
-    client.query(hardeningSql(names, context.input)),
-  );
+  return withClient(address, { applicationName: `fleet:${context.operationId}` }, async (client) => {
+    // The driver answers a script with an array, which its types do not say.
+    const results: unknown = await client.query(`${hardeningSql(names, context.input)} ${STAMP_SQL}`);
+    const stamp = (results as { rows: Record<string, unknown>[] }[]).at(-1)?.rows[0];
+    return { stamp: toStamp(stamp, context.output('database', Made).schemaVersion) };
+  });
 }
 
 async function verify(context: Context, deps: TenantDeps): Promise<void> {
@@ -230,10 +239,11 @@ async function activate(context: Context, deps: TenantDeps): Promise<z.infer<typ
   const { tenantId, databaseId, secretVersionId } = context.input;
   const { serverId } = context.output('reserve', Reserved);
   const born = context.output('database', Made).schemaVersion;
+  const stamp = context.output('harden', Hardened)?.stamp;
   const place = { serverId, ...databaseNames(databaseId) };
   const schemaVersion = await joinFleet(context, deps, place, born, async (tx, version) => {
     await deps.secrets.promote(tx, secretVersionId);
-    await markDatabaseReady(tx, databaseId, version);
+    await markDatabaseReady(tx, databaseId, version, version === born ? stamp : null);
     await moveTenant(tx, tenantId, 'provisioning', 'activate');
   });
   return { schemaVersion };

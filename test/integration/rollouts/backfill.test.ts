@@ -11,7 +11,7 @@ import { clusters } from '../../support/clusters.ts';
 import { driveOnce } from '../../support/drive.ts';
 import { quietLogger } from '../../support/registry.ts';
 import { until } from '../../support/until.ts';
-import { ASKER, makeRolloutFleet, type RolloutFleet } from './rollout-fleet.ts';
+import { ASKER, bearAll, makeRolloutFleet, type RolloutFleet } from './rollout-fleet.ts';
 
 const FILL = 'UPDATE orders SET fills = fills + 1 WHERE id BETWEEN $1 AND $2';
 const ROWS = 2_000;
@@ -34,7 +34,12 @@ describe('a rollout with a backfill', () => {
         return work(client).finally(() => client.release());
       },
     };
-    driver = createRolloutDriver({ registry: fleet.registry, servers, logger: quietLogger });
+    driver = createRolloutDriver({
+      registry: fleet.registry,
+      servers,
+      logger: quietLogger,
+      guard: bearAll,
+    });
     await fleet.onDatabase('acme', async (client) => {
       await client.query(`SET ROLE ${fleet.database('acme').ownerRole};
         CREATE TABLE orders (id bigint PRIMARY KEY, fills int NOT NULL DEFAULT 0);

@@ -81,7 +81,7 @@ describe('a drift check', () => {
     const place = { databaseId: 'd', tenant: 't', region: 'eu' };
     const comparison = compareFingerprint(schemaOf('b'), schemaOf('a'), null);
     const looks: Look[] = [
-      { ...place, schemaVersion: null, fingerprint: 'f', expected: 'e', comparison },
+      { ...place, schemaVersion: null, fingerprint: 'f', expected: 'e', comparison, stamp: null },
       { ...place, error: null },
       { ...place, error: { code: 'c', message: 'm' } },
     ];

@@ -9,6 +9,7 @@ function target(databaseId: string): ClaimedTarget {
     slug: databaseId,
     database: databaseId,
     schemaVersion: null,
+    schemaStamp: null,
     ownerRole: 'o',
     orphan: false,
     wave: 0,

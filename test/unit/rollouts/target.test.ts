@@ -25,6 +25,7 @@ async function tryTarget(error: Error): Promise<{ result: TargetResult | undefin
     },
     ...{ release: 'r1', migrations: [], applicationName: 'fleet:test:1' },
     retry: { retries: 2, firstDelayMs: 1, maxDelayMs: 2 },
+    guard: () => ({ stamp: null, prove: async () => undefined }),
     isStopping: () => false,
     isAborted: () => false,
   };
@@ -35,6 +36,7 @@ async function tryTarget(error: Error): Promise<{ result: TargetResult | undefin
     database: 'd',
     ownerRole: 'o',
     schemaVersion: null,
+    schemaStamp: null,
     orphan: false,
     wave: 0,
   };
