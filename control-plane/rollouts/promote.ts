@@ -39,7 +39,7 @@ export async function promoteRollout(
   if (rollout.state !== 'running' && !rolloutSources('promote').includes(rollout.state)) {
     throw rolloutInWrongState(rollout, 'promote');
   }
-  if (rollout.state === 'awaiting_approval' && !full) throw rolloutInWrongState(rollout, 'approve');
+  if (rollout.state === 'awaiting_approval' && !full) throw awaitsApproval(rollout);
   if (rollout.cause?.code === 'targets_behind') throw targetsBehind(rollout);
   if (full) await passAll(tx, rollout, waves, asker);
   const left = await leavePresent(tx, rollout, waves, asker);
@@ -55,6 +55,9 @@ export async function promoteRollout(
   await wake(tx, 'rollout', id);
 }
 
+/** Halts whose failures a promotion bears; a person who passes a gate has said nothing about failures. */
+const BORNE: ReadonlySet<string> = new Set(['budget_exceeded', 'servers_unreachable']);
+
 /** Answers whether there was anything to leave. */
 async function leavePresent(
   tx: Transaction,
@@ -69,8 +72,10 @@ async function leavePresent(
   if (state === 'halted') {
     const failed = waves.filter((wave) => wave.state === 'failed').map((wave) => wave.ordinal);
     if (ofGate) await waiveWaves(tx, id, failed, asker.caller.name);
-    await forgiveWaves(tx, id, failed);
-    await forgiveRollout(tx, id);
+    if (cause !== null && BORNE.has(cause.code)) {
+      await forgiveWaves(tx, id, failed);
+      await forgiveRollout(tx, id);
+    }
     await endOutages(tx, id, null);
     return true;
   }
@@ -101,6 +106,15 @@ async function passAll(
   await approveWaves(tx, rollout.id, ordinals(lacking), asker.caller.name);
   const open = waves.filter((wave) => wave.state !== 'passed');
   await waiveWaves(tx, rollout.id, ordinals(open), asker.caller.name);
+}
+
+function awaitsApproval({ id }: RolloutRecord): FleetError {
+  return new FleetError({
+    code: 'wrong_state',
+    status: 409,
+    message: `rollout ${id} waits for an approval, and a promotion alone gives none`,
+    fix: `fleet rollout approve ${id}, by somebody else than its author; or fleet rollout promote ${id} --full`,
+  });
 }
 
 function targetsBehind({ id }: RolloutRecord): FleetError {

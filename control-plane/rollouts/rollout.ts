@@ -39,6 +39,7 @@ export const TARGET_EVENTS = [
   'fail',
   'lose',
   'yield',
+  'hold',
   'orphan',
   'requeue',
   'retry',
@@ -97,6 +98,8 @@ const TARGET: Machine<TargetState, TargetEvent> = {
   lose: { running: 'unreachable', unknown: 'unreachable', pending: 'unreachable' },
   /** It stopped between two steps because the rollout stands still: the rest waits. */
   yield: { running: 'pending' },
+  /** Its backfill is held, and others need its place. */
+  hold: { running: 'deferred' },
   /** Its worker lost the lease. */
   orphan: { running: 'unknown' },
   /** The database was asked: nothing, or not everything, is applied. */
@@ -193,8 +196,9 @@ export function rolloutNotFound(id: string): FleetError {
 export function rolloutInWrongState(
   { id, state }: { id: string; state: RolloutState },
   event: RolloutEvent,
+  verb: string = event,
 ): FleetError {
-  return wrongState({ noun: 'rollout', name: id, state }, event, sources(ROLLOUT, event), wayOn(id, state));
+  return wrongState({ noun: 'rollout', name: id, state }, verb, sources(ROLLOUT, event), wayOn(id, state));
 }
 
 function wayOn(id: string, state: RolloutState): string {

@@ -23,6 +23,7 @@ import {
   lockRollout,
   moveRollout,
   queueRollout,
+  registryNow,
   type RolloutRecord,
 } from './store.ts';
 import { supersedeRollout } from './supersede.ts';
@@ -90,7 +91,7 @@ async function makePlan(tx: Transaction, spec: RolloutSpec, { caller }: Asker) {
     members,
     calendar: createCalendar(spec.calendar ?? []),
     left: await leftBehind(tx),
-    now: new Date(),
+    now: await registryNow(tx),
   });
   return { release, migrations, members, waves };
 }

@@ -63,7 +63,7 @@ export const OPEN_ROLLOUTS_SQL = `
   SELECT t.rollout_id::text FROM rollout_targets t WHERE t.state IN ('running', 'unknown')
   UNION
   (SELECT q.id::text FROM rollouts q
-    WHERE q.queued_at IS NOT NULL AND q.state = 'planned'
+    WHERE q.queued_at IS NOT NULL AND q.state = 'planned' AND (q.wake_at IS NULL OR q.wake_at <= now())
       AND NOT EXISTS (SELECT 1 FROM rollouts a WHERE a.state IN (${ACTIVE_STATES.map((state) => `'${state}'`).join(', ')}))
     ORDER BY q.queued_at LIMIT 1)`;
 
@@ -216,29 +216,49 @@ export async function forgiveRollout(db: Queryable, rolloutId: string): Promise<
   await db.query('UPDATE rollouts SET forgiven_at = clock_timestamp() WHERE id = $1', [rolloutId]);
 }
 
+/** The registry's clock: the only one that decides. */
+export async function registryNow(db: Queryable): Promise<Date> {
+  const { rows } = await db.query<{ now: Date }>('SELECT clock_timestamp() AS now');
+  const [clock] = rows;
+  if (clock === undefined) throw new Error('SELECT without FROM answered no row');
+  return clock.now;
+}
+
 /** Has the statements in flight cancelled. */
 export async function forceRollout(db: Queryable, rolloutId: string): Promise<void> {
   await db.query('UPDATE rollouts SET forced_at = coalesce(forced_at, now()) WHERE id = $1', [rolloutId]);
 }
 
-/** Puts a plan in the queue, or takes it out (`by` null). */
-export async function queueRollout(db: Queryable, rolloutId: string, by: Caller | null): Promise<void> {
+/** Puts a plan in the queue. */
+export async function queueRollout(db: Queryable, rolloutId: string, by: Caller): Promise<void> {
   await db.query(
-    `UPDATE rollouts SET queued_at = CASE WHEN $2::jsonb IS NULL THEN NULL ELSE coalesce(queued_at, now()) END,
-            queued_by = $2, version = version + 1
+    `UPDATE rollouts SET queued_at = coalesce(queued_at, now()), queued_by = $2, cause = NULL, wake_at = NULL,
+            version = version + 1
       WHERE id = $1`,
-    [rolloutId, by === null ? null : JSON.stringify(by)],
+    [rolloutId, JSON.stringify(by)],
   );
   await announce(db, rolloutId);
 }
 
-/** Why a plan stays a plan. */
-export async function explainPlan(db: Queryable, rolloutId: string, cause: Cause): Promise<void> {
-  await db.query('UPDATE rollouts SET cause = $2, version = version + 1 WHERE id = $1', [
-    rolloutId,
-    JSON.stringify(cause),
-  ]);
-  await announce(db, rolloutId);
+/**
+ * Why a plan stays a plan, when it is nothing more than that: it may have been started or dropped meanwhile. With
+ * `againInMs` it keeps its place in the queue, and is tried again then.
+ */
+export async function explainPlan(
+  db: Queryable,
+  rolloutId: string,
+  cause: Cause,
+  againInMs: number | null,
+): Promise<void> {
+  const { rowCount } = await db.query(
+    `UPDATE rollouts
+        SET cause = $2, version = version + 1, wake_at = clock_timestamp() + $3::int * interval '1 ms',
+            queued_at = CASE WHEN $3::int IS NOT NULL THEN queued_at END,
+            queued_by = CASE WHEN $3::int IS NOT NULL THEN queued_by END
+      WHERE id = $1 AND state = 'planned' AND queued_at IS NOT NULL`,
+    [rolloutId, JSON.stringify(cause), againInMs],
+  );
+  if (rowCount === 1) await announce(db, rolloutId);
 }
 
 export async function supersede(db: Queryable, rolloutId: string, by: string): Promise<void> {

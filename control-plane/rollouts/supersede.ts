@@ -2,15 +2,13 @@ import { FleetError } from '../../platform/errors.ts';
 import type { Asker } from '../access/caller.ts';
 import { auditAsked } from '../audit/audit.ts';
 import type { Transaction } from '../registry/registry.ts';
-import { rolloutNotFound } from './rollout.ts';
-import { lockRollout, moveRollout, supersede, type RolloutRecord } from './store.ts';
-import { skipPending } from './target-store.ts';
-import { forsakeUndo } from './undo-end.ts';
+import { moveRollout, supersede, type RolloutRecord } from './store.ts';
+import { admit, leaveOff } from './verbs.ts';
 
 /**
  * Puts `next` in the place of a rollout that stands halted, paused or aborted, by a person's express word: nothing is
  * ever replaced in silence.
- * @throws FleetError 404 `rollout_not_found`, 409 `cannot_supersede`
+ * @throws FleetError 404 `rollout_not_found`, 403 `region_forbidden`, 409 `cannot_supersede`
  */
 export async function supersedeRollout(
   tx: Transaction,
@@ -18,8 +16,8 @@ export async function supersedeRollout(
   next: RolloutRecord,
   asker: Asker,
 ): Promise<void> {
-  const old = await lockRollout(tx, id);
-  if (old === undefined) throw rolloutNotFound(id);
+  // The version that the asker has seen is that of the plan, not of this one.
+  const old = await admit(tx, id, { ...asker, ifMatch: undefined });
   if (old.supersededBy === next.id) return;
   if (id === next.id || old.supersededBy !== null || !REPLACEABLE.has(old.state)) throw cannotSupersede(old);
   if (old.state !== 'aborted') {
@@ -29,8 +27,7 @@ export async function supersedeRollout(
       message: asker.reason ?? `rollout ${next.id} of release ${next.release} takes its place`,
       actor,
     });
-    await skipPending(tx, id, 'aborted');
-    await forsakeUndo(tx, old, actor);
+    await leaveOff(tx, old, actor);
   }
   await supersede(tx, id, next.id);
   auditAsked(tx, asker, {

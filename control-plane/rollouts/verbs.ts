@@ -47,14 +47,19 @@ export async function abortRollout(
   if (rollout.state === 'aborted' && !force) return;
   if (rollout.state !== 'aborted') {
     await apply(tx, rollout, 'abort', asker, personsCause('aborted', asker));
-    await skipPending(tx, id, 'aborted');
-    await forsakeUndo(tx, rollout, asker.caller.name);
-    await endOutages(tx, id, null);
+    await leaveOff(tx, rollout, asker.caller.name);
   }
   if (!force) return;
   await forceRollout(tx, id);
   await touchRollout(tx, id);
   record(tx, rollout, 'force', asker);
+}
+
+/** What an abort leaves, whichever verb brought it: nothing waits, and an undo gives back what it had taken over. */
+export async function leaveOff(tx: Transaction, rollout: RolloutRecord, actor: string): Promise<void> {
+  await skipPending(tx, rollout.id, 'aborted');
+  await forsakeUndo(tx, rollout, actor);
+  await endOutages(tx, rollout.id, null);
 }
 
 /**
@@ -131,7 +136,7 @@ export async function skipTarget(
   asker: Asker & { target: string; reason: string },
 ): Promise<void> {
   const rollout = await admit(tx, id, asker);
-  if (rollout.finishedAt !== null) throw rolloutInWrongState(rollout, 'abort');
+  if (rollout.finishedAt !== null) throw rolloutInWrongState(rollout, 'abort', 'skip');
   const left = await leaveTarget(tx, id, asker.target, { by: asker.caller.name, reason: asker.reason });
   if (left === 'already') return;
   if (left === 'no') {

@@ -263,6 +263,58 @@ describe('staged rollout', () => {
     assert.equal((await fleet.read(first)).supersededBy, second);
   });
 
+  it('keeps a queued plan in its place while what stands against it may pass, and names no server', async () => {
+    const first = await fleet.start([{ name: 'one', count: 1, bake: '1h' }]);
+    const second = await fleet.registry.transaction((tx) =>
+      planRollout(tx, RolloutSpec.parse({ release: 'r1' }), ASKER),
+    );
+    await say(startRollout, second, { ...ASKER, queue: true });
+    await say(promoteRollout, first, { ...ASKER, full: true });
+    await fleet.drive(first);
+    await fleet.registry.query(`UPDATE servers SET reachable = false WHERE region = 'us'`);
+    await fleet.drive(second);
+    const refused = await fleet.read(second);
+    assert.deepEqual([refused.state, refused.cause?.code], ['planned', 'servers_unreachable']);
+    assert.notEqual(refused.queuedAt, null);
+    assert.doesNotMatch(refused.cause?.message ?? '', /us-1/);
+    assert.deepEqual((await fleet.registry.query(fleet.driver.openIdsSql)).rows, []);
+    await fleet.registry.query('UPDATE servers SET reachable = true');
+    await fleet.registry.query('UPDATE rollouts SET wake_at = now() WHERE id = $1', [second]);
+    assert.deepEqual((await fleet.registry.query(fleet.driver.openIdsSql)).rows, [{ id: second }]);
+    await fleet.drive(second);
+    assert.equal((await fleet.read(second)).state, 'succeeded');
+  });
+
+  it('takes no place of a rollout that goes to regions which the asker may not change', async () => {
+    const first = await fleet.start([{ name: 'us', match: { region: 'us' }, bake: '1h' }]);
+    await say(pauseRollout, first, ASKER);
+    const second = await fleet.registry.transaction((tx) =>
+      planRollout(tx, RolloutSpec.parse({ release: 'r1' }), ASKER),
+    );
+    await fleet.registry.query(
+      `DELETE FROM rollout_targets t USING tenants n WHERE n.id = t.tenant_id AND t.rollout_id = $1 AND n.region = 'us'`,
+      [second],
+    );
+    const ofEu = { ...ASKER, caller: { ...ASKER.caller, regions: ['eu'] } };
+    await assert.rejects(say(startRollout, second, { ...ofEu, supersede: first }), {
+      code: 'region_forbidden',
+    });
+    assert.equal((await fleet.read(first)).state, 'paused');
+  });
+
+  it('bears no failures by a promotion that passes something else', async () => {
+    await fleet.spoil('aaa');
+    const id = await fleet.start([{ name: 'all', budget: { failures: 1 } }]);
+    await fleet.drive(id);
+    await fleet.registry.query(
+      `UPDATE rollouts SET cause = cause || '{"code":"gate_failed"}' WHERE id = $1`,
+      [id],
+    );
+    await say(promoteRollout, id, ASKER);
+    const { rows } = await fleet.registry.query('SELECT forgiven_at FROM rollouts WHERE id = $1', [id]);
+    assert.deepEqual(rows, [{ forgiven_at: null }]);
+  });
+
   it('refuses to start while servers do not answer or an outcome is unknown', async () => {
     await fleet.registry.query(`UPDATE servers SET reachable = false WHERE region = 'us'`);
     await assert.rejects(fleet.start(), { code: 'servers_unreachable', status: 409 });
