@@ -24,7 +24,7 @@ const KILLS = 5;
 /** Small chunks, so that each kill meets another one of them. */
 const LIMITS = { targetMs: 500, minRows: 10, maxRows: 50 };
 
-describe('a backfill whose worker is killed five times while rows are added', () => {
+describe('14: a backfill whose worker is killed five times while rows are added', () => {
   let server: TestServer;
   let database: TenantDatabase;
 

@@ -130,6 +130,51 @@ describe('a migration whose worker is lost', function () {
     await assertWhole(['0001_m', '0002_m']);
   });
 
+  it('3: that left an index invalid is tried again: dropped and built anew, and no reader waits for it', async () => {
+    const upSql = 'CREATE INDEX CONCURRENTLY IF NOT EXISTS a_id ON a (id)';
+    const list = await published('CREATE TABLE a (id int)', {
+      ...{ upSql, transactional: false, lockTimeoutMs: 50 },
+    });
+    await applyMigrations(database.address, request(list.slice(0, 1), 1));
+    const index = () =>
+      read<{ oid: number; valid: boolean }>(
+        database.superuser,
+        `SELECT indexrelid AS oid, indisvalid AS valid FROM pg_index WHERE indrelid = 'a'::regclass`,
+      );
+    await withClient(database.superuser, { applicationName: 'report' }, async (report) => {
+      await report.query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1');
+      const lost = new AbortController();
+      const applying = applyMigrations(database.address, { ...request(list, 1), signal: lost.signal });
+      await until('it has waited in vain', async () => (await index())[0]?.valid === false);
+      lost.abort();
+      await assert.rejects(applying);
+      await gone(1);
+      await report.query('COMMIT');
+    });
+    const [ruin] = await index();
+    assert.equal(ruin?.valid, false);
+
+    const patient = list.map((migration) => ({ ...migration, ...PATIENT }));
+    await withClient(database.superuser, { applicationName: 'report' }, async (report) => {
+      await report.query('BEGIN; SELECT * FROM a');
+      const retried = applyMigrations(database.address, request(patient, 2));
+      await until('the drop waits for who reads the table', async () => {
+        const [session] = await read<{ query: string }>(
+          database.superuser,
+          `SELECT query FROM pg_stat_activity WHERE application_name = $1 AND wait_event = 'virtualxid'`,
+          [`fleet:${rollout}:2`],
+        );
+        return session?.query.startsWith('DROP INDEX CONCURRENTLY');
+      });
+      await read(database.superuser, `SET statement_timeout = '5s'; SELECT * FROM a`);
+      await report.query('COMMIT');
+      assert.deepEqual((await retried).applied, ['0002_m']);
+    });
+    const [built] = await index();
+    assert.deepEqual([built?.valid, built?.oid === ruin.oid], [true, false]);
+    await assertWhole(['0001_m', '0002_m']);
+  });
+
   it('that only slept finds its session gone, and may not come back after its successor', async () => {
     const list = await published(
       { upSql: `CREATE TABLE a (id int); ${THROUGH_GATE}`, ...PATIENT },

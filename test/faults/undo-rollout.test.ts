@@ -39,7 +39,7 @@ const GATE: Draft = {
   downSql: 'ALTER TABLE a DROP CONSTRAINT few',
 };
 
-describe(`undo of a rollout that reached ${REACHED} of ${TENANTS} tenants`, function () {
+describe(`13: undo of a rollout that reached ${REACHED} of ${TENANTS} tenants`, function () {
   this.timeout(120_000);
   let fleet: Fleet;
   let tenants: Tenant[];
