@@ -1,10 +1,11 @@
-import { findCanary, readCheck } from './check-source.ts';
+import { readCheck } from './check-source.ts';
 import type { GateSpec } from '../../../contract/gate.ts';
 import type { Gate, Reading } from './gate.ts';
 import { readHttp, readPrometheus } from './http-source.ts';
 import { noAnswer } from './reading.ts';
 import { codeOf, type SourceDeps, type Subject } from './source.ts';
 import type { GateTarget } from './store.ts';
+import { findCanary } from './schema-source.ts';
 import { readSql } from './sql-source.ts';
 import { readTraffic } from './traffic-source.ts';
 

@@ -1,4 +1,10 @@
 import assert from 'node:assert/strict';
+import { compareLive } from '../../../control-plane/drift/compare.ts';
+import { insertReference } from '../../../control-plane/drift/reference-store.ts';
+import { openReferences } from '../../../control-plane/drift/reference.ts';
+import { acceptDifference, targetsById, upsertFindings } from '../../../control-plane/drift/store.ts';
+import { releaseChecksum } from '../../../control-plane/releases/release.ts';
+import { readLiveSchema } from '../../../control-plane/releases/schema-live.ts';
 import type { Verdict } from '../../../control-plane/rollouts/gating.ts';
 import { restartGates } from '../../../control-plane/rollouts/gates/store.ts';
 import { listMeasurements, type ShownMeasurement } from '../../../control-plane/rollouts/gates/view-store.ts';
@@ -91,6 +97,51 @@ describe('gates on real databases', () => {
       assert.deepEqual([other.verdict.state, other.row?.tenant], ['halt', 'ccc']);
       assert.equal(other.row?.message, "1 of 3 databases: the schema is not the canary's");
       await run(fleet.database('ccc').superuser, 'ALTER TABLE tasks DROP COLUMN odd');
+    });
+
+    it('bear just the difference that was accepted of a database, be it the canary itself', async () => {
+      const { deps } = await fleet.reopen(await fleet.rollout({ probe: { check: 'schema' } }));
+      const references = await openReferences(deps);
+      const { rows } = await fleet.registry.query<{ id: string; slug: string }>(
+        'SELECT d.id, t.slug FROM databases d JOIN tenants t ON t.id = d.tenant_id ORDER BY t.slug',
+      );
+      const look = async (slug: string) => {
+        const [target] = await targetsById(fleet.registry, [rows.find((row) => row.slug === slug)?.id ?? '']);
+        assert.ok(target);
+        const address = await deps.servers.migrator(target.serverId, target.database);
+        const live = await readLiveSchema(address, { applicationName: 'test', roles: target });
+        assert.ok(live);
+        return { target, live };
+      };
+      const accept = async (slug: string): Promise<void> => {
+        const { target, live } = await look(slug);
+        const finding = await compareLive(target, live, references);
+        await upsertFindings(fleet.registry, [finding]);
+        const { databaseId, fingerprint } = finding;
+        const accepted = { databaseId, fingerprint, by: 'test', reason: 'its own report' };
+        assert.ok(await acceptDifference(fleet.registry, accepted));
+      };
+      const check = async () => (await once({ check: 'schema' })).row;
+      const alter = (slug: string, change: string) =>
+        run(fleet.database(slug).superuser, `ALTER TABLE tasks ${change}`);
+      // What no migration has made here is what they make, as far as the registry knows.
+      const { live } = await look('aaa');
+      const key = { checksum: releaseChecksum([]), serverMajor: live.serverMajor };
+      await insertReference(fleet.registry, key, live.schema);
+
+      await alter('ccc', 'ADD COLUMN odd int');
+      assert.equal((await check())?.outcome, 'failure');
+      await accept('ccc');
+      assert.equal((await check())?.outcome, 'success');
+      await alter('aaa', 'ADD COLUMN own int');
+      assert.deepEqual([(await check())?.outcome, (await check())?.tenant], ['failure', 'bbb']);
+      await accept('aaa');
+      assert.equal((await check())?.outcome, 'success', 'also where it is the canary');
+      await alter('ccc', 'ADD COLUMN more int');
+      assert.deepEqual([(await check())?.outcome, (await check())?.tenant], ['failure', 'ccc']);
+      await alter('ccc', 'DROP COLUMN odd, DROP COLUMN more');
+      await alter('aaa', 'DROP COLUMN own');
+      await fleet.registry.query('DELETE FROM database_drift');
     });
 
     it('find indexes that a failed build has left', async () => {
