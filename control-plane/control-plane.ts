@@ -24,6 +24,7 @@ import { migrateQueue, startWorker, type Schedule, type Worker } from './operati
 import { migrateRegistry, openRegistry, type Registry } from './registry/registry.ts';
 import { releaseRoutes } from './releases/http.ts';
 import { backfillRoutes } from './rollouts/backfills/http.ts';
+import { createThrottle } from './rollouts/backfills/throttle.ts';
 import { createRolloutDriver } from './rollouts/driver.ts';
 import { rolloutRoutes } from './rollouts/http.ts';
 import { createRehearsalDriver, sweepClones } from './rollouts/rehearsals/driver.ts';
@@ -40,6 +41,7 @@ import { serverRoutes } from './servers/http.ts';
 import { requireKnownRegion } from './servers/region.ts';
 import { createTenant } from './tenants/create.ts';
 import { deleteTenant } from './tenants/delete.ts';
+import type { TenantDeps } from './tenants/deps.ts';
 import { tenantRoutes } from './tenants/http.ts';
 import { resumeTenant } from './tenants/resume.ts';
 import { suspendTenant } from './tenants/suspend.ts';
@@ -76,11 +78,12 @@ export interface ControlPlaneOptions {
 
 /** All durable operations, by kind. */
 export function allOperations(deps: Deps): ReadonlyMap<string, BoundOperation> {
+  const tenants: TenantDeps = { ...deps, throttle: (place) => createThrottle(deps, place) };
   const bound = [
-    bindOperation(createTenant, deps),
-    bindOperation(suspendTenant, deps),
-    bindOperation(resumeTenant, deps),
-    bindOperation(deleteTenant, deps),
+    bindOperation(createTenant, tenants),
+    bindOperation(suspendTenant, tenants),
+    bindOperation(resumeTenant, tenants),
+    bindOperation(deleteTenant, tenants),
     bindOperation(addServer, deps),
     bindOperation(createServerOperation, deps),
   ];

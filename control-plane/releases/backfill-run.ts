@@ -5,7 +5,7 @@ import { etaSeconds, rateOf, type Pace } from './backfill-eta.ts';
 import type { BackfillKey } from './backfill-key.ts';
 import type { ChunkLimits } from './backfill-size.ts';
 import type { RangedSql } from './backfill-statement.ts';
-import type { BackfillState } from './backfill-store.ts';
+import { saveBackfillSql, type BackfillState } from './backfill-store.ts';
 import type { Migration } from './release.ts';
 
 /** What a backfill asks, and tells, while it runs. */
@@ -16,6 +16,11 @@ export interface BackfillControl {
   isStopping?: (() => boolean) | undefined;
   /** Told after each chunk, and several times a second while it is held. */
   onProgress?: ((progress: BackfillCount) => void) | undefined;
+  /**
+   * Asked while it is held, with the milliseconds that it has been in a row: for how many milliseconds it is to be left
+   * alone, so that its place is free for others; null lets it wait on.
+   */
+  leaveAlone?: ((heldMs: number) => number | null) | undefined;
   /** Shorter in tests. */
   holding?: BackOff | undefined;
   limits?: ChunkLimits | undefined;
@@ -34,6 +39,20 @@ export class BackfillStoppedError extends Error {
   constructor(migration: string) {
     super(`${migration} was stopped between two chunks`);
     this.name = 'BackfillStoppedError';
+  }
+}
+
+/** It is held, and somebody else needs its place: it goes on from where it stands, later. */
+export class BackfillHeldError extends Error {
+  readonly reason: string;
+  /** Milliseconds until it is worth asking again. */
+  readonly againMs: number;
+
+  constructor(migration: string, hold: { reason: string; againMs: number }) {
+    super(`${migration} is held`);
+    this.name = 'BackfillHeldError';
+    this.reason = hold.reason;
+    this.againMs = hold.againMs;
   }
 }
 
@@ -63,10 +82,11 @@ const LOOK_MS = 200;
 
 /**
  * Waits until the next chunk may run.
- * @throws BackfillStoppedError
+ * @throws BackfillStoppedError, BackfillHeldError
  */
 export async function waitForLeave(run: BackfillRun): Promise<void> {
   const { control } = run;
+  let heldMs = 0;
   for (let tries = 1; ; tries += 1) {
     refuseToStop(run);
     const hold = (await control.throttle?.()) ?? null;
@@ -75,10 +95,23 @@ export async function waitForLeave(run: BackfillRun): Promise<void> {
     for (let now = performance.now(); now < untilMs; now = performance.now()) {
       refuseToStop(run);
       await sleep(Math.min(LOOK_MS, untilMs - now), run.signal);
-      run.state = { ...run.state, heldMs: run.state.heldMs + performance.now() - now };
+      const waited = performance.now() - now;
+      heldMs += waited;
+      run.state = { ...run.state, heldMs: run.state.heldMs + waited };
       tell(run, hold.reason);
+      const againMs = control.leaveAlone?.(heldMs) ?? null;
+      if (againMs !== null) await leave(run, { reason: hold.reason, againMs });
     }
   }
+}
+
+/** The time that it was held is kept with the cursor. @throws BackfillHeldError */
+async function leave(
+  { client, migration, state }: BackfillRun,
+  hold: { reason: string; againMs: number },
+): Promise<never> {
+  await client.query(`BEGIN; SET LOCAL ROLE NONE; ${saveBackfillSql(state)} COMMIT`);
+  throw new BackfillHeldError(migration.name, hold);
 }
 
 /** @throws BackfillStoppedError; the signal's reason when it has fired */

@@ -3,7 +3,13 @@ import type { PgClient } from '../../platform/pg.ts';
 import { refuseQuarantined, runPass, runQuarantined } from './backfill-chunk.ts';
 import { NO_PACE } from './backfill-eta.ts';
 import { readKey, type BackfillKey } from './backfill-key.ts';
-import { BackfillStoppedError, tell, type BackfillControl, type BackfillRun } from './backfill-run.ts';
+import {
+  BackfillHeldError,
+  BackfillStoppedError,
+  tell,
+  type BackfillControl,
+  type BackfillRun,
+} from './backfill-run.ts';
 import { CHUNK_LIMITS } from './backfill-size.ts';
 import { rangedSql } from './backfill-statement.ts';
 import { dropBackfillSql, readBackfill, saveBackfillSql, type BackfillState } from './backfill-store.ts';
@@ -30,7 +36,8 @@ export interface BackfillRequest {
  * Each chunk is one transaction that changes its rows and moves the cursor: interrupted anywhere, the next call goes
  * on behind the last row that is through, and no row is met twice, so that its statement need not be repeatable.
  * @throws FleetError `backfill_table_missing`, `backfill_key_unusable`, `backfill_quarantined`,
- *   `backfill_unverified`, `migration_failed`, `migration_unknown`; BackfillStoppedError where `control` asked for it
+ *   `backfill_unverified`, `migration_failed`, `migration_unknown`; BackfillStoppedError, BackfillHeldError where `control` asked
+ *   for it
  */
 export async function applyBackfill(
   client: PgClient,
@@ -51,7 +58,8 @@ export async function applyBackfill(
     await record(run, request, durationMs);
     return { name: migration.name, durationMs, lockWaitMs: 0, rows: run.changed };
   } catch (error) {
-    if (error instanceof FleetError || error instanceof BackfillStoppedError) throw error;
+    const told = [FleetError, BackfillStoppedError, BackfillHeldError];
+    if (told.some((kind) => error instanceof kind)) throw error;
     throw migrationFailure(error, migration);
   }
 }

@@ -20,7 +20,7 @@ import {
   type ClaimedTarget,
   type TargetResult,
 } from './target-store.ts';
-import { isDrained, pickTargets, type Pick, type WaveRun } from './wave.ts';
+import { hasWaiting, isDrained, pickTargets, type Pick, type WaveRun } from './wave.ts';
 
 /** Watchers are told at most this often while targets end, in milliseconds; each wave's end is told at once. */
 const ANNOUNCE_MS = 100;
@@ -51,6 +51,10 @@ export async function carryRollout(run: Run, parallel: number): Promise<void> {
   };
   run.isStopping = () => run.lease.stopping.aborted || (stage.version >= 0 && !stage.running);
   run.isAborted = () => stage.aborted !== 'no';
+  run.isWanted = ({ wave }) => {
+    const open = stage.waves.get(wave);
+    return open !== undefined && hasWaiting(open);
+  };
   try {
     for (let next: Next = 'again'; next !== 'rest' && !run.lease.signal.aborted;) {
       next = await round(stage);

@@ -114,10 +114,15 @@ async function prepare(deps: RolloutDriverDeps, rollout: RolloutRecord, lease: L
       return deps.openGates === undefined ? openGates(deps, owner, wave) : deps.openGates(owner, wave);
     }),
     migrate: (target, signal) => migrate(run, target, signal),
+    isWanted: () => false,
     ask: deps.ask ?? askTarget,
     watchBackfill: (target) =>
       watchBackfill(
-        { ...deps, ...deps.backfills, rolloutId: rollout.id, lease, isStopping: () => run.isStopping() },
+        {
+          ...{ ...deps, ...deps.backfills, rolloutId: rollout.id, lease },
+          isStopping: () => run.isStopping(),
+          isWanted: () => run.isWanted(target),
+        },
         target,
       ),
     steps: openSteps({ ...deps, rolloutId: rollout.id, lease }),

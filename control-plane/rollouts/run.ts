@@ -7,6 +7,7 @@ import type { OpenGates } from './gating.ts';
 import type { AskTarget } from './settle.ts';
 import { lockRollout, type RolloutRecord } from './store.ts';
 import type { RunTarget } from './slots.ts';
+import type { ClaimedTarget } from './target-store.ts';
 import type { TargetRun } from './target.ts';
 
 /** How long servers are waited for that do not answer; milliseconds. */
@@ -33,6 +34,8 @@ export interface Run extends TargetRun {
   outage: OutagePolicy;
   openGates: OpenGates;
   migrate: RunTarget;
+  /** Whether somebody waits for the place of this target in flight. */
+  isWanted: (target: ClaimedTarget) => boolean;
   ask: AskTarget;
 }
 

@@ -55,6 +55,8 @@ export interface TargetResult {
   schemaStamp?: SchemaStamp | null;
   error: ErrorSummary | null;
   reason: string | null;
+  /** Of a held one: milliseconds until it is tried again. */
+  waitMs?: number;
   durationMs: number;
   /** What applying, or taking back, took: of this run. */
   lockWaitMs?: number;
@@ -74,6 +76,8 @@ const RESULT_EVENTS = {
   skipped: 'skip',
   /** It ended between two steps because the rollout stands still; the rest runs when that goes on. */
   stopped: 'yield',
+  /** Its backfill is held: the rest runs when `waitMs` are over. */
+  held: 'hold',
 } as const;
 /** What has not begun. */
 const WAITING = targetAfter('requeue');
@@ -140,12 +144,12 @@ const WRITE_BATCH = `
   ), result AS MATERIALIZED (
     -- What stopped half way for an abort will not go on.
     SELECT r."databaseId", r.error, r."durationMs", r.reached, r."schemaStamp", r."lockWaitMs", r.rows, r.applied,
-           CASE WHEN left_off THEN $10 ELSE r.state END AS state,
+           CASE WHEN NOT left_off THEN r."waitMs" END AS "waitMs", CASE WHEN left_off THEN $10 ELSE r.state END AS state,
            CASE WHEN left_off THEN 'aborted' ELSE r.reason END AS reason
       FROM active a, jsonb_to_recordset($3::jsonb)
              AS r("databaseId" uuid, state text, error jsonb, reason text, "durationMs" int, reached jsonb,
-                  "schemaStamp" jsonb, "lockWaitMs" int, rows bigint, applied jsonb),
-           LATERAL (SELECT a.state = 'aborted' AND r.state = $14 AS left_off) AS abort
+                  "schemaStamp" jsonb, "lockWaitMs" int, rows bigint, applied jsonb, "waitMs" int),
+           LATERAL (SELECT a.state = 'aborted' AND r.state IN ($14, $11) AS left_off) AS abort
   ), at_head AS (
     ${setProvenVersionsSql(`(SELECT "databaseId", reached ->> 'schemaVersion', nullif("schemaStamp", 'null') FROM result
                              WHERE reached IS NOT NULL)`)}
@@ -154,6 +158,7 @@ const WRITE_BATCH = `
        SET state = r.state, error = nullif(r.error, 'null'), reason = r.reason, duration_ms = r."durationMs",
            lock_wait_ms = r."lockWaitMs", rows_affected = r.rows,
            applied = coalesce(t.applied, '[]') || coalesce(r.applied, '[]'),
+           not_before = clock_timestamp() + r."waitMs" * interval '1 millisecond',
            finished_at = CASE WHEN r.state <> ALL ($5) THEN clock_timestamp() END
       FROM result r
      WHERE t.rollout_id = $1 AND t.database_id = r."databaseId" AND t.state = $9 AND t.epoch = $2
@@ -316,18 +321,20 @@ export function emptyCounts(): Counts {
   return Object.fromEntries(TARGET_STATES.map((state) => [state, 0])) as Counts;
 }
 
-/** The first failed target of a wave or of the rollout, for the words of a halt. */
+/** The first failed target of the rollout, or of a wave those that nobody has borne, for the words of a halt. */
 export async function firstFailure(
   db: Queryable,
-  rolloutId: string,
+  { rolloutId, wave }: { rolloutId: string; wave: number | null },
   state: 'failed' | 'unreachable',
-): Promise<{ slug: string; server: string; error: ErrorSummary | null } | undefined> {
-  const { rows } = await db.query<{ slug: string; server: string; error: ErrorSummary | null }>(
-    `SELECT n.slug, s.name AS server, t.error
+): Promise<{ tenant: string; region: string; server: string } | undefined> {
+  const { rows } = await db.query<{ tenant: string; region: string; server: string }>(
+    `SELECT n.slug AS tenant, n.region, s.name AS server
        FROM rollout_targets t JOIN tenants n ON n.id = t.tenant_id JOIN servers s ON s.id = t.server_id
+       JOIN rollout_waves w ON w.rollout_id = t.rollout_id AND w.ordinal = t.wave
       WHERE t.rollout_id = $1 AND t.state = $2
+        AND ($3::int IS NULL OR t.wave = $3 AND t.finished_at > coalesce(w.forgiven_at, '-infinity'))
       ORDER BY t.finished_at, t.ordinal LIMIT 1`,
-    [rolloutId, state],
+    [rolloutId, state, wave],
   );
   return rows[0];
 }

@@ -12,7 +12,7 @@ import { withLogContext } from '../../platform/logging.ts';
 import type { GuardSchema } from '../drift/guard.ts';
 import type { Registry } from '../registry/registry.ts';
 import { applyMigrations } from '../releases/apply.ts';
-import { BackfillStoppedError } from '../releases/backfill-run.ts';
+import { BackfillHeldError, BackfillStoppedError } from '../releases/backfill-run.ts';
 import { findBlockers } from '../releases/blockers.ts';
 import { isContention } from '../releases/contention.ts';
 import { readVersion } from '../releases/inspect.ts';
@@ -117,6 +117,10 @@ async function migrate(
     if (error instanceof BackfillStoppedError) {
       return result({ state: 'stopped', reached, error: null, reason: null });
     }
+    if (error instanceof BackfillHeldError) {
+      const held = result({ state: 'held', reached, error: null, reason: error.reason });
+      return { ...held, waitMs: error.againMs };
+    }
     if (run.isAborted() && wasCancelled(error)) {
       return result({ state: 'skipped', reached, error: null, reason: 'aborted' });
     }
@@ -154,7 +158,8 @@ async function findReached(
 ): Promise<Reached | undefined> {
   const { ownerRole, serverId, database } = target;
   // What stopped by itself has stopped between two steps.
-  if (isServerLost(error) || error instanceof BackfillStoppedError) return sureOf(run, target, trace);
+  const stopped = error instanceof BackfillStoppedError || error instanceof BackfillHeldError;
+  if (stopped || isServerLost(error)) return sureOf(run, target, trace);
   try {
     const address = await run.servers.migrator(serverId, database);
     const request = { ownerRole, applicationName: run.applicationName, signal };

@@ -83,8 +83,12 @@ function serverLimit(run: WaveRun, target: WaitingTarget, bounds: Bounds): numbe
   return outage.nextTryAt <= bounds.now ? 1 : 0;
 }
 
-/** Whether nothing of the wave's queue is left to be claimed. */
-export function isDrained(run: WaveRun): boolean {
+/** Whether something of the wave's queue is left to be claimed. */
+export function hasWaiting(run: WaveRun): boolean {
   skipTaken(run);
-  return run.inFlight === 0 && run.head >= run.queue.length;
+  return run.head < run.queue.length;
+}
+
+export function isDrained(run: WaveRun): boolean {
+  return run.inFlight === 0 && !hasWaiting(run);
 }

@@ -1,4 +1,5 @@
 import { applyMigrations } from '../releases/apply.ts';
+import type { BackfillControl, BackfillCount } from '../releases/backfill-run.ts';
 import { currentRelease, listMigrations } from '../releases/store.ts';
 import type { Queryable } from '../../platform/pg.ts';
 import type { StepContext } from '../operations/definition.ts';
@@ -7,7 +8,8 @@ import type { DatabaseRecord } from '../servers/database.ts';
 import { lockMembership } from './store.ts';
 import type { TenantDeps } from './deps.ts';
 
-type Place = Pick<DatabaseRecord, 'serverId' | 'name' | 'ownerRole'>;
+/** With its `id` where it has rows already: then its backfills are held as those of rollouts are. */
+type Place = Pick<DatabaseRecord, 'serverId' | 'name' | 'ownerRole'> & { id?: string };
 
 /**
  * Brings a database that rollouts do not see (being made, suspended) to the release that the fleet is at, and
@@ -49,8 +51,21 @@ async function catchUp(
     release: release.name,
     applicationName: `fleet:${context.operationId}:0`,
     signal: context.signal,
+    backfill: controlOf(context, deps, place),
   });
   return result.schemaVersion;
+}
+
+/** Nothing but the log tells of an operation what it waits for. */
+function controlOf(context: StepContext<unknown>, deps: TenantDeps, place: Place): BackfillControl {
+  if (place.id === undefined) return {};
+  const throttle = deps.throttle({ databaseId: place.id, serverId: place.serverId, database: place.name });
+  let told: string | null = null;
+  const onProgress = ({ migration, reason }: BackfillCount): void => {
+    if (reason !== null && reason !== told) context.logger.info('a backfill is held', { migration, reason });
+    told = reason;
+  };
+  return { throttle, onProgress };
 }
 
 /** Whether new tenants are born with migrations that a database at `schemaVersion` has not. */

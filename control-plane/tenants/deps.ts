@@ -1,5 +1,6 @@
 import type { Logger } from '../../platform/logging.ts';
 import type { Registry } from '../registry/registry.ts';
+import type { Hold } from '../releases/backfill-run.ts';
 import type { Secrets } from '../secrets/secret.ts';
 import type { ServerAccess } from '../servers/access.ts';
 
@@ -9,4 +10,12 @@ export interface TenantDeps {
   secrets: Secrets;
   servers: ServerAccess;
   logger: Logger;
+  /** Says before each chunk of a backfill why it may not run now; null: it may. */
+  throttle: Throttle;
 }
+
+export type Throttle = (place: {
+  databaseId: string;
+  serverId: string;
+  database: string;
+}) => () => Promise<Hold | null>;

@@ -2,7 +2,7 @@ import type { BackfillHold, BackfillProgress } from '../../../contract/backfill.
 import type { Queryable } from '../../../platform/pg.ts';
 import type { Lease } from '../../operations/lease.ts';
 import { ROLLOUT_CHANNEL } from '../announce.ts';
-import { targetAfter } from '../rollout.ts';
+import { targetAfter, targetSources } from '../rollout.ts';
 
 /** SQL of `backfill_switches`, and of the progress of targets. Joins servers and tenants for their names. */
 
@@ -72,6 +72,18 @@ export async function switchOn(tx: Queryable, { serverId, tenantId }: SwitchSubj
     [serverId, tenantId],
   );
   return rowCount === 1;
+}
+
+/** Lets targets that were left alone with a held backfill run at once. Answers their rollouts. */
+export async function recallHeld(tx: Queryable): Promise<string[]> {
+  const { rows } = await tx.query<{ id: string }>(
+    `WITH recalled AS (
+       UPDATE rollout_targets SET not_before = now()
+        WHERE state = ANY ($1) AND not_before > now() AND progress ->> 'reason' IS NOT NULL RETURNING rollout_id)
+     SELECT DISTINCT rollout_id AS id FROM recalled ORDER BY 1`,
+    [targetSources('due')],
+  );
+  return rows.map(({ id }) => id);
 }
 
 /** Writes how far the backfill of a target in flight is, behind the fence, and tells watchers. */

@@ -1,12 +1,14 @@
 import type { SwitchBackfills } from '../../../contract/backfill.ts';
 import { requireFleetWide, requireRegion, type Asker } from '../../access/caller.ts';
 import { audit } from '../../audit/audit.ts';
+import { wake } from '../../operations/driver.ts';
 import type { Transaction } from '../../registry/registry.ts';
 import { serverNotFound } from '../../servers/server.ts';
 import { findServer } from '../../servers/store.ts';
 import { findTenant } from '../../tenants/store.ts';
 import { tenantNotFound } from '../../tenants/tenant.ts';
-import { switchOff, switchOn, type SwitchSubject } from './store.ts';
+import { touchRollout } from '../store.ts';
+import { recallHeld, switchOff, switchOn, type SwitchSubject } from './store.ts';
 
 /**
  * Holds the backfills of the fleet, a server or a tenant behind the chunk in hand, or lets them go on. Doing it
@@ -20,6 +22,7 @@ export async function switchBackfills(tx: Transaction, request: SwitchBackfills 
     ? await switchOn(tx, subject)
     : await switchOff(tx, subject, { reason: reason ?? '', by: caller.name });
   if (on && !changed) return;
+  if (on) await wakeHeld(tx);
   audit(tx, {
     actor: caller.name,
     actorRole: caller.role,
@@ -30,6 +33,14 @@ export async function switchBackfills(tx: Transaction, request: SwitchBackfills 
     reason: reason ?? null,
     requestId,
   });
+}
+
+/** Those that something else still holds say so again. */
+async function wakeHeld(tx: Transaction): Promise<void> {
+  for (const id of await recallHeld(tx)) {
+    await touchRollout(tx, id);
+    await wake(tx, 'rollout', id);
+  }
 }
 
 interface Found {

@@ -11,7 +11,20 @@ import { createThrottle, type ThrottleDeps } from './throttle.ts';
 export interface BackfillSettings {
   limits?: LoadLimits | undefined;
   holding?: BackOff | undefined;
+  patience?: Patience | undefined;
 }
+
+/** How long a held backfill keeps its place where others wait for it, and is then left alone. Milliseconds. */
+export interface Patience {
+  heldMs: number;
+  leaveMs: number;
+}
+
+/**
+ * An overload mostly passes within seconds; half a minute of one place is little of a wave. A minute later is soon
+ * enough to look again, and one connection a minute is nothing to the server.
+ */
+const PATIENCE: Patience = { heldMs: 30_000, leaveMs: 60_000 };
 
 /** What backfills of a rollout's targets answer to. */
 export interface BackfillWatchDeps extends ThrottleDeps, BackfillSettings {
@@ -19,6 +32,8 @@ export interface BackfillWatchDeps extends ThrottleDeps, BackfillSettings {
   lease: Lease;
   logger: Logger;
   isStopping: () => boolean;
+  /** Whether somebody waits for this target's place. */
+  isWanted: () => boolean;
 }
 
 export interface BackfillWatch {
@@ -42,11 +57,13 @@ export function watchBackfill(deps: BackfillWatchDeps, target: ClaimedTarget): B
     }
   };
   const writer = createWriter(write);
+  const { heldMs: patienceMs, leaveMs } = deps.patience ?? PATIENCE;
   return {
     control: {
       throttle: createThrottle(deps, target),
       isStopping: deps.isStopping,
       onProgress: writer.note,
+      leaveAlone: (heldMs) => (heldMs >= patienceMs && deps.isWanted() ? leaveMs : null),
       holding: deps.holding,
     },
     close: writer.close,

@@ -19,6 +19,7 @@ const ROWS = 2_000;
 describe('a rollout with a backfill', () => {
   let fleet: RolloutFleet;
   let pool: PgPool;
+  let deps: Parameters<typeof createRolloutDriver>[0];
   let driver: ReturnType<typeof createRolloutDriver>;
 
   before(() => {
@@ -34,17 +35,9 @@ describe('a rollout with a backfill', () => {
         return work(client).finally(() => client.release());
       },
     };
-    driver = createRolloutDriver({
-      registry: fleet.registry,
-      servers,
-      logger: quietLogger,
-      guard: bearAll,
-    });
-    await fleet.onDatabase('acme', async (client) => {
-      await client.query(`SET ROLE ${fleet.database('acme').ownerRole};
-        CREATE TABLE orders (id bigint PRIMARY KEY, fills int NOT NULL DEFAULT 0);
-        INSERT INTO orders (id) SELECT generate_series(1, ${ROWS})`);
-    });
+    deps = { registry: fleet.registry, servers, logger: quietLogger, guard: bearAll };
+    driver = createRolloutDriver(deps);
+    await makeOrders('acme', ROWS);
     await fleet.registry.transaction(async (tx) => {
       await insertMigrations(tx, [
         {
@@ -74,6 +67,13 @@ describe('a rollout with a backfill', () => {
 
   const tx = <T>(work: Parameters<typeof fleet.registry.transaction<T>>[0]): Promise<T> =>
     fleet.registry.transaction(work);
+
+  const makeOrders = (slug: string, rows: number): Promise<void> =>
+    fleet.onDatabase(slug, async (client) => {
+      await client.query(`SET ROLE ${fleet.database(slug).ownerRole};
+        CREATE TABLE orders (id bigint PRIMARY KEY, fills int NOT NULL DEFAULT 0);
+        INSERT INTO orders (id) SELECT generate_series(1, ${rows})`);
+    });
 
   async function target(id: string): Promise<RolloutTarget> {
     const [found] = (await fleet.read(id)).targets;
@@ -156,6 +156,33 @@ describe('a rollout with a backfill', () => {
       `SELECT action, resource, reason FROM audit_log WHERE action LIKE 'backfill.%' ORDER BY seq`,
     );
     assert.deepEqual(rows.at(-1), { action: 'backfill.release', resource: 'tenant:acme', reason: null });
+  });
+
+  it('gives its place up to others when it is held for long, and goes on by itself when it may', async () => {
+    for (const slug of ['next', 'other']) {
+      await fleet.addTenant(slug);
+      await makeOrders(slug, 10);
+    }
+    await hold(false);
+    const patient = createRolloutDriver({
+      ...deps,
+      backfills: { patience: { heldMs: 300, leaveMs: 3_600_000 } },
+    });
+    const id = await fleet.start([{ name: 'all', parallel: 1 }], { release: 'r2' });
+    await driveOnce(fleet.registry, patient, id);
+    const [first, ...others] = (await fleet.read(id)).targets;
+    assert.deepEqual([first?.tenant, first?.state], ['acme', 'deferred']);
+    assert.equal(first?.reason, 'held for the tenant by system: month end');
+    assert.ok(first.notBefore !== null && (first.progress?.heldMs ?? 0) >= 300);
+    assert.deepEqual(new Set(others.map(({ state, tries }) => `${state} ${tries}`)), new Set(['verified 1']));
+    assert.equal((await fleet.registry.query(patient.openIdsSql)).rowCount, 0, 'nobody waits for it');
+    await hold(true);
+    assert.equal((await fleet.registry.query(patient.openIdsSql)).rowCount, 1, 'at once');
+    await driveOnce(fleet.registry, patient, id);
+    const { state, targets } = await fleet.read(id);
+    assert.deepEqual([state, targets[0]?.tries], ['succeeded', 2]);
+    assert.ok((targets[0]?.progress?.heldMs ?? 0) >= 300, 'the time is kept');
+    assert.deepEqual(await fills(), [{ fills: 1, rows: ROWS }]);
   });
 
   it('is skipped with its progress by an abort, and its rows stay', async () => {

@@ -1,5 +1,12 @@
 import assert from 'node:assert/strict';
-import { currentRelease, setCurrentRelease } from '../../../control-plane/releases/store.ts';
+import { migrationChecksum, releaseChecksum } from '../../../control-plane/releases/release.ts';
+import {
+  currentRelease,
+  insertMigrations,
+  insertRelease,
+  listMigrations,
+  setCurrentRelease,
+} from '../../../control-plane/releases/store.ts';
 import { startResumeTenant } from '../../../control-plane/tenants/resume.ts';
 import { findTenant } from '../../../control-plane/tenants/store.ts';
 import { startSuspendTenant } from '../../../control-plane/tenants/suspend.ts';
@@ -64,6 +71,38 @@ describe('suspending and resuming a tenant', () => {
     assert.equal((await currentRelease(world.registry))?.headOrdinal, 2);
     assert.equal(await resume(tenant.id), 'succeeded');
     assert.equal((await findTenant(world.registry, tenant.id))?.schemaVersion, '0003_m');
+  });
+
+  it('catches up with backfills as it is let', async () => {
+    const tenant = await world.create('filled');
+    await withClient(await world.login(tenant.id), { applicationName: 'test' }, (client) =>
+      client.query("INSERT INTO notes (body) SELECT 'old' FROM generate_series(1, 100)"),
+    );
+    await suspend(tenant.id);
+    const fill = "UPDATE notes SET body = 'new' WHERE id BETWEEN $1 AND $2";
+    const backfill = { table: 'notes', key: ['id'], batch: 10, verify: null };
+    const before = await currentRelease(world.registry);
+    await world.registry.transaction(async (tx) => {
+      const checksum = migrationChecksum(fill, null);
+      const kind = { phase: 'migrate' as const, transactional: false, statements: [fill], backfill };
+      const limits = { lockTimeoutMs: null, statementTimeoutMs: null };
+      const rest = { upSql: fill, downSql: null, ...kind, ...limits };
+      await insertMigrations(tx, [{ name: '0004_fill', ordinal: 4, checksum, ...rest }]);
+      const release = { name: 'filling', head: '0004_fill', headOrdinal: 4, publishedBy: 'test' };
+      await insertRelease(tx, { ...release, checksum: releaseChecksum(await listMigrations(tx)) });
+      await setCurrentRelease(tx, 'filling');
+    });
+    const asked: unknown[] = [];
+    world.deps.throttle = (place) => () =>
+      Promise.resolve(asked.push(place) === 1 ? { reason: 'month end', againMs: 5 } : null);
+    assert.equal(await resume(tenant.id), 'succeeded');
+    const { rows } = await world.registry.query(
+      `SELECT id AS "databaseId", server_id AS "serverId", name AS database FROM databases WHERE tenant_id = $1`,
+      [tenant.id],
+    );
+    assert.deepEqual([...new Set(asked.map((place) => JSON.stringify(place)))], [JSON.stringify(rows[0])]);
+    assert.ok(asked.length > 2, 'before each chunk');
+    await world.registry.transaction((tx) => setCurrentRelease(tx, before?.name ?? ''));
   });
 
   it('stays suspended when it cannot take what it has missed', async () => {

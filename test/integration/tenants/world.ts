@@ -64,10 +64,11 @@ export async function startWorld(): Promise<World> {
   const test = await freshRegistry();
   const { registry } = test;
   const secrets = createSecrets(randomBytes(32));
-  const deps = {
+  const deps: TenantDeps = {
     registry,
     secrets,
     logger: quietLogger,
+    throttle: () => () => Promise.resolve(null),
     servers: createServerAccess({ registry, secrets, logger: quietLogger }),
   };
   await addRegions(deps);
