@@ -1,3 +1,4 @@
+import { isRetryable } from '../../platform/errors.ts';
 import type { Registry } from '../registry/registry.ts';
 import { releaseChecksum, type Migration } from '../releases/release.ts';
 import type { Schema } from '../releases/schema.ts';
@@ -23,7 +24,11 @@ export interface ReferenceDeps {
   servers: ServerAccess;
 }
 
-/** Reads the list of migrations once. Whoever asks for the same schema at once waits for the same answer. */
+/**
+ * Reads the list of migrations once. Whoever asks for the same schema at once waits for the same answer. What fails
+ * for good (a migration that an empty database does not take) is not tried again on that server, which would cost a
+ * scratch database for every tenant; it may still work on another.
+ */
 export async function openReferences(deps: ReferenceDeps): Promise<References> {
   const migrations = await listMigrations(deps.registry);
   const asked = new Map<string, Promise<Schema>>();
@@ -31,10 +36,13 @@ export async function openReferences(deps: ReferenceDeps): Promise<References> {
     migrations,
     at: (ordinal, place) => {
       const key = `${ordinal}/${place.serverMajor}`;
-      const known = asked.get(key) ?? reference(deps, migrations.slice(0, ordinal), place);
+      const here = `${key}/${place.serverId}`;
+      const known = asked.get(key) ?? asked.get(here) ?? reference(deps, migrations.slice(0, ordinal), place);
       asked.set(key, known);
-      // What failed once (a server that is down) may work on another.
-      known.catch(() => asked.delete(key));
+      known.catch((error: unknown) => {
+        asked.delete(key);
+        if (!isRetryable(error)) asked.set(here, known);
+      });
       return known;
     },
   };

@@ -1,5 +1,4 @@
 import type { Queryable } from '../../platform/pg.ts';
-import { findTenant } from '../tenants/store.ts';
 import type { Cause } from './rollout.ts';
 import { firstFailure } from './target-store.ts';
 
@@ -27,19 +26,14 @@ export function causeView(cause: StoredCause | null, regions: string[] | null): 
   return { ...told, message: `${told.message}; the first: ${first.tenant}${server}` };
 }
 
-/** The first failed target of the rollout, as a cause names it. */
+/** The first failed target of the rollout, or of one wave, as a cause names it. */
 export async function nameFirstFailure(
   db: Queryable,
-  rolloutId: string,
+  of: { rolloutId: string; wave: number | null },
   state: 'failed' | 'unreachable',
 ): Promise<NamedTarget | undefined> {
-  const failure = await firstFailure(db, rolloutId, state);
+  const failure = await firstFailure(db, of, state);
   if (failure === undefined) return undefined;
-  const tenant = await findTenant(db, failure.slug, true);
-  if (tenant === undefined) return undefined;
-  return {
-    tenant: failure.slug,
-    region: tenant.region,
-    server: state === 'unreachable' ? failure.server : undefined,
-  };
+  const { tenant, region, server } = failure;
+  return { tenant, region, server: state === 'unreachable' ? server : undefined };
 }

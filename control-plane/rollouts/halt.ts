@@ -69,7 +69,7 @@ export async function haltUnreachable(
   await haltRollout(tx, rollout, wave, {
     code: 'servers_unreachable',
     message: `wave ${wave.name}: ${targets(unreachable)} unreachable${borne}`,
-    first: await nameFirstFailure(tx, rollout.id, 'unreachable'),
+    first: await nameFirstFailure(tx, { rolloutId: rollout.id, wave: wave.ordinal }, 'unreachable'),
     fix: `bring the server back, then fleet rollout retry ${rollout.id}`,
   });
 }
@@ -91,7 +91,11 @@ export async function haltWithFailures(
   await haltRollout(tx, rollout, undefined, {
     code: 'targets_behind',
     message: `every wave is through, but ${targets(counts.failed + counts.unreachable)} failed and stayed behind`,
-    first: await nameFirstFailure(tx, rollout.id, counts.failed > 0 ? 'failed' : 'unreachable'),
+    first: await nameFirstFailure(
+      tx,
+      { rolloutId: rollout.id, wave: null },
+      counts.failed > 0 ? 'failed' : 'unreachable',
+    ),
     fix:
       `${repair(rollout.id)}; to leave one behind: ` +
       `fleet rollout skip ${rollout.id} --target TENANT --reason TEXT`,

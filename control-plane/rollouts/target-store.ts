@@ -321,18 +321,20 @@ export function emptyCounts(): Counts {
   return Object.fromEntries(TARGET_STATES.map((state) => [state, 0])) as Counts;
 }
 
-/** The first failed target of a wave or of the rollout, for the words of a halt. */
+/** The first failed target of the rollout, or of a wave those that nobody has borne, for the words of a halt. */
 export async function firstFailure(
   db: Queryable,
-  rolloutId: string,
+  { rolloutId, wave }: { rolloutId: string; wave: number | null },
   state: 'failed' | 'unreachable',
-): Promise<{ slug: string; server: string; error: ErrorSummary | null } | undefined> {
-  const { rows } = await db.query<{ slug: string; server: string; error: ErrorSummary | null }>(
-    `SELECT n.slug, s.name AS server, t.error
+): Promise<{ tenant: string; region: string; server: string } | undefined> {
+  const { rows } = await db.query<{ tenant: string; region: string; server: string }>(
+    `SELECT n.slug AS tenant, n.region, s.name AS server
        FROM rollout_targets t JOIN tenants n ON n.id = t.tenant_id JOIN servers s ON s.id = t.server_id
+       JOIN rollout_waves w ON w.rollout_id = t.rollout_id AND w.ordinal = t.wave
       WHERE t.rollout_id = $1 AND t.state = $2
+        AND ($3::int IS NULL OR t.wave = $3 AND t.finished_at > coalesce(w.forgiven_at, '-infinity'))
       ORDER BY t.finished_at, t.ordinal LIMIT 1`,
-    [rolloutId, state],
+    [rolloutId, state, wave],
   );
   return rows[0];
 }
