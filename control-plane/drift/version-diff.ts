@@ -1,5 +1,5 @@
 import type { MigrationSummary, SchemaChange, VersionDiff } from '../../contract/schema-diff.ts';
-import { summarizeError, type ErrorSummary } from '../../platform/errors.ts';
+import { isUnreachable, summarizeError, type ErrorSummary } from '../../platform/errors.ts';
 import { differenceInWords } from '../releases/diff-words.ts';
 import type { Migration } from '../releases/release.ts';
 import { schemaDiff } from '../releases/schema-diff.ts';
@@ -82,6 +82,8 @@ async function compareSomewhere(
     } catch (error) {
       const { code, message } = summarizeError(error);
       failure = { code, message: `the schemas could not be made on ${place.server}: ${message}`, fix: RETRY };
+      // What is wrong with a migration is wrong on every server.
+      if (!isUnreachable(error)) break;
     }
   }
   return failure;

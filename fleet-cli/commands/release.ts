@@ -16,6 +16,7 @@ import { renderTable } from '../output/table.ts';
 import type { View } from '../output/view.ts';
 import { renderFolder } from '../release/folder.ts';
 import { checkInput, type OpenSession, type Session } from '../session.ts';
+import { addReleaseDiff } from './release-diff.ts';
 import { lintFolder, parseServers, type LintFlags } from './release-lint.ts';
 
 export function addReleaseCommands(program: Command, open: OpenSession): void {
@@ -48,6 +49,7 @@ export function addReleaseCommands(program: Command, open: OpenSession): void {
     .command('get <name>')
     .description('show a release and its migrations')
     .action(async (name: string) => await get(open(), name));
+  addReleaseDiff(release, open);
 }
 
 interface PublishFlags {

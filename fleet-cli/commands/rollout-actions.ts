@@ -8,7 +8,6 @@ import { path } from '../client.ts';
 import { confirmYes } from '../confirm.ts';
 import { CliError, usageError } from '../errors.ts';
 import { EXIT } from '../exit.ts';
-import { renderRolloutPlan } from '../output/rollout-plan.ts';
 import { rolloutView } from '../output/rollout-view.ts';
 import { checkInput, type Session } from '../session.ts';
 import { followRollout, lineWriter, requireSuccess, rolloutId, showRollout } from './rollout-watch.ts';
@@ -35,31 +34,6 @@ export interface ListFlags {
 
 export async function listRollouts({ client, out }: Session, { limit, ...filter }: ListFlags): Promise<void> {
   out.list(await client().list('/api/v1/rollouts', RolloutSummary, filter, limit), rolloutView);
-}
-
-/**
- * Stores a plan to be looked at; where no database is behind, says so and stores none.
- * @throws CliError exit 6 with --detailed-exitcode when there is work to do
- */
-export async function planRollout(
-  session: Session,
-  file: string | undefined,
-  flags: SpecFlags,
-): Promise<void> {
-  const body = readSpec(session, file, flags);
-  const reply = await change(session, { method: 'POST', path: '/api/v1/rollouts/plan', body }, PlanAnswer);
-  if (reply === undefined) return;
-  const plan = reply.body;
-  if ('nothingToDo' in plan) return sayNothingToDo(session, plan);
-  session.out.text(renderRolloutPlan(plan, session.out.paint), plan, plan.id);
-  session.out.note(`nothing is started; to start it: fleet rollout start ${plan.id}`);
-  if (flags.detailedExitcode !== true) return;
-  throw new CliError({
-    code: 'changes_found',
-    exitCode: EXIT.changes,
-    message: `${plan.total} targets are behind release ${plan.release}`,
-    fix: `fleet rollout start ${plan.id}`,
-  });
 }
 
 export function sayNothingToDo({ out }: Session, answer: NothingToPlan): void {

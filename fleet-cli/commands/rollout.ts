@@ -4,13 +4,13 @@ import { parseCount, WATCH_HELP, type WatchFlags } from '../globals.ts';
 import type { OpenSession } from '../session.ts';
 import {
   listRollouts,
-  planRollout,
   startRollout,
   supersedeRollout,
   type ListFlags,
   type SpecFlags,
   type StartFlags,
 } from './rollout-actions.ts';
+import { planRollout, showDiff, type PlanFlags } from './rollout-plan.ts';
 import { addRehearse } from './rollout-rehearse.ts';
 import { addVerbs } from './rollout-verbs.ts';
 import { getRollout, rolloutStatus } from './rollout-watch.ts';
@@ -30,7 +30,10 @@ export function addRolloutCommands(program: Command, open: OpenSession): void {
     .command('get <id>')
     .description('show waves, counts and what fails; ID may be "latest"')
     .option('-w, --watch', WATCH_HELP)
-    .action(async (id: string, flags: WatchFlags) => await getRollout(open(), id, flags));
+    .option('--diff', 'as it was planned, with what it makes of the schemas')
+    .action(async (id: string, flags: WatchFlags & { diff?: boolean }) =>
+      flags.diff === true ? await showDiff(open(), id) : await getRollout(open(), id, flags),
+    );
   rollout
     .command('status <id>')
     .description('wait until it is over: exit 0 only when it succeeded, 5 when it halted or failed')
@@ -42,11 +45,12 @@ function addPlanning(rollout: Command, open: OpenSession): void {
   rollout
     .command('plan [file]')
     .description(
-      'store a plan and show which tenants it takes, in which waves; starts nothing, and stores nothing when no database is behind',
+      'store a plan and show whom it takes in which waves, what it changes, and whose word it needs; starts nothing, and stores nothing when no database is behind',
     )
     .option('--release <release>', 'plan this release in one wave, or the release for FILE')
+    .option('--no-diff', 'do not compare schemas, which may take seconds for a new release')
     .option('--detailed-exitcode', 'exit 6 when there is something to do, 0 when there is nothing')
-    .action(async (file: string | undefined, flags: SpecFlags) => await planRollout(open(), file, flags));
+    .action(async (file: string | undefined, flags: PlanFlags) => await planRollout(open(), file, flags));
   rollout
     .command('start [file]')
     .description(

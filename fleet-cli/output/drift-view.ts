@@ -40,7 +40,8 @@ export function renderDiffs(drifts: Drift[], paint: Paint): string {
     .join('\n');
 }
 
-function colouredDiff(diff: string, paint: Paint): string {
+/** A unified diff, its lines coloured as terminals do. */
+export function colouredDiff(diff: string, paint: Paint): string {
   return diff
     .split('\n')
     .map((line) => {

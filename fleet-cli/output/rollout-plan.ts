@@ -1,12 +1,11 @@
 import { borne } from '../../contract/budget.ts';
 import type { ContractBlockers } from '../../contract/app.ts';
-import type { Rollout, RolloutTarget, RolloutWave } from '../../contract/rollout.ts';
+import type { Budget, Rollout, RolloutTarget, RolloutWave } from '../../contract/rollout.ts';
+import { approvalText, lackingText, migrationsText, NAMES_SHOWN, planBlocks } from './plan-blocks.ts';
+import { someOf } from './plural.ts';
 import { estimateText, rehearsalText } from './rehearsal-view.ts';
 import type { Paint } from './style.ts';
 import { renderFields, renderTable } from './table.ts';
-
-/** Names shown for each wave; `-o json` has all. */
-const TENANTS_SHOWN = 4;
 
 /** A stored plan as a person reads it before starting it. */
 export function renderRolloutPlan(plan: Rollout, paint: Paint): string {
@@ -15,9 +14,12 @@ export function renderRolloutPlan(plan: Rollout, paint: Paint): string {
     [
       { title: 'rollout', value: (each) => each.id },
       { title: 'release', value: (each) => each.release },
-      { title: 'approval', value: (each) => (each.approve ? 'by somebody else than its author' : undefined) },
+      { title: 'author', value: (each) => each.author },
+      { title: 'approval', value: approvalText },
       { title: 'targets', value: (each) => each.total },
-      { title: 'migrations', value: (each) => missingText(each.targets) },
+      { title: 'migrations', value: migrationsText },
+      { title: 'lacking', value: lackingText },
+      { title: 'budget', value: (each) => each.plan?.budget && budgetText(each.plan.budget) },
       { title: 'takes', value: (each) => estimateText(each.estimate) },
       { title: 'rehearsal', value: (each) => rehearsalText(each.rehearsal, paint) },
     ],
@@ -30,7 +32,8 @@ export function renderRolloutPlan(plan: Rollout, paint: Paint): string {
       { title: 'targets', value: (wave) => wave.total, right: true },
       { title: 'parallel', value: (wave) => wave.parallel, right: true },
       { title: 'per server', value: (wave) => wave.perServer, right: true },
-      { title: 'may fail', value: (wave) => mayFailText(wave, plan.targets), right: true },
+      { title: 'may fail', value: (wave) => mayFailText(wave, plan.targets) },
+      { title: 'bake', value: (wave) => bakeText(wave.bakeSeconds), right: true },
       { title: 'after', value: (wave) => wave.dependsOn.join(', ') },
       { title: 'then', value: thenText },
       { title: 'deferred', value: (wave) => wave.counts.deferred, right: true },
@@ -39,19 +42,7 @@ export function renderRolloutPlan(plan: Rollout, paint: Paint): string {
     paint,
     undefined,
   );
-  const late = plan.targets.filter((target) => target.state === 'deferred' || target.state === 'skipped');
-  const waiting = renderTable<RolloutTarget>(
-    late,
-    [
-      { title: 'not now', value: (target) => target.tenant },
-      { title: 'why', value: (target) => target.reason },
-      { title: 'runs at', value: (target) => target.notBefore },
-    ],
-    paint,
-    undefined,
-  );
-  const blocked = blockedText(plan.contract, paint);
-  return [fields, waves, ...(late.length === 0 ? [] : [waiting]), ...blocked].join('\n\n');
+  return [fields, waves, ...planBlocks(plan, paint), ...blockedText(plan.contract, paint)].join('\n\n');
 }
 
 interface Behind {
@@ -94,13 +85,14 @@ function blockedText(blockers: ContractBlockers | undefined, paint: Paint): stri
 /** A share in targets: that 1 % of 50 bears none is seen before the first one fails. Those without a date do not run. */
 function mayFailText({ budget, name, total }: RolloutWave, targets: readonly RolloutTarget[]): string {
   const { failures } = budget;
-  if (typeof failures === 'number') return String(failures);
+  const limits = limitsText(budget);
+  if (typeof failures === 'number') return [String(failures), ...limits].join(', ');
   const out = targets.filter(
     ({ wave, state, notBefore }) =>
       wave === name && (state === 'skipped' || (state === 'deferred' && notBefore === null)),
   );
   const base = total - out.length;
-  return `${failures} of ${base}: ${borne(failures, base) || 'none'}`;
+  return [`${failures} of ${base}: ${borne(failures, base) || 'none'}`, ...limits].join(', ');
 }
 
 /** What the wave passes through after its targets, before those that wait for it. */
@@ -108,12 +100,27 @@ function thenText(wave: RolloutWave): string {
   return [...wave.gates.map(({ gate }) => gate), ...(wave.approve ? ['approval'] : [])].join(', ');
 }
 
-function missingText(targets: RolloutTarget[]): string {
-  return [...new Set(targets.flatMap((target) => target.missing))].join('\n');
+/** The other ways in which a budget stops, as far as it says so. */
+function limitsText({ consecutive, unreachable, minTargets }: Budget): string[] {
+  return [
+    ...(consecutive === undefined ? [] : [`${consecutive} in a row stop`]),
+    ...(unreachable === undefined ? [] : [`${unreachable} unreachable`]),
+    ...(minTargets === undefined ? [] : [`a share from ${minTargets} on`]),
+  ];
+}
+
+/** As a spec writes it: `10m`. */
+function bakeText(seconds: number): string | undefined {
+  if (seconds === 0) return undefined;
+  if (seconds % 3_600 === 0) return `${seconds / 3_600}h`;
+  return seconds % 60 === 0 ? `${seconds / 60}m` : `${seconds}s`;
+}
+
+function budgetText(budget: Budget): string {
+  return [`${budget.failures} may fail over all waves`, ...limitsText(budget)].join(', ');
 }
 
 function tenantsText(targets: RolloutTarget[], wave: string): string {
   const names = targets.filter((target) => target.wave === wave).map((target) => target.tenant);
-  const more = names.length - TENANTS_SHOWN;
-  return names.slice(0, TENANTS_SHOWN).join(', ') + (more > 0 ? ` and ${more} more` : '');
+  return someOf(names, NAMES_SHOWN);
 }

@@ -109,7 +109,7 @@ describe('fleet status and fleet doctor', () => {
     const started = await cli('rollout start --release r2 --wait -o json');
     assert.equal(started.code, 5, started.stderr);
     const plans: Rollout[] = [];
-    for (let n = 0; n < 7; n += 1) plans.push(await json<Rollout>('rollout plan --release r2'));
+    for (let n = 0; n < 7; n += 1) plans.push(await json<Rollout>('rollout plan --release r2 --no-diff'));
     return { plan: plans[0]?.id ?? '', halted: (JSON.parse(started.stdout) as Rollout).id };
   }
 });

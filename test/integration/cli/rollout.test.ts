@@ -2,10 +2,13 @@ import assert from 'node:assert/strict';
 import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Rollout } from '../../../contract/rollout.ts';
+import type { RolloutSchemaDiff } from '../../../contract/schema-diff.ts';
 import { projectRoot } from '../../../platform/project.ts';
 import { startFleet, type Fleet } from '../../support/fleet.ts';
 import { inFolder } from '../../unit/cli/harness.ts';
 import { commandLine } from './command-line.ts';
+
+type Compared = Rollout & { schemaDiff: RolloutSchemaDiff };
 
 /** Sorts behind every migration of the project. */
 const LATER = '9000000000000_';
@@ -58,6 +61,17 @@ describe('releases and rollouts on the command line', () => {
       assert.equal(planned.code, 6, planned.stderr);
       assert.match(planned.stdout, /canary +1 .*acme/);
       const id = /fleet rollout start (\S+)/.exec(planned.stderr)?.[1] ?? '';
+      assert.match(planned.stdout, /^lacking +3 targets lack 1: 9000000000000_one$/m);
+      assert.match(planned.stdout, /^the schema of 3 targets .*\n {2}table one added \(1 column\)$/m);
+      assert.match(planned.stdout, /^\+ {2}column id integer$/m);
+      assert.match((await cli(`rollout get ${id} --diff`)).stdout, /^\+ {2}column id integer$/m);
+      const whole = JSON.parse((await cli(`rollout get ${id} --diff -o json`)).stdout) as Compared;
+      assert.equal(whole.schemaDiff.starts[0]?.targets, 3);
+      const release = await cli('release diff r1 --detailed-exitcode');
+      assert.equal(release.code, 6, release.stderr);
+      assert.match(release.stdout, /^release r1 against release .*: 1 migration\n/);
+      assert.equal((await cli('release diff r1 r1 --detailed-exitcode')).code, 0);
+      assert.equal((await cli('release diff r1 nowhere')).code, 3);
 
       const started = await cli(`rollout start ${id} --wait`);
       assert.equal(started.code, 0, started.stderr);
