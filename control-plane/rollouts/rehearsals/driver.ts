@@ -1,5 +1,6 @@
 import { isRetryable, summarizeError } from '../../../platform/errors.ts';
 import { withLogContext } from '../../../platform/logging.ts';
+import { openGuard } from '../../drift/guard.ts';
 import type { Driver } from '../../operations/driver.ts';
 import { LeaseLostError, type Lease } from '../../operations/lease.ts';
 import { findRelease, listMigrations } from '../../releases/store.ts';
@@ -62,6 +63,7 @@ async function run(deps: RehearsalDeps, rehearsal: RehearsalRecord, lease: Lease
       ...{ rehearsalId: id, release, limits: { lockTimeoutMs, maxHoldMs }, lease },
       migrations: await listMigrations(deps.registry, head?.headOrdinal ?? 0),
       prepare: createPrepare(),
+      guard: openGuard(deps),
     },
     await pendingTargets(deps.registry, id),
     inBatches((found) => lease.transaction((tx) => recordRehearsed(tx, id, found))),

@@ -10,9 +10,11 @@ import {
   type FindBlockers,
 } from '../../releases/contention.ts';
 import { migrationFailure } from '../../releases/failure.ts';
+import { proveSchema, type SchemaGuard } from '../../releases/guard.ts';
 import { takeLock } from '../../releases/lock.ts';
 import { missingMigrations, type Migration } from '../../releases/release.ts';
 import { withMigrationSession } from '../../releases/session.ts';
+import { advanceStamp, isSameStamp, readStamp, type SchemaStamp } from '../../releases/stamp.ts';
 import type { Limits, Rehearsed } from './rehearsal.ts';
 import type { Obstacle, Prepare, Prepared } from './prepare.ts';
 import { openTransaction, type Trial } from './trial.ts';
@@ -24,6 +26,8 @@ export interface InPlaceRequest {
   applicationName: string;
   limits: Limits;
   prepare: Prepare;
+  /** Compares the schema with what its migrations make. */
+  guard: SchemaGuard;
   findBlockers: FindBlockers;
   signal: AbortSignal;
 }
@@ -41,25 +45,41 @@ const ADVICE = 'rehearse it on a copy: --clone';
 
 /**
  * Runs the migrations that the database lacks in one transaction that is always rolled back. It takes the migration
- * lock, proves what is applied, and confines them as a rollout does. Nothing stays: no record, no progress; but
- * sequences that were drawn from have a gap, as after any insert that failed.
+ * lock, proves what is applied and the schema, and confines them as a rollout does. Nothing stays: no record, no
+ * progress; but sequences that were drawn from have a gap, as after any insert that failed.
  *
  * A live tenant never waits longer than `maxHoldMs` for it, in all: the server ends the transaction by then, whatever
  * it does, and gives up each single wait for a lock after `lockTimeoutMs`.
  * @param address of the server's migrator
- * @throws FleetError `migration_locked`, `migration_edited`, `migration_out_of_order`, `migration_record_missing`;
- *   errors of connecting as the driver gives them
+ * @throws FleetError `migration_locked`, `migration_edited`, `migration_out_of_order`, `migration_record_missing`,
+ *   `schema_drifted`; errors of connecting as the driver gives them
  */
-export async function rehearseInPlace(address: PgAddress, request: InPlaceRequest): Promise<Rehearsed> {
+export async function rehearseInPlace(
+  address: PgAddress,
+  request: InPlaceRequest,
+): Promise<InPlaceRehearsed> {
   return withMigrationSession(address, request, async (client) => {
-    const { applied, interrupted } = await takeLock(client, request);
+    const found = await takeLock(client, request);
+    const { applied, interrupted } = found;
     const missing = missingMigrations(applied, request.migrations);
     if (applied.some(({ name }) => name === interrupted?.migration)) {
-      return verdict(missing, undefined, { reason: 'an undo of its last migration stands half done' });
+      const rehearsed = verdict(missing, undefined, {
+        reason: 'an undo of its last migration stands half done',
+      });
+      return { rehearsed, stamp: null };
     }
+    const proven = missing.length === 0 ? null : await proveSchema(client, found, request.guard);
     const { ready, obstacle } = await request.prepare(missing);
-    return rehearse({ client, request, missing, obstacle, blockers: [], trial: undefined }, ready);
+    const session = { client, request, missing, obstacle, blockers: [], trial: undefined, changes: 0 };
+    const rehearsed = await rehearse(session, ready);
+    return { rehearsed, stamp: await stampAfter(session, proven) };
   });
+}
+
+export interface InPlaceRehearsed {
+  rehearsed: Rehearsed;
+  /** Of the proven schema, with what the rehearsal has written and taken back; null where nobody knows. */
+  stamp: SchemaStamp | null;
 }
 
 interface Session {
@@ -70,6 +90,8 @@ interface Session {
   blockers: Blocker[];
   /** The last try. */
   trial: Trial | undefined;
+  /** Rows that all tries have written in the catalogues; null where one failed, and nobody knows. */
+  changes: number | null;
 }
 
 /** Why a try ended before the last migration; neither: it did not. */
@@ -116,7 +138,22 @@ async function tryOnce(session: Session, ready: readonly Prepared[]): Promise<En
     return undefined;
   } finally {
     await trial.rollBack();
+    session.changes =
+      session.changes === null || trial.changes === null ? null : session.changes + trial.changes;
   }
+}
+
+/**
+ * The server counts what was taken back as well: without a new stamp the next rollout would have to compare a schema
+ * that nobody has touched.
+ */
+async function stampAfter(
+  { client, changes }: Session,
+  proven: SchemaStamp | null,
+): Promise<SchemaStamp | null> {
+  const expected = advanceStamp(proven, proven?.version ?? null, changes);
+  if (expected === null) return null;
+  return isSameStamp(expected, await readStamp(client, expected.version)) ? expected : null;
 }
 
 /** @throws the error, where it says nothing of the migration: a wait for a lock, a connection that was lost */

@@ -3,6 +3,7 @@ import { FleetError, sqlState, summarizeError } from '../../../platform/errors.t
 import type { PgAddress } from '../../../platform/pg.ts';
 import { applyMigrations } from '../../releases/apply.ts';
 import type { FindBlockers } from '../../releases/contention.ts';
+import type { SchemaGuard } from '../../releases/guard.ts';
 import type { Migration } from '../../releases/release.ts';
 import { withMigrationSession } from '../../releases/session.ts';
 import type { MigrationStatistics } from '../../releases/statistics.ts';
@@ -16,6 +17,7 @@ export interface OnCloneRequest {
   missing: readonly string[];
   release: string;
   applicationName: string;
+  guard: SchemaGuard;
   findBlockers: FindBlockers;
   signal: AbortSignal;
 }

@@ -2,13 +2,14 @@ import PQueue from 'p-queue';
 import type { RehearsalOutcome } from '../../../contract/rehearsal.ts';
 import { FleetError, isUnreachable, SQLSTATE, sqlState, summarizeError } from '../../../platform/errors.ts';
 import { withLogContext, type Logger } from '../../../platform/logging.ts';
+import type { GuardSchema } from '../../drift/guard.ts';
 import type { Lease } from '../../operations/lease.ts';
 import type { Registry } from '../../registry/registry.ts';
 import { findBlockers } from '../../releases/blockers.ts';
 import type { Migration } from '../../releases/release.ts';
 import type { ServerAccess } from '../../servers/access.ts';
 import { cloneName, CloneRefusedError, withClone } from './clone.ts';
-import { rehearseInPlace } from './in-place.ts';
+import { rehearseInPlace, type InPlaceRehearsed } from './in-place.ts';
 import { isOutOfRoom, rehearseOnClone } from './on-clone.ts';
 import type { Prepare } from './prepare.ts';
 import { unmeasured, type Limits, type Rehearsed } from './rehearsal.ts';
@@ -28,6 +29,7 @@ export interface RehearsalRun extends RehearsalDeps {
   migrations: Migration[];
   limits: Limits;
   prepare: Prepare;
+  guard: GuardSchema;
   lease: Pick<Lease, 'epoch' | 'signal' | 'stopping'>;
 }
 
@@ -82,18 +84,23 @@ async function rehearseTarget(
 ): Promise<TargetRehearsal | undefined> {
   return withLogContext({ tenant: target.slug }, async () => {
     const startedAt = performance.now();
-    const found = await look(run, target).catch((error: unknown) => describe(run, error));
+    const { rehearsed, stamp } = await look(run, target).catch((error: unknown) => ({
+      ...{ rehearsed: describe(run, error), stamp: null },
+    }));
     if (run.lease.signal.aborted) return undefined;
     const durationMs = Math.round(performance.now() - startedAt);
-    return { ...found, databaseId: target.databaseId, durationMs };
+    return { ...rehearsed, stamp, databaseId: target.databaseId, durationMs };
   });
 }
 
-async function look(run: RehearsalRun, target: PendingTarget): Promise<Rehearsed> {
+async function look(run: RehearsalRun, target: PendingTarget): Promise<InPlaceRehearsed> {
   const { servers, limits, lease } = run;
   const { serverId, ownerRole } = target;
-  if (target.gone) return unmeasured('skipped', { reason: 'deleted' });
-  if (target.tenantState === 'moving') return unmeasured('busy', { reason: 'its tenant is being moved' });
+  const only = (rehearsed: Rehearsed): InPlaceRehearsed => ({ rehearsed, stamp: null });
+  if (target.gone) return only(unmeasured('skipped', { reason: 'deleted' }));
+  if (target.tenantState === 'moving') {
+    return only(unmeasured('busy', { reason: 'its tenant is being moved' }));
+  }
   const request = {
     ownerRole,
     migrations: run.migrations,
@@ -103,14 +110,18 @@ async function look(run: RehearsalRun, target: PendingTarget): Promise<Rehearsed
   };
   if (target.how === 'in_place') {
     const address = await servers.migrator(serverId, target.database);
-    return rehearseInPlace(address, { ...request, limits, prepare: run.prepare });
+    const guard = run.guard(target.databaseId, target.schemaStamp);
+    return rehearseInPlace(address, { ...request, limits, guard, prepare: run.prepare });
   }
   const clone = cloneName(run.rehearsalId, target.databaseId);
   const maxCopyMs = target.tenantState === 'suspended' ? SUSPENDED_COPY_MS : limits.maxHoldMs;
-  return withClone(servers, { serverId, source: target.database, ownerRole, clone, maxCopyMs }, async () => {
+  const copied = { serverId, source: target.database, ownerRole, clone, maxCopyMs };
+  const rehearsed = await withClone(servers, copied, async () => {
     const address = await servers.migrator(serverId, clone);
-    return rehearseOnClone(address, { ...request, release: run.release, missing: target.missing });
+    const guard = run.guard(target.databaseId, null);
+    return rehearseOnClone(address, { ...request, guard, release: run.release, missing: target.missing });
   });
+  return only(rehearsed);
 }
 
 /** What is in the way of a try, as against a migration that fails in it. */

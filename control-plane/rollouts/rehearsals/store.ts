@@ -1,6 +1,8 @@
 import type { RehearsalOutcome, RehearsalState, RehearsalTarget } from '../../../contract/rehearsal.ts';
 import type { ErrorSummary } from '../../../platform/errors.ts';
 import type { Queryable } from '../../../platform/pg.ts';
+import type { SchemaStamp } from '../../releases/stamp.ts';
+import { setSchemaStamps } from '../../servers/database-store.ts';
 import { transitionRehearsal, type RehearsalEvent, type Rehearsed } from './rehearsal.ts';
 
 /** SQL of `rehearsals` and `rehearsal_targets`. Reads of rollouts, tenants and databases are joins. */
@@ -129,6 +131,8 @@ export interface PendingTarget {
   gone: boolean;
   how: RehearsalTarget['how'];
   missing: string[];
+  /** Of the last comparison of its schema. */
+  schemaStamp: SchemaStamp | null;
 }
 
 /** In the order of the plan. */
@@ -136,6 +140,7 @@ export async function pendingTargets(db: Queryable, id: string): Promise<Pending
   const { rows } = await db.query<PendingTarget>(
     `SELECT t.database_id AS "databaseId", d.server_id AS "serverId", n.slug, d.name AS database,
             d.owner_role AS "ownerRole", n.state AS "tenantState", t.how, p.missing,
+            d.schema_stamp AS "schemaStamp",
             d.state = 'dropped' OR n.state IN ('offboarding', 'deleted') AS gone
        FROM rehearsal_targets t
        JOIN rehearsals r ON r.id = t.rehearsal_id
@@ -162,15 +167,17 @@ export async function chooseClones(tx: Queryable, id: string, databaseIds: reado
 export interface TargetRehearsal extends Rehearsed {
   databaseId: string;
   durationMs: number;
+  /** Of its schema, where that is proven. */
+  stamp: SchemaStamp | null;
 }
 
-/** Stores what was found; a word that is there already stays. */
+/** Stores what was found, and the stamps of proven schemas; a word that is there already stays. */
 export async function recordRehearsed(
   tx: Queryable,
   id: string,
   found: readonly TargetRehearsal[],
 ): Promise<void> {
-  const rows = found.map(({ databaseId, outcome, reason, error, ...measured }) => {
+  const rows = found.map(({ databaseId, outcome, reason, error, stamp: _stamp, ...measured }) => {
     return { databaseId, outcome, reason, error, measured };
   });
   await tx.query(
@@ -181,6 +188,10 @@ export async function recordRehearsed(
               AS f ("databaseId" uuid, outcome text, reason text, error jsonb, measured jsonb)
       WHERE t.rehearsal_id = $1 AND t.database_id = f."databaseId" AND t.outcome IS NULL`,
     [id, JSON.stringify(rows)],
+  );
+  await setSchemaStamps(
+    tx,
+    found.filter(({ stamp }) => stamp !== null),
   );
 }
 

@@ -2,6 +2,7 @@ import type { RehearsedMigration } from '../../../contract/rehearsal.ts';
 import { quoteIdent, type PgClient } from '../../../platform/pg.ts';
 import type { Migration } from '../../releases/release.ts';
 import { SEARCH_PATH } from '../../releases/session.ts';
+import { OWN_CHANGES_SQL } from '../../releases/stamp.ts';
 import { changedRows, type StatementResult } from '../../releases/statistics.ts';
 import { LOCKS_SQL, TABLES_SQL, watchTables, type HeldLock, type TableFacts } from './measure.ts';
 import type { TableWatch } from './measure.ts';
@@ -22,6 +23,8 @@ export interface Trial {
   sqlStartsAt(): number;
   /** Whether its time is up. */
   isOver(): boolean;
+  /** Rows that it has written in the catalogues; null where it failed, and nobody knows. */
+  changes: number | null;
   /** How long it was open, in milliseconds. */
   heldMs(): number;
   rollBack(): Promise<void>;
@@ -68,13 +71,17 @@ export async function openTransaction(client: PgClient, request: TrialRequest): 
   };
 
   await client.query('BEGIN');
+  const [own, tables] = await send(OWN_CHANGES_SQL + TABLES_SQL);
+  const changesBefore = changesOf(own);
   const trial: Trial = {
     maxHoldMs,
     steps: [],
     current: undefined,
-    watch: watchTables(rowsOf<TableFacts>((await send(TABLES_SQL))[0])),
+    watch: watchTables(rowsOf<TableFacts>(tables)),
+    changes: 0,
     run: async (step) => {
       trial.current = step;
+      trial.changes = null;
       const { name } = step.migration;
       const begunAt = performance.now();
       await send(`SET LOCAL ROLE ${quoteIdent(request.ownerRole)}; SET LOCAL search_path TO ${SEARCH_PATH}`);
@@ -84,8 +91,9 @@ export async function openTransaction(client: PgClient, request: TrialRequest): 
       }
       await settle(send, step.migration);
       const durationMs = Math.round(performance.now() - begunAt);
-      const [tables, locks] = await send(`${TABLES_SQL}; ${LOCKS_SQL}`);
-      trial.watch.note(name, rowsOf<TableFacts>(tables), rowsOf<HeldLock>(locks));
+      const [after, held, changes] = await send(`${TABLES_SQL}; ${LOCKS_SQL}; ${OWN_CHANGES_SQL}`);
+      trial.watch.note(name, rowsOf<TableFacts>(after), rowsOf<HeldLock>(held));
+      trial.changes = changesOf(changes) - changesBefore;
       trial.steps.push({ name, outcome: 'passed', durationMs, rows });
     },
     sqlStartsAt: () => sqlStartsAt,
@@ -121,6 +129,10 @@ async function settle(
   if (found === undefined || found.all === null) return;
   await send(`SET CONSTRAINTS ${found.all} IMMEDIATE`, migration);
   if (found.deferred !== null) await send(`SET CONSTRAINTS ${found.deferred} DEFERRED`);
+}
+
+function changesOf(result: StatementResult | undefined): number {
+  return Number(rowsOf<{ changes: string }>(result)[0]?.changes ?? 0);
 }
 
 function rowsOf<T>(result: StatementResult | undefined): T[] {

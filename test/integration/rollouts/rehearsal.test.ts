@@ -3,6 +3,7 @@ import type { RenderedMigration } from '../../../contract/release.ts';
 import type { Rehearsal, RehearsalTarget } from '../../../contract/rehearsal.ts';
 import type { Rollout } from '../../../contract/rollout.ts';
 import { dropLeftClones } from '../../../control-plane/rollouts/rehearsals/clone.ts';
+import { isSameStamp, readStamp, type SchemaStamp } from '../../../control-plane/releases/stamp.ts';
 import { readLiveSchema } from '../../../control-plane/releases/schema-live.ts';
 import { withClient, type PgAddress, type PgClient } from '../../../platform/pg.ts';
 import { clusters } from '../../support/clusters.ts';
@@ -139,6 +140,19 @@ describe('a rehearsal', function () {
     );
   }
 
+  /** Whether the registry knows that nobody has touched the schema since it was compared. */
+  async function isStamped(slug: string): Promise<boolean> {
+    const { rows } = await fleet.registry.query<{ stamp: SchemaStamp | null }>(
+      'SELECT schema_stamp AS stamp FROM databases WHERE name = $1',
+      [databases.get(slug)?.name],
+    );
+    const stamp = rows[0]?.stamp ?? null;
+    if (stamp === null) return false;
+    return withClient(addressOf(slug), { applicationName: 'test' }, async (client) =>
+      isSameStamp(stamp, await readStamp(client, stamp.version)),
+    );
+  }
+
   async function copies(): Promise<string[]> {
     return withClient(clusters().eu.superuser, { applicationName: 'test' }, async (client) => {
       const { rows } = await client.query<{ name: string }>(
@@ -175,6 +189,7 @@ describe('a rehearsal', function () {
     assert.equal(waited.outcome, 'busy');
     assert.match(waited.error?.message ?? '', /55P03.*blocked by pid \d+ \(test, idle in transaction/);
     assert.deepEqual(await traces(), before);
+    assert.ok(await isStamped('co-1'), 'its schema need not be compared again');
     assert.ok(
       (await fleet.registry.query("SELECT FROM audit_log WHERE action = 'rollout.rehearse'")).rowCount === 1,
     );
@@ -302,7 +317,10 @@ describe('a rehearsal', function () {
 
   it('tells what cannot be tried in place from what fails', async () => {
     await publish('mood');
-    const found = await rehearse(await plan('mood'), { tenants: ['co-1'] });
+    await run('co-5', 'CREATE TABLE by_hand (id int)');
+    const found = await rehearse(await plan('mood'), { tenants: ['co-1', 'co-5'] });
+    await run('co-5', 'DROP TABLE by_hand');
+    assert.deepEqual([of(found, 'co-5').outcome, of(found, 'co-5').error?.code], ['fails', 'schema_drifted']);
     const { outcome, reason, migrations } = of(found, 'co-1');
     assert.equal(outcome, 'not_rehearsed');
     assert.match(reason ?? '', /0006_m uses an enum value/);
