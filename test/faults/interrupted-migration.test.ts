@@ -111,13 +111,15 @@ describe('a migration whose worker is lost', function () {
         `SELECT indexrelid AS oid FROM pg_index WHERE indisvalid AND indexrelid = to_regclass('a_id')`,
       );
     await withClient(database.superuser, { applicationName: 'test' }, async (record) => {
-      await record.query('BEGIN; LOCK TABLE fleet.progress IN EXCLUSIVE MODE');
+      await record.query(
+        "BEGIN; INSERT INTO fleet.progress (migration, statements_done) VALUES ('0002_m', 0)",
+      );
       const child = applyInChild(list);
       await until('the index stands', async () => (await index()).length === 1);
-      await until('its record waits', async () => (await sessionOf(1))?.waits === 'relation');
+      await until('its record waits', async () => (await sessionOf(1))?.waits === 'transactionid');
       await child.kill('SIGKILL');
       await gone(1);
-      await record.query('COMMIT');
+      await record.query('ROLLBACK');
     });
     const built = await index();
     const { applied } = await askDatabase(database.address, request(list, 2));
