@@ -16,8 +16,12 @@ const MIN_INTERVAL_MS = 100;
 const UNREACHABLE_GRACE_MS = 30_000;
 
 export interface Followed<T> {
-  /** Path of the resource; its events are at `<path>/events`. */
+  /** What is read, at first and after each event. */
   path: string;
+  /** Where its events are; absent: at `<path>/events`. */
+  events?: string;
+  /** Milliseconds between two readings at least; absent: MIN_INTERVAL_MS. */
+  everyMs?: number;
   schema: z.ZodType<T>;
   over: (state: T) => boolean;
   onUpdate: (state: T) => void;
@@ -40,7 +44,8 @@ export async function follow<T>(session: Session, followed: Followed<T>): Promis
   const end = () => stop.abort();
   session.io.signal.addEventListener('abort', end);
   if (session.io.signal.aborted) end();
-  const wake = listen(client, `${followed.path}/events`, stop.signal);
+  const { events = `${followed.path}/events`, everyMs = MIN_INTERVAL_MS } = followed;
+  const wake = listen(client, { path: events, everyMs }, stop.signal);
   try {
     // A control plane that was never reached gets the client's short grace only.
     let reachedAt = Number.NEGATIVE_INFINITY;
@@ -79,11 +84,15 @@ async function read<T>(client: Client, followed: Followed<T>, reachedAt: number)
 interface Wake {
   /** Whether events are coming in. */
   live(): boolean;
-  /** Resolves at the next event, not sooner than MIN_INTERVAL_MS from now, or after `ms`. */
+  /** Resolves at the next event, not sooner than `everyMs` from now, or after `ms`. */
   next(ms: number): Promise<void>;
 }
 
-function listen(client: Client, path: string, signal: AbortSignal): Wake {
+function listen(
+  client: Client,
+  { path, everyMs }: { path: string; everyMs: number },
+  signal: AbortSignal,
+): Wake {
   let live = false;
   let pending = false;
   let ring = () => {};
@@ -104,10 +113,10 @@ function listen(client: Client, path: string, signal: AbortSignal): Wake {
   return {
     live: () => live,
     next: async (ms) => {
-      await sleep(Math.min(ms, MIN_INTERVAL_MS), signal);
+      await sleep(Math.min(ms, everyMs), signal);
       if (!pending) {
         const rung = new Promise<void>((resolve) => (ring = resolve));
-        await Promise.race([rung, sleep(ms - MIN_INTERVAL_MS, signal)]);
+        await Promise.race([rung, sleep(ms - everyMs, signal)]);
       }
       pending = false;
     },

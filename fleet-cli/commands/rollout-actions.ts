@@ -10,7 +10,7 @@ import { CliError, usageError } from '../errors.ts';
 import { EXIT } from '../exit.ts';
 import { rolloutView } from '../output/rollout-view.ts';
 import { checkInput, type Session } from '../session.ts';
-import { followRollout, lineWriter, requireSuccess, rolloutId, showRollout } from './rollout-watch.ts';
+import { rolloutId, showRollout, waitForRollout } from './rollout-watch.ts';
 
 export const PlanAnswer = z.union([NothingToPlan, Rollout]);
 
@@ -99,18 +99,12 @@ export async function supersedeRollout(
 
 /** Shows where it stands; with `wait`, when it is over. @throws CliError exit 5 unless it has then succeeded */
 export async function showOrFollow(session: Session, rollout: Rollout, wait: boolean): Promise<void> {
-  if (!wait) {
-    showRollout(session, rollout);
-    if (rollout.state === 'running') session.out.note(`watch it: fleet rollout get ${rollout.id} -w`);
-    if (rollout.state === 'awaiting_approval')
-      session.out.note(`it waits for somebody else: fleet rollout approve ${rollout.id}`);
-    if (rollout.queuedAt !== null) session.out.note('it waits in the queue until the active rollout is over');
-    return;
-  }
-  const print = lineWriter((line) => session.out.note(line));
-  const ended = await followRollout(session, rollout.id, print);
-  showRollout(session, ended);
-  requireSuccess(ended);
+  if (wait) return waitForRollout(session, rollout.id);
+  await showRollout(session, rollout.id);
+  if (rollout.state === 'running') session.out.note(`watch it: fleet rollout get ${rollout.id} -w`);
+  if (rollout.state === 'awaiting_approval')
+    session.out.note(`it waits for somebody else: fleet rollout approve ${rollout.id}`);
+  if (rollout.queuedAt !== null) session.out.note('it waits in the queue until the active rollout is over');
 }
 
 /** The spec of a file, of --release alone (one wave with everything), or of both: the flag names the release. */

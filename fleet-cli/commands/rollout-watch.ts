@@ -1,52 +1,62 @@
-import { Rollout, RolloutSummary, type RolloutState } from '../../contract/rollout.ts';
+import { RolloutProgress } from '../../contract/progress.ts';
+import { Rollout, RolloutSummary, RolloutTarget, type TargetState } from '../../contract/rollout.ts';
 import { openRollouts } from '../attention.ts';
 import { path } from '../client.ts';
-import { CliError } from '../errors.ts';
+import { CliError, usageError } from '../errors.ts';
 import { EXIT } from '../exit.ts';
-import { follow } from '../follow.ts';
 import { isWatching, type WatchFlags } from '../globals.ts';
-import { causeText, renderRollout, rolloutLine } from '../output/rollout-view.ts';
+import { rolloutFrame } from '../output/rollout-frame.ts';
+import { causeText } from '../output/rollout-lines.ts';
+import { renderRolloutPlan } from '../output/rollout-plan.ts';
+import { targetView } from '../output/target-view.ts';
 import { checkId, type Session } from '../session.ts';
-
-/** States in which nothing happens any more without a person; a plan waits for its start. */
-const OVER: ReadonlySet<RolloutState> = new Set([
-  'planned',
-  'succeeded',
-  'failed',
-  'aborted',
-  'halted',
-  'undone',
-]);
+import { drawRollout, followRollout, lineWriter } from './rollout-live.ts';
 
 /** Plans younger than the last started rollout: more than these are not looked through. */
 const NEWEST_LOOKED_AT = 100;
 
-/** Redrawing more often than every 200 ms flickers and tells no one more. */
-const REDRAW_MS = 200;
-
-/** Shows a rollout; with -w until it is over. @throws CliError exit 5 when it was waited for and has not succeeded. */
-export async function getRollout(session: Session, name: string, flags: WatchFlags): Promise<void> {
-  const id = await rolloutId(session, name);
-  if (!isWatching(session, flags)) return showRollout(session, await readRollout(session, id));
-  if (!session.out.structured) return requireSuccess(await watchRollout(session, id));
-  const rollout = await followRollout(session, id, () => undefined);
-  showRollout(session, rollout);
-  requireSuccess(rollout);
+export interface GetFlags extends WatchFlags {
+  /** One tenant's target, whole. */
+  target?: string;
+  /** Only targets in this state. */
+  state?: TargetState;
 }
 
-/** Waits for the end. @throws CliError exit 5 unless it has succeeded. */
+/** Shows a rollout; with -w until it is over. @throws CliError exit 5 when it was waited for and has not succeeded. */
+export async function getRollout(session: Session, name: string, flags: GetFlags): Promise<void> {
+  const id = await rolloutId(session, name);
+  if (flags.target !== undefined || flags.state !== undefined) return showTargets(session, id, flags);
+  if (!isWatching(session, flags)) return showRollout(session, id);
+  const { stdout } = session.io;
+  const { structured, format } = session.out;
+  if (structured || format === 'name') {
+    const ended = await followRollout(session, id, () => undefined);
+    await showRollout(session, id);
+    return requireSuccess(ended);
+  }
+  const print = (line: string) => void stdout.write(`${line}\n`);
+  if (stdout.isTTY !== true) return requireSuccess(await followRollout(session, id, lineWriter(print)));
+  requireSuccess(await drawRollout(session, id));
+}
+
+/** Waits for the end, and shows it. @throws CliError exit 5 unless it has succeeded, 1 after --timeout. */
 export async function rolloutStatus(session: Session, name: string): Promise<void> {
   const id = await rolloutId(session, name);
-  const rollout = await followRollout(
+  await waitForRollout(session, id);
+}
+
+/** The same of one that was just started: messages while it lasts, the picture or the document at its end. */
+export async function waitForRollout(session: Session, id: string): Promise<void> {
+  const ended = await followRollout(
     session,
     id,
     lineWriter((line) => session.out.note(line)),
   );
-  showRollout(session, rollout);
-  requireSuccess(rollout);
+  await showRollout(session, id);
+  requireSuccess(ended);
 }
 
-export function requireSuccess(rollout: Rollout): void {
+export function requireSuccess(rollout: RolloutSummary): void {
   if (rollout.state === 'succeeded') return;
   if (rollout.state === 'planned') {
     throw new CliError({
@@ -83,61 +93,27 @@ export async function rolloutId(session: Session, name: string): Promise<string>
   });
 }
 
-async function readRollout(session: Session, id: string): Promise<Rollout> {
-  return (await session.client().get(path`/api/v1/rollouts/${id}`, Rollout)).body;
+/** The picture of now; of a plan what it would do; with `wide` every target; in `json` and `yaml` all that is known. */
+export async function showRollout({ client, out }: Session, id: string): Promise<void> {
+  const at = path`/api/v1/rollouts/${id}`;
+  if (out.format === 'name') return out.text(id, { id }, id);
+  const { body: progress } = await client().get(`${at}/progress`, RolloutProgress);
+  const plain = out.format === 'table' && progress.state !== 'planned';
+  const rollout = plain ? undefined : (await client().get(at, Rollout)).body;
+  const size = { columns: undefined, rows: undefined };
+  const picture = rolloutFrame(progress, out.paint, size, Date.parse(progress.now)).join('\n');
+  if (rollout === undefined) return out.text(picture, progress, id);
+  const shown = rollout.state === 'planned' ? renderRolloutPlan(rollout, out.paint) : picture;
+  const wide = out.format === 'wide';
+  out.text(wide ? `${shown}\n\n` : shown, { ...progress, ...rollout }, id);
+  if (wide) out.list(rollout.targets, targetView);
 }
 
-export function showRollout({ out }: Session, rollout: Rollout): void {
-  out.text(renderRollout(rollout, out.paint), rollout, rollout.id);
-}
-
-/** On a terminal the picture is redrawn in place; elsewhere one line for each change, and the picture at the end. */
-async function watchRollout(session: Session, id: string): Promise<Rollout> {
-  const { stdout } = session.io;
-  if (stdout.isTTY !== true || session.out.format === 'name') {
-    const print = (line: string) => void stdout.write(`${line}\n`);
-    const rollout = await followRollout(session, id, lineWriter(print));
-    showRollout(session, rollout);
-    return rollout;
-  }
-  // Loaded here only: no other command draws.
-  const { createLogUpdate } = await import('log-update');
-  const redraw = createLogUpdate(stdout);
-  let drawnAt = 0;
-  const draw = (rollout: Rollout) => {
-    const now = performance.now();
-    if (now - drawnAt < REDRAW_MS && !OVER.has(rollout.state)) return;
-    drawnAt = now;
-    redraw(renderRollout(rollout, session.out.paint));
-  };
-  try {
-    return await followRollout(session, id, draw);
-  } finally {
-    redraw.done();
-  }
-}
-
-export async function followRollout(
-  session: Session,
-  id: string,
-  onUpdate: (rollout: Rollout) => void,
-): Promise<Rollout> {
-  return await follow(session, {
-    path: path`/api/v1/rollouts/${id}`,
-    schema: Rollout,
-    over: (rollout) => OVER.has(rollout.state),
-    onUpdate,
-    subject: `rollout ${id}`,
-    again: `fleet rollout status ${id}`,
-  });
-}
-
-/** Writes a line whenever it differs from the one before. */
-export function lineWriter(write: (line: string) => void): (rollout: Rollout) => void {
-  let last = '';
-  return (rollout) => {
-    const line = rolloutLine(rollout);
-    if (line !== last) write(line);
-    last = line;
-  };
+async function showTargets(session: Session, id: string, { target, state, watch }: GetFlags): Promise<void> {
+  const { client, out } = session;
+  if (watch === true) throw usageError('single targets cannot be watched', 'leave --watch out');
+  const at = path`/api/v1/rollouts/${id}/targets`;
+  if (target === undefined) return out.list(await client().list(at, RolloutTarget, { state }), targetView);
+  if (state !== undefined) throw usageError('give --target or --state, not both');
+  out.one((await client().get(at + path`/${target}`, RolloutTarget)).body, targetView);
 }

@@ -1,6 +1,6 @@
 import { Option, type Command } from 'commander';
-import { ROLLOUT_STATES } from '../../contract/rollout.ts';
-import { parseCount, WATCH_HELP, type WatchFlags } from '../globals.ts';
+import { ROLLOUT_STATES, TARGET_STATES } from '../../contract/rollout.ts';
+import { parseCount, WATCH_HELP } from '../globals.ts';
 import type { OpenSession } from '../session.ts';
 import {
   listRollouts,
@@ -13,7 +13,7 @@ import {
 import { planRollout, showDiff, type PlanFlags } from './rollout-plan.ts';
 import { addRehearse } from './rollout-rehearse.ts';
 import { addVerbs } from './rollout-verbs.ts';
-import { getRollout, rolloutStatus } from './rollout-watch.ts';
+import { getRollout, rolloutStatus, type GetFlags } from './rollout-watch.ts';
 
 export function addRolloutCommands(program: Command, open: OpenSession): void {
   const rollout = program.command('rollout').description('bring a release to the fleet in waves');
@@ -28,15 +28,21 @@ export function addRolloutCommands(program: Command, open: OpenSession): void {
     .action(async (flags: ListFlags) => await listRollouts(open(), flags));
   rollout
     .command('get <id>')
-    .description('show waves, counts and what fails; ID may be "latest"')
+    .description(
+      'show waves, what is in flight and what fails; ID may be "latest"; -o wide lists all targets',
+    )
     .option('-w, --watch', WATCH_HELP)
+    .option('--target <tenant>', "only this tenant's target, with each of its migrations")
+    .addOption(new Option('--state <state>', 'only the targets in this state').choices(TARGET_STATES))
     .option('--diff', 'as it was planned, with what it makes of the schemas')
-    .action(async (id: string, flags: WatchFlags & { diff?: boolean }) =>
+    .action(async (id: string, flags: GetFlags & { diff?: boolean }) =>
       flags.diff === true ? await showDiff(open(), id) : await getRollout(open(), id, flags),
     );
   rollout
     .command('status <id>')
-    .description('wait until it is over: exit 0 only when it succeeded, 5 when it halted or failed')
+    .description(
+      'wait until it is over: exit 0 only when it succeeded, 5 when it halted or failed, 1 after --timeout',
+    )
     .action(async (id: string) => await rolloutStatus(open(), id));
   addVerbs(rollout, open);
 }

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Rollout } from '../../../contract/rollout.ts';
+import { RolloutProgress } from '../../../contract/progress.ts';
+import { Rollout } from '../../../contract/rollout.ts';
 import type { RolloutSchemaDiff } from '../../../contract/schema-diff.ts';
 import { projectRoot } from '../../../platform/project.ts';
 import { startFleet, type Fleet } from '../../support/fleet.ts';
@@ -141,12 +142,26 @@ describe('releases and rollouts on the command line', () => {
         true,
       );
       assert.equal((JSON.parse(status.stderr) as { code: string }).code, 'rollout_halted');
-      for (const options of [{}, { tty: true }]) {
-        const watched = await cli('rollout get latest -w', options);
-        assert.equal(watched.code, 5, watched.stderr);
-        assert.match(watched.stdout, /✖ halted/);
-        assert.match(watched.stderr, /rollout_halted/);
-      }
+      const watched = await cli('rollout get latest -w', { tty: true });
+      assert.equal(watched.code, 5, watched.stderr);
+      assert.match(watched.stdout, /✖ halted/);
+      assert.match(watched.stderr, /rollout_halted/);
+      const logged = await cli('rollout get latest -w');
+      assert.equal(logged.code, 5, logged.stderr);
+      const lines = logged.stdout.trim().split('\n');
+      for (const line of lines) assert.match(line, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ [\x20-\x7e·]+$/);
+      assert.equal(new Set(lines).size, lines.length);
+      assert.match(logged.stdout, / is halted: budget_exceeded: /);
+      const tenant = rollout.targets.find(({ state }) => state === 'failed')?.tenant ?? '';
+      const { stdout: one } = await cli(`rollout get latest --target ${tenant}`);
+      assert.match(one, /state +✖ failed[^]*why +migration_failed: [^]*9000000000000_two \(not applied\)/);
+      assert.match((await cli('rollout get latest --state failed')).stdout, new RegExp(`${tenant} +all `));
+      const { stdout: wide } = await cli('rollout get latest -o wide');
+      assert.match(wide, /TENANT +WAVE +SERVER +STATE +TRIES +TOOK +LOCK WAIT +ROWS +MIGRATIONS +WHY/);
+      const whole = JSON.parse((await cli('rollout get latest -o json')).stdout) as object;
+      assert.deepEqual(Rollout.parse(whole), Rollout.parse(rollout));
+      assert.equal(RolloutProgress.parse(whole).failures[0]?.code, 'migration_failed');
+      assert.equal((await cli('rollout get latest --target nobody')).code, 3);
       assert.equal((await cli('rollout get latest -w -o json')).code, 5);
       assert.equal((await cli('rollout get latest')).code, 0);
       assert.equal((await cli('rollout pause latest')).code, 3);
