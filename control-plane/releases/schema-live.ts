@@ -10,6 +10,8 @@ export interface LiveSchema {
   schema: Schema;
   /** Names of the migrations that it has, in order. */
   applied: string[];
+  /** Checksums that they were applied with; nothing of those that node-pg-migrate itself has applied. */
+  checksums: ReadonlyMap<string, string>;
   /** PostgreSQL's major version: it decides on the words of the description. */
   serverMajor: number;
   /** Of just this schema; null where the server does not count what is written. */
@@ -31,13 +33,14 @@ export async function readLiveSchema(
   return withMigrationSession(address, session, async (client) => {
     const results = await runScript(client);
     const selects = results.filter(({ command }) => command === 'SELECT');
-    const [lock, stamp, names, progress, , catalogue] = selects;
+    const [lock, stamp, names, progress, records, , catalogue] = selects;
     const facts = lock?.rows[0];
     if (facts?.free !== true || (progress?.rows.length ?? 0) > 0) return undefined;
     const applied = (names?.rows ?? []).map(({ name }) => String(name));
     return {
       schema: describeSchema((catalogue?.rows ?? []) as unknown as CatalogueRow[], request.roles),
       applied,
+      checksums: new Map((records?.rows ?? []).map((row) => [String(row.name), String(row.checksum)])),
       serverMajor: Number(facts.major),
       stamp: toStamp(stamp?.rows[0], applied.at(-1) ?? null),
     };
@@ -58,6 +61,7 @@ async function runScript(client: PgClient): Promise<ScriptResult[]> {
     SELECT name FROM public.pgmigrations ORDER BY id;
     SET LOCAL ROLE NONE;
     ${HALF_DONE_SQL};
+    SELECT name, checksum FROM fleet.migrations;
     ${SCHEMA_SQL};
     COMMIT`);
   // The driver answers a script with an array, which its types do not say.

@@ -232,11 +232,20 @@ describe('drift', () => {
     await world.registry.transaction((tx) => acceptDrift(tx, tenant, { reason: 'known', ...ASKER }));
   }
 
-  it('includes migrations that were never published', async () => {
+  it('includes a record of migrations that is not the published one', async () => {
     await tamper('late', "INSERT INTO pgmigrations (name, run_on) VALUES ('by_hand', now())");
     assert.equal((await check({ tenants: ['late'] })).counts.drifted, 1);
-    assert.deepEqual((await list())[0]?.changes, ['+ migrations that were never published']);
+    assert.deepEqual((await list())[0]?.changes, ['+ migration by_hand was never published']);
     await tamper('late', "DELETE FROM pgmigrations WHERE name = 'by_hand'");
+    const { address } = place('late');
+    await run(address, "UPDATE fleet.migrations SET checksum = 'edited' WHERE name = '0004_m'");
+    assert.equal((await check({ tenants: ['late'] })).counts.drifted, 1);
+    const published = (await listMigrations(world.registry)).at(-1)?.checksum;
+    const edited = `migration 0004_m was applied with checksum edited, published with ${published}`;
+    assert.deepEqual((await list())[0]?.changes, [`+ ${edited}`]);
+    const known = await knownDrift(world.registry, [place('late').id]);
+    assert.deepEqual(known[0]?.changes, [`+ ${edited}`], 'a start names the tenant and both checksums');
+    await run(address, `UPDATE fleet.migrations SET checksum = '${published}' WHERE name = '0004_m'`);
     assert.equal((await check({ tenants: ['late'] })).counts.same, 1);
   });
 
