@@ -1,3 +1,4 @@
+import type { WaveState } from '../../contract/rollout.ts';
 import type { Queryable } from '../../platform/pg.ts';
 import { targetAfter, targetSources } from './rollout.ts';
 
@@ -70,14 +71,21 @@ export async function hurryOutages(
   );
 }
 
-/** Lets the unreachable targets of a server run again. */
+/**
+ * Lets the unreachable targets of a server run again, in waves that run their targets: a wave that has borne them is
+ * over, and nobody would take them up there before a person says so.
+ */
 export async function recallTargets(db: Queryable, rolloutId: string, serverId: string): Promise<void> {
   await db.query(
     `UPDATE rollout_targets SET state = $3, error = NULL, finished_at = NULL
-      WHERE rollout_id = $1 AND server_id = $2 AND state = 'unreachable'`,
-    [rolloutId, serverId, targetAfter('retry')],
+      WHERE rollout_id = $1 AND server_id = $2 AND state = 'unreachable'
+        AND wave IN (SELECT ordinal FROM rollout_waves WHERE rollout_id = $1 AND state = ANY ($4))`,
+    [rolloutId, serverId, targetAfter('retry'), WITH_TARGETS],
   );
 }
+
+/** One that has failed runs on as soon as its rollout does. */
+const WITH_TARGETS: readonly WaveState[] = ['running', 'failed'];
 
 /** Gives up a server: what waits for it in the wave is unreachable. */
 export async function loseTargets(

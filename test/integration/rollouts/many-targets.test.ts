@@ -57,7 +57,7 @@ describe(`a rollout of ${TARGETS} targets that the planner's statistics do not k
     await targetStore.unknownTargets(db, id);
     await targetStore.countTargets(db, id, null);
     await targetStore.countTargets(db, id, 1);
-    await targetStore.firstFailure(db, id, 'failed');
+    await targetStore.firstFailure(db, { rolloutId: id, wave: 1 }, 'failed');
     await waitStore.leftBehind(db);
     await fleetMembers(db, { behindOrdinal: 1 });
     await gateTargets(db, id, { states: ['verified'], wave: 1 });
