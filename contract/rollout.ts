@@ -264,6 +264,10 @@ export type NothingToPlan = z.infer<typeof NothingToPlan>;
 const reason = z.string().max(500).optional();
 
 export const RolloutVerbBody = z.strictObject({ reason });
+export const UndoRollout = RolloutVerbBody.extend({
+  /** The release's name, where a way back destroys what was written since. */
+  confirm: z.string().optional(),
+});
 export const StartRollout = z.strictObject({
   reason,
   /** Wait for the active rollout to end instead of being refused. */

@@ -44,12 +44,24 @@ export function wholeVersion({
   return applied.at(isTopHalf ? -2 : -1)?.name ?? null;
 }
 
-/** The same, read from the database; nothing is changed and no lock taken. @throws errors of connecting and reading */
-export async function readVersion(
+/** Name of the migration that is begun and not recorded; null for none. */
+export function halfApplied({
+  applied,
+  interrupted,
+}: Pick<Inspection, 'applied' | 'interrupted'>): string | null {
+  const half = interrupted?.migration ?? null;
+  return applied.some(({ name }) => name === half) ? null : half;
+}
+
+/** Both, read from the database; nothing is changed and no lock taken. @throws errors of connecting and reading */
+export async function readReached(
   address: PgAddress,
   request: { ownerRole: string; applicationName: string; signal?: AbortSignal | undefined },
-): Promise<string | null> {
-  return withMigrationSession(address, request, async (client) => wholeVersion(await readState(client)));
+): Promise<{ schemaVersion: string | null; halfApplied: string | null }> {
+  return withMigrationSession(address, request, async (client) => {
+    const state = await readState(client);
+    return { schemaVersion: wholeVersion(state), halfApplied: halfApplied(state) };
+  });
 }
 
 /**

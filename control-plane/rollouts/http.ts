@@ -16,6 +16,7 @@ import {
   RolloutVerbBody,
   SkipTarget,
   StartRollout,
+  UndoRollout,
   TargetState,
 } from '../../contract/rollout.ts';
 import { RolloutSchemaDiff } from '../../contract/schema-diff.ts';
@@ -40,10 +41,7 @@ import { readRollout, rowView, targetView } from './view.ts';
 
 const RolloutId = z.object({ id: z.uuid() });
 const TargetFilter = z.object({ state: TargetState.optional() });
-const TargetCursor = z.object({
-  wave: z.number().int(),
-  ordinal: z.number().int(),
-});
+const TargetCursor = z.object({ wave: z.number().int(), ordinal: z.number().int() });
 const TAG = 'rollouts';
 
 /** The API of rollouts. */
@@ -124,13 +122,7 @@ const list = route({
     const { state, release, limit } = query;
     const regions = visibleRegions(caller);
     // One more than asked for tells whether there is a next page.
-    const rows = await listRollouts(tx, {
-      state,
-      release,
-      regions,
-      after,
-      limit: limit + 1,
-    });
+    const rows = await listRollouts(tx, { state, release, regions, after, limit: limit + 1 });
     return {
       body: pageByCreation(
         rows.map((row) => rowView(row, regions)),
@@ -174,10 +166,7 @@ const targets = route({
       state: query.state,
       limit: query.limit + 1,
     });
-    const positionOf = (row: TargetRow) => ({
-      wave: row.waveOrdinal,
-      ordinal: row.ordinal,
-    });
+    const positionOf = (row: TargetRow) => ({ wave: row.waveOrdinal, ordinal: row.ordinal });
     return { body: pageOfRows(rows, query.limit, positionOf, targetView) };
   },
 });
@@ -213,10 +202,7 @@ const pause = verb('pause', 'Start no further target; those in flight finish', {
   body: RolloutVerbBody,
   act: pauseRollout,
 });
-const resume = verb('resume', 'Go on after a pause', {
-  body: RolloutVerbBody,
-  act: resumeRollout,
-});
+const resume = verb('resume', 'Go on after a pause', { body: RolloutVerbBody, act: resumeRollout });
 const promote = verb('promote', 'Leave the present pause, bake, gate or halt without waiting for it', {
   body: PromoteRollout,
   act: promoteRollout,
@@ -238,20 +224,16 @@ const undo = route({
   method: 'post',
   path: '/api/v1/rollouts/{id}/undo',
   id: 'undoRollout',
-  summary: 'Take back what a rollout has changed, by a rollout of its own; answers that one',
+  summary:
+    'Take back what a rollout has changed, by a rollout of its own; answers that one. `confirm` repeats the release where data goes with it',
   tag: TAG,
   permission: 'rollout:write',
   params: RolloutId,
-  body: RolloutVerbBody,
+  body: UndoRollout,
   status: 201,
   response: Rollout,
   handle: async ({ params, body, caller, requestId, ifMatch, tx }) => {
-    const id = await undoRollout(tx, params.id, {
-      ...body,
-      caller,
-      requestId,
-      ifMatch,
-    });
+    const id = await undoRollout(tx, params.id, { ...body, caller, requestId, ifMatch });
     return created(tx, id, caller);
   },
 });
@@ -295,8 +277,5 @@ async function answer(tx: Transaction, id: string, caller: Caller): Promise<Answ
 }
 
 async function created(tx: Transaction, id: string, caller: Caller): Promise<Answer> {
-  return {
-    ...(await answer(tx, id, caller)),
-    headers: { Location: `/api/v1/rollouts/${id}` },
-  };
+  return { ...(await answer(tx, id, caller)), headers: { Location: `/api/v1/rollouts/${id}` } };
 }

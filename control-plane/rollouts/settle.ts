@@ -1,6 +1,6 @@
 import { FleetError, summarizeError, type ErrorSummary } from '../../platform/errors.ts';
 import type { DatabaseState } from '../releases/bookkeeping.ts';
-import { askDatabase, wholeVersion } from '../releases/inspect.ts';
+import { askDatabase, halfApplied, wholeVersion } from '../releases/inspect.ts';
 import { missingMigrations } from '../releases/release.ts';
 import { migrationsToRevert } from '../releases/revert.ts';
 import { setSchemaVersions } from '../servers/database-store.ts';
@@ -46,6 +46,7 @@ export interface Found {
   reason: string | null;
   /** What it has for sure; undefined when it could not be asked and the registry's record stays. */
   schemaVersion?: string | null;
+  halfApplied?: string | null;
 }
 
 export type AskTarget = (run: Run, rollout: RolloutRecord, target: ClaimedTarget) => Promise<Found>;
@@ -59,10 +60,10 @@ export async function askTarget(run: Run, rollout: RolloutRecord, target: Claime
       applicationName: run.applicationName,
       signal: run.lease.signal,
     });
-    const schemaVersion = wholeVersion(state);
-    if (isThrough(run, target, state)) return { event: 'verify', error: null, reason: null, schemaVersion };
-    if (rollout.state !== 'aborted') return { event: 'requeue', error: null, reason: null, schemaVersion };
-    return { event: 'skip', error: null, reason: abortedReason(state), schemaVersion };
+    const said = { error: null, schemaVersion: wholeVersion(state), halfApplied: halfApplied(state) };
+    if (isThrough(run, target, state)) return { event: 'verify', reason: null, ...said };
+    if (rollout.state !== 'aborted') return { event: 'requeue', reason: null, ...said };
+    return { event: 'skip', reason: abortedReason(state), ...said };
   } catch (error) {
     // Not a guess: it says that nobody could ask. A retry asks again before it does anything.
     const sure = sureOf(run, target, { steps: [], lost: true });

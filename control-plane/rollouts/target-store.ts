@@ -42,6 +42,8 @@ export interface ClaimedTarget {
 export interface Reached {
   /** Last migration that it has for sure; null for none. */
   schemaVersion: string | null;
+  /** The one after it, where some of its statements are done and others not. */
+  halfApplied?: string | null;
 }
 
 /** How a target ended; written in the next batch. */
@@ -156,7 +158,7 @@ const WRITE_BATCH = `
   ), written AS (
     UPDATE rollout_targets t
        SET state = r.state, error = nullif(r.error, 'null'), reason = r.reason, duration_ms = r."durationMs",
-           lock_wait_ms = r."lockWaitMs", rows_affected = r.rows,
+           lock_wait_ms = r."lockWaitMs", rows_affected = r.rows, half_applied = r.reached ->> 'halfApplied',
            applied = coalesce(t.applied, '[]') || coalesce(r.applied, '[]'),
            not_before = clock_timestamp() + r."waitMs" * interval '1 millisecond',
            finished_at = CASE WHEN r.state <> ALL ($5) THEN clock_timestamp() END
@@ -269,10 +271,15 @@ export async function settleTarget(
   db: Queryable,
   rolloutId: string,
   databaseId: string,
-  outcome: { event: TargetEvent; error: ErrorSummary | null; reason: string | null },
+  outcome: {
+    event: TargetEvent;
+    error: ErrorSummary | null;
+    reason: string | null;
+    halfApplied?: string | null;
+  },
 ): Promise<void> {
   await db.query(
-    `UPDATE rollout_targets SET state = $3, error = $4, reason = $5, finished_at = now()
+    `UPDATE rollout_targets SET state = $3, error = $4, reason = $5, half_applied = $7, finished_at = now()
       WHERE rollout_id = $1 AND database_id = $2 AND state = $6`,
     [
       rolloutId,
@@ -281,6 +288,7 @@ export async function settleTarget(
       outcome.error === null ? null : JSON.stringify(outcome.error),
       outcome.reason,
       ORPHANED,
+      outcome.halfApplied ?? null,
     ],
   );
 }

@@ -15,7 +15,7 @@ import { applyMigrations } from '../releases/apply.ts';
 import { BackfillHeldError, BackfillStoppedError } from '../releases/backfill-run.ts';
 import { findBlockers } from '../releases/blockers.ts';
 import { isContention } from '../releases/contention.ts';
-import { readVersion } from '../releases/inspect.ts';
+import { readReached } from '../releases/inspect.ts';
 import type { Migration } from '../releases/release.ts';
 import { revertMigrations } from '../releases/revert.ts';
 import type { SchemaStamp } from '../releases/stamp.ts';
@@ -163,7 +163,7 @@ async function findReached(
   try {
     const address = await run.servers.migrator(serverId, database);
     const request = { ownerRole, applicationName: run.applicationName, signal };
-    return { schemaVersion: await readVersion(address, request) };
+    return await readReached(address, request);
   } catch {
     return sureOf(run, target, trace);
   }

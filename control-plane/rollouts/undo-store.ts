@@ -31,6 +31,28 @@ const CHANGED = `
         OR jsonb_array_length(coalesce(t.applied, '[]')) > 0
         OR coalesce(has.ordinal, 0) >= first.ordinal)`;
 
+/**
+ * Targets in which a migration of the rollout is half applied, as far as the registry knows: it can neither stay nor be
+ * taken back. What went on to its end since does not count.
+ */
+export async function halfAppliedTargets(
+  db: Queryable,
+  rolloutId: string,
+): Promise<Pick<ChangedTarget, 'slug' | 'schemaVersion'>[]> {
+  const { rows } = await db.query<Pick<ChangedTarget, 'slug' | 'schemaVersion'>>(
+    `SELECT n.slug, d.schema_version AS "schemaVersion"
+       FROM rollout_targets t
+       JOIN databases d ON d.id = t.database_id AND d.state = 'ready'
+       JOIN tenants n ON n.id = t.tenant_id AND n.state NOT IN ('offboarding', 'deleted')
+       JOIN migrations half ON half.name = t.half_applied
+       LEFT JOIN migrations has ON has.name = d.schema_version
+      WHERE t.rollout_id = $1 AND coalesce(has.ordinal, 0) < half.ordinal
+      ORDER BY t.wave, t.ordinal`,
+    [rolloutId],
+  );
+  return rows;
+}
+
 /** In the order of the plan. */
 export async function changedTargets(db: Queryable, rolloutId: string): Promise<ChangedTarget[]> {
   const { rows } = await db.query<ChangedTarget>(

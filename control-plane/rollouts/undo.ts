@@ -17,9 +17,11 @@ import { lockMembership } from '../tenants/store.ts';
 import { rolloutInWrongState, rolloutNotFound } from './rollout.ts';
 import { lockActiveRollout, lockRollout, moveRollout, type RolloutRecord } from './store.ts';
 import { countTargets, skipPending, targetRegions } from './target-store.ts';
+import { refuseUnconfirmed, undoLosses } from './undo-losses.ts';
 import {
   changedTargets,
   findOpenUndo,
+  halfAppliedTargets,
   insertUndo,
   previousRelease,
   type ChangedTarget,
@@ -31,9 +33,14 @@ import {
  * refused is refused here, before the first target. From now on new tenants are born at the release of before.
  * Answers the id of the undo; asked again while it is under way, the same.
  * @throws FleetError 404 `rollout_not_found`, 409 `wrong_state`, `rollout_active`, `targets_unsettled`,
- *   `nothing_to_undo`, `undo_blocked`, `release_superseded`, `migration_irreversible`
+ *   `nothing_to_undo`, `undo_blocked`, `release_superseded`, `migration_irreversible`, `migration_half_applied`; 422
+ *   `confirmation_required` where a way back destroys data and `confirm` is not the release's name
  */
-export async function undoRollout(tx: Transaction, id: string, asker: Asker): Promise<string> {
+export async function undoRollout(
+  tx: Transaction,
+  id: string,
+  asker: Asker & { confirm?: string | undefined },
+): Promise<string> {
   const active = await lockActiveRollout(tx);
   const rollout = await lockRollout(tx, id);
   if (rollout === undefined) throw rolloutNotFound(id);
@@ -46,7 +53,10 @@ export async function undoRollout(tx: Transaction, id: string, asker: Asker): Pr
   await refuseUnsettled(tx, rollout);
   const changed = await changedTargets(tx, id);
   const migrations = await listMigrations(tx, (await findRelease(tx, rollout.release))?.headOrdinal ?? 0);
+  refuseHalfApplied(await halfAppliedTargets(tx, id));
   refuseImpossible(rollout, changed, migrations);
+  const losses = await undoLosses(migrationsOf(changed, migrations));
+  refuseUnconfirmed(rollout, losses, asker.confirm);
   const bornAt = await bornAtBefore(tx, rollout, migrations.length);
 
   const actor = asker.caller.name;
@@ -61,7 +71,10 @@ export async function undoRollout(tx: Transaction, id: string, asker: Asker): Pr
     action: 'rollout.undo',
     resource: `rollout:${id}`,
     before: { state: rollout.state },
-    after: { undo: undo.id, targets: changed.length, ...(bornAt === undefined ? {} : { current: bornAt }) },
+    after: {
+      ...{ undo: undo.id, targets: changed.length, losses },
+      ...(bornAt === undefined ? {} : { current: bornAt }),
+    },
   });
   await wake(tx, 'rollout', undo.id);
   return undo.id;
@@ -125,11 +138,31 @@ export function refuseImpossible(
   if (away.length > 0) {
     throw blocked('undo_blocked', away, 'are suspended or moving', 'resume them, or wait for their move');
   }
-  const names = new Set(changed.flatMap((target) => target.migrations));
-  refuseIrreversible(migrations.filter(({ name }) => names.has(name)));
+  refuseIrreversible(migrationsOf(changed, migrations));
 }
 
-function blocked(code: string, targets: readonly ChangedTarget[], why: string, fix: string): FleetError {
+/** Those that the undo takes back somewhere. */
+function migrationsOf(changed: readonly ChangedTarget[], migrations: readonly Migration[]): Migration[] {
+  const names = new Set(changed.flatMap((target) => target.migrations));
+  return migrations.filter(({ name }) => names.has(name));
+}
+
+function refuseHalfApplied(targets: readonly Pick<ChangedTarget, 'slug' | 'schemaVersion'>[]): void {
+  if (targets.length === 0) return;
+  throw blocked(
+    'migration_half_applied',
+    targets,
+    'have a migration half applied, which can neither stay nor be taken back',
+    'let it be finished first: retry the rollout, or start one of the same release',
+  );
+}
+
+function blocked(
+  code: string,
+  targets: readonly Pick<ChangedTarget, 'slug' | 'schemaVersion'>[],
+  why: string,
+  fix: string,
+): FleetError {
   const few = targets.slice(0, NAMED).map(({ slug }) => slug);
   const more = targets.length > NAMED ? ` and ${targets.length - NAMED} more` : '';
   return new FleetError({

@@ -18,6 +18,8 @@ interface Verb {
   /** Whether the rollout goes on by it, so that `--wait` has something to wait for. */
   goesOn?: boolean;
   confirm?: (session: Session, id: string, flags: VerbFlags) => Promise<void>;
+  /** Beside the flags. */
+  body?: (session: Session) => object;
 }
 
 interface VerbFlags {
@@ -73,7 +75,12 @@ const VERBS: Verb[] = [
     name: 'undo',
     description: 'take back what it has changed, the last wave first, by a rollout of its own',
     goesOn: true,
-    confirm: (session, id) => confirmYes(session, `Take back what rollout ${id} has changed?`),
+    confirm: (session, id) =>
+      session.globals.confirm === undefined
+        ? confirmYes(session, `Take back what rollout ${id} has changed?`)
+        : Promise.resolve(),
+    // Whether data goes with it only the control plane knows: it asks for the release's name then.
+    body: ({ globals: { confirm } }) => ({ confirm }),
   },
 ];
 
@@ -95,7 +102,7 @@ async function say(session: Session, name: string, verb: Verb, flags: VerbFlags)
   const request = {
     method: 'POST' as const,
     path: `${path`/api/v1/rollouts/${id}`}/${verb.name}`,
-    body: { ...flags },
+    body: { ...flags, ...verb.body?.(session) },
   };
   const reply = await change(session, request, Rollout);
   if (reply === undefined) return;

@@ -39,6 +39,40 @@ const GATE: Draft = {
   downSql: 'ALTER TABLE a DROP CONSTRAINT few',
 };
 
+const THIRD: Draft[] = [
+  ...[...BASE, COLUMN, INDEX, GATE],
+  {
+    name: '0005_drop',
+    upSql: 'ALTER TABLE a DROP note',
+    downSql: 'ALTER TABLE a ADD note text',
+    phase: 'contract',
+  },
+  { name: '0006_more', upSql: 'CREATE TABLE b (id int)' },
+];
+const TABLE: Draft = {
+  name: '0007_table',
+  upSql: 'CREATE TABLE c (id bigint PRIMARY KEY, done boolean NOT NULL DEFAULT false)',
+};
+const FILL: Draft = {
+  name: '0008_fill',
+  upSql: 'UPDATE c SET done = true WHERE id BETWEEN $1 AND $2',
+  downSql: '',
+  phase: 'migrate',
+  transactional: false,
+  backfill: { table: 'c', key: ['id'], batch: 10, verify: null },
+};
+const MARK: Draft = {
+  name: '0009_mark',
+  upSql: 'ALTER TABLE c ADD mark int',
+  downSql: 'ALTER TABLE c DROP mark',
+};
+const TWO: Draft = {
+  name: '0010_two',
+  upSql: 'CREATE INDEX CONCURRENTLY c_one ON c (done); CREATE UNIQUE INDEX CONCURRENTLY c_two ON c (mark)',
+  downSql: 'DROP INDEX CONCURRENTLY c_two; DROP INDEX CONCURRENTLY c_one',
+  transactional: false,
+};
+
 describe(`13: undo of a rollout that reached ${REACHED} of ${TENANTS} tenants`, function () {
   this.timeout(120_000);
   let fleet: Fleet;
@@ -79,13 +113,19 @@ describe(`13: undo of a rollout that reached ${REACHED} of ${TENANTS} tenants`, 
   });
 
   it('changes exactly those, in reverse order, and leaves every schema as it was', async () => {
-    const undo = await fleet.admin.ok<Rollout>('POST', `/api/v1/rollouts/${rollout.id}/undo`, {
-      reason: 'slow',
+    const asked = await fleet.admin.call<Problem>('POST', `/api/v1/rollouts/${rollout.id}/undo`, {
+      confirm: 'r1',
     });
+    assert.deepEqual([asked.status, asked.body.code], [422, 'confirmation_required']);
+    assert.deepEqual(asked.body.errors, [
+      { path: '0002_column', message: 'deletes rows of a, drops the column more of a' },
+    ]);
+    assert.equal((await read(rollout.id)).state, 'halted');
+    const undo = await undoOf(rollout.id, 'r2');
     assert.equal(undo.undoOf, rollout.id);
     assert.deepEqual((await read(rollout.id)).state, 'undoing');
     const again = await fleet.admin.ok<Rollout>('POST', `/api/v1/rollouts/${rollout.id}/undo`, {});
-    assert.equal(again.id, undo.id);
+    assert.equal(again.id, undo.id, 'nothing is asked twice');
     const done = await over(undo.id);
     assert.deepEqual([done.state, done.cause], ['succeeded', null]);
 
@@ -124,7 +164,7 @@ describe(`13: undo of a rollout that reached ${REACHED} of ${TENANTS} tenants`, 
     await onDatabase(slugOf(REACHED), 'DELETE FROM a');
     const whole = await run('r2', [{ name: 'all', parallel: 8 }], 'succeeded');
     assert.equal(await currentRelease(), 'r2');
-    const undo = await fleet.admin.ok<Rollout>('POST', `/api/v1/rollouts/${whole.id}/undo`, {});
+    const undo = await undoOf(whole.id, 'r2');
     assert.equal(await currentRelease(), 'r1');
     assert.equal((await over(undo.id)).counts.verified, TENANTS);
     assert.deepEqual(await fingerprints(), untouched);
@@ -137,7 +177,7 @@ describe(`13: undo of a rollout that reached ${REACHED} of ${TENANTS} tenants`, 
   it('that is given up says what went back, and may be asked for again', async () => {
     const whole = await run('r2', [{ name: 'all', parallel: 8 }], 'succeeded');
     await onDatabase(slugOf(3), 'CREATE VIEW v AS SELECT more FROM a');
-    const undo = await fleet.admin.ok<Rollout>('POST', `/api/v1/rollouts/${whole.id}/undo`, {});
+    const undo = await undoOf(whole.id, 'r2');
     const refused = await over(undo.id);
     const { error } = refused.targets.find(({ tenant }) => tenant === slugOf(3)) ?? {};
     assert.deepEqual([refused.state, error?.code], ['halted', 'schema_drifted']);
@@ -154,23 +194,14 @@ describe(`13: undo of a rollout that reached ${REACHED} of ${TENANTS} tenants`, 
     assert.equal(partly.state, 'aborted');
     assert.ok(partly.counts.undone > 0 && partly.counts.verified > 0);
     await onDatabase(slugOf(3), 'DROP VIEW v');
-    const second = await fleet.admin.ok<Rollout>('POST', `/api/v1/rollouts/${whole.id}/undo`, {});
+    const second = await undoOf(whole.id, 'r2');
     assert.equal((await over(second.id)).state, 'succeeded');
     assert.deepEqual((await read(whole.id)).counts.undone, TENANTS + 1);
   });
 
   it('is refused where a migration has no way back, or a later release stands on top', async () => {
     const whole = await run('r2', [{ name: 'all', parallel: 8 }], 'succeeded');
-    await publish('r3', [
-      ...[...BASE, COLUMN, INDEX, GATE],
-      {
-        name: '0005_drop',
-        upSql: 'ALTER TABLE a DROP note',
-        downSql: 'ALTER TABLE a ADD note text',
-        phase: 'contract',
-      },
-      { name: '0006_more', upSql: 'CREATE TABLE b (id int)' },
-    ]);
+    await publish('r3', THIRD);
     const later = await run('r3', [{ name: 'all', parallel: 8 }], 'succeeded');
     const under = await fleet.admin.call<Problem>('POST', `/api/v1/rollouts/${whole.id}/undo`, {});
     assert.deepEqual([under.status, under.body.code], [409, 'release_superseded']);
@@ -184,11 +215,58 @@ describe(`13: undo of a rollout that reached ${REACHED} of ${TENANTS} tenants`, 
     assert.equal(await currentRelease(), 'r3');
   });
 
+  it('passes the gates of its rollout too, and takes a backfill back without its rows', async () => {
+    await publish('r4', [...THIRD, TABLE]);
+    await run('r4', [{ name: 'all', parallel: 8 }], 'succeeded');
+    await onDatabase(slugOf(0), 'INSERT INTO c SELECT generate_series(1, 30)');
+    await publish('r5', [...THIRD, TABLE, FILL, MARK]);
+    const gates = { rows: { sql: 'select count(*) from c where id > 100', equals: 0 } };
+    const waves = [{ name: 'all', parallel: 8, gates: ['rows'] }];
+    const filled = await run('r5', waves, 'succeeded', { gates });
+    const done = 'SELECT count(*)::int AS rows FROM c WHERE done';
+    assert.deepEqual(await onDatabase(slugOf(0), done), [{ rows: 30 }]);
+    await onDatabase(slugOf(0), 'INSERT INTO c VALUES (101)');
+    const undo = await undoOf(filled.id, 'r5');
+    const halted = await over(undo.id);
+    assert.deepEqual([halted.state, halted.cause?.code], ['halted', 'gate_failed']);
+    assert.equal(halted.counts.verified, TENANTS + 1);
+    await onDatabase(slugOf(0), 'DELETE FROM c WHERE id = 101');
+    await fleet.admin.ok('POST', `/api/v1/rollouts/${undo.id}/retry`, {});
+    assert.equal((await over(undo.id)).state, 'succeeded');
+    assert.deepEqual(await onDatabase(slugOf(0), done), [{ rows: 30 }], 'what it filled stays');
+    assert.deepEqual(await onDatabase(slugOf(0), 'SELECT FROM fleet.backfills'), []);
+    // Taken back, it begins anew.
+    await onDatabase(slugOf(0), 'UPDATE c SET done = false WHERE id < 11');
+    await run('r5', waves, 'succeeded', { gates });
+    assert.deepEqual(await onDatabase(slugOf(0), done), [{ rows: 30 }]);
+  });
+
+  it('is refused while a migration is half applied somewhere', async () => {
+    await publish('r6', [...THIRD, TABLE, FILL, MARK, TWO]);
+    await onDatabase(slugOf(0), 'UPDATE c SET mark = 1 WHERE id < 3');
+    const half = await run('r6', [{ name: 'all', parallel: 8, budget: { failures: 1 } }], 'halted');
+    const refused = await fleet.admin.call<Problem>('POST', `/api/v1/rollouts/${half.id}/undo`, {});
+    assert.deepEqual([refused.status, refused.body.code], [409, 'migration_half_applied']);
+    assert.deepEqual(
+      refused.body.errors.map(({ path }) => path),
+      [slugOf(0)],
+    );
+    await onDatabase(slugOf(0), 'UPDATE c SET mark = id');
+    await fleet.admin.ok('POST', `/api/v1/rollouts/${half.id}/retry`, {});
+    assert.equal((await over(half.id)).state, 'succeeded');
+    // It drops two indexes, and no data.
+    const undo = await fleet.admin.ok<Rollout>('POST', `/api/v1/rollouts/${half.id}/undo`, {});
+    assert.equal((await over(undo.id)).state, 'succeeded');
+  });
+
   interface Problem {
     code: string;
     detail: string;
-    errors: { path: string }[];
+    errors: { path: string; message?: string }[];
   }
+
+  const undoOf = (id: string, confirm: string) =>
+    fleet.admin.ok<Rollout>('POST', `/api/v1/rollouts/${id}/undo`, { reason: 'slow', confirm });
 
   const slugOf = (index: number): string => `undo-${String(index).padStart(2, '0')}`;
 
@@ -199,8 +277,8 @@ describe(`13: undo of a rollout that reached ${REACHED} of ${TENANTS} tenants`, 
     await fleet.admin.ok('POST', '/api/v1/releases', { name, migrations: rendered, baseline });
   }
 
-  async function run(release: string, waves: object[], state: string): Promise<Rollout> {
-    const { id } = await fleet.admin.ok<Rollout>('POST', '/api/v1/rollouts', { release, waves });
+  async function run(release: string, waves: object[], state: string, more = {}): Promise<Rollout> {
+    const { id } = await fleet.admin.ok<Rollout>('POST', '/api/v1/rollouts', { release, waves, ...more });
     const rollout = await over(id);
     assert.equal(rollout.state, state, JSON.stringify(rollout.cause));
     return rollout;
@@ -228,8 +306,11 @@ describe(`13: undo of a rollout that reached ${REACHED} of ${TENANTS} tenants`, 
     return { ...clusters()[tenant.region as 'eu' | 'us'].superuser, database: tenant.database };
   }
 
-  async function onDatabase(slug: string, sql: string): Promise<void> {
-    await withClient(superuser(slug), { applicationName: 'test' }, (client) => client.query(sql));
+  async function onDatabase(slug: string, sql: string): Promise<unknown[]> {
+    return withClient(superuser(slug), { applicationName: 'test' }, async (client) => {
+      const { rows } = await client.query<Record<string, unknown>>(sql);
+      return rows;
+    });
   }
 
   async function setTenantState(slug: string, state: string): Promise<void> {
