@@ -32,8 +32,8 @@ export interface ClaimedTarget {
   schemaVersion: string | null;
   /** Of its schema when that was last found to be as it should; null: unknown. */
   schemaStamp: SchemaStamp | null;
-  /** Left behind by an older owner, whose session may still be at work. */
-  orphan: boolean;
+  /** Run before: a session of an older owner may still be at work there. */
+  ranBefore: boolean;
   /** Ordinal of its wave. */
   wave: number;
 }
@@ -124,7 +124,6 @@ export async function writeBatch(db: Queryable, batch: Batch): Promise<BatchAnsw
     targetAfter('skip'),
     targetAfter('defer'),
     targetSources('defer'),
-    ORPHANED,
     WAITING,
   ]);
   const row = rows[0];
@@ -151,7 +150,7 @@ const WRITE_BATCH = `
       FROM active a, jsonb_to_recordset($3::jsonb)
              AS r("databaseId" uuid, state text, error jsonb, reason text, "durationMs" int, reached jsonb,
                   "schemaStamp" jsonb, "lockWaitMs" int, rows bigint, applied jsonb, "waitMs" int),
-           LATERAL (SELECT a.state = 'aborted' AND r.state IN ($14, $11) AS left_off) AS abort
+           LATERAL (SELECT a.state = 'aborted' AND r.state IN ($13, $11) AS left_off) AS abort
   ), at_head AS (
     ${setProvenVersionsSql(`(SELECT "databaseId", reached ->> 'schemaVersion', nullif("schemaStamp", 'null') FROM result
                              WHERE reached IS NOT NULL)`)}
@@ -165,7 +164,7 @@ const WRITE_BATCH = `
       FROM result r
      WHERE t.rollout_id = $1 AND t.database_id = r."databaseId" AND t.state = $9 AND t.epoch = $2
   ), picked AS (
-    SELECT t.database_id, t.state AS was, t.wave, d.server_id, d.name, d.owner_role, d.schema_version, d.schema_stamp, n.slug, n.state AS tenant_state,
+    SELECT t.database_id, t.state AS was, t.wave, t.tries, d.server_id, d.name, d.owner_role, d.schema_version, d.schema_stamp, n.slug, n.state AS tenant_state,
            CASE WHEN d.state = 'dropped' OR n.state IN ('offboarding', 'deleted') THEN $10
                 WHEN n.state IN ('suspended', 'moving') AND t.state = ANY($12) THEN $11
                 ELSE $9 END AS next
@@ -189,7 +188,7 @@ const WRITE_BATCH = `
          coalesce((SELECT json_agg(json_build_object('databaseId', c.database_id, 'serverId', c.server_id,
                             'slug', c.slug, 'database', c.name, 'ownerRole', c.owner_role, 'schemaVersion', c.schema_version,
                             'schemaStamp', c.schema_stamp,
-                            'orphan', c.was = $13, 'wave', c.wave))
+                            'ranBefore', c.tries > 0, 'wave', c.wave))
                      FROM claimed c WHERE c.next = $9), '[]') AS claimed,
          CASE WHEN $6::text IS NOT NULL THEN pg_notify($6, $1::text)::text END
     FROM active a`;
@@ -255,7 +254,7 @@ export async function insertTargets(
 export async function unknownTargets(db: Queryable, rolloutId: string): Promise<ClaimedTarget[]> {
   const { rows } = await db.query<ClaimedTarget>(
     `SELECT t.database_id AS "databaseId", d.server_id AS "serverId", n.slug, d.name AS database,
-            d.owner_role AS "ownerRole", d.schema_version AS "schemaVersion", d.schema_stamp AS "schemaStamp", true AS orphan, t.wave
+            d.owner_role AS "ownerRole", d.schema_version AS "schemaVersion", d.schema_stamp AS "schemaStamp", true AS "ranBefore", t.wave
        FROM rollout_targets t
        JOIN databases d ON d.id = t.database_id
        JOIN tenants n ON n.id = t.tenant_id

@@ -200,7 +200,7 @@ function carryWithRetry(
         guard: run.guard(target.databaseId, target.schemaStamp),
         migrations: run.migrations,
         applicationName: run.applicationName,
-        endOlderSessions: target.orphan,
+        endOlderSessions: target.ranBefore,
         findBlockers: findBlockers(run.servers, target.serverId),
         signal,
       };

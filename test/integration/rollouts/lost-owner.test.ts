@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
 import type { Driver } from '../../../control-plane/operations/driver.ts';
+import { MIGRATION_LOCK } from '../../../control-plane/releases/bookkeeping.ts';
 import { createRolloutDriver } from '../../../control-plane/rollouts/driver.ts';
-import { retryRollout } from '../../../control-plane/rollouts/verbs.ts';
-import { driveOnce } from '../../support/drive.ts';
+import { pauseRollout, resumeRollout, retryRollout } from '../../../control-plane/rollouts/verbs.ts';
+import { withClient } from '../../../platform/pg.ts';
+import { driveOnce, takeLease } from '../../support/drive.ts';
 import { quietLogger } from '../../support/registry.ts';
+import { until } from '../../support/until.ts';
 import { ASKER, bearAll, makeRolloutFleet, type RolloutFleet } from './rollout-fleet.ts';
 
 /** Servers that are away are tried again after a minute: no test waits for that by accident. */
@@ -16,6 +19,39 @@ describe('rollout whose owner or server was lost', () => {
     fleet = await makeRolloutFleet(['aaa', 'us-aaa', 'us-bbb']);
   });
   afterEach(() => fleet.drop());
+
+  it('ends the session of the lost owner also where nobody could be asked at first', async () => {
+    const id = await fleet.start([{ name: 'all', match: { tenants: ['us-aaa'] } }]);
+    await crash(id, 'us-aaa');
+    // The owner was only cut off: its session still holds the lock of migrations.
+    const address = await fleet.servers.migrator('us', fleet.database('us-aaa').address.database);
+    const held = withClient(address, { applicationName: `fleet:${id}:1` }, async (client) => {
+      const ended = new Promise<void>((resolve) => client.once('end', resolve));
+      client.on('error', () => undefined);
+      await client.query(`SELECT pg_advisory_lock(${MIGRATION_LOCK})`);
+      await ended;
+    });
+    await until('the lock is held', () =>
+      fleet.onDatabase('us-aaa', async (client) => {
+        const { rowCount } = await client.query(
+          `SELECT 1 FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+            WHERE l.locktype = 'advisory' AND l.granted AND a.application_name = $1`,
+          [`fleet:${id}:1`],
+        );
+        return rowCount === 1;
+      }),
+    );
+    await fleet.registry.transaction((tx) => pauseRollout(tx, id, ASKER));
+    fleet.down.add('us');
+    await fleet.drive(id);
+    assert.equal((await fleet.states(id))['us-aaa'], 'unreachable');
+    fleet.down.clear();
+    await fleet.registry.transaction((tx) => resumeRollout(tx, id, ASKER));
+    await fleet.registry.transaction((tx) => retryRollout(tx, id, { ...ASKER, target: 'us-aaa' }));
+    await fleet.drive(id);
+    assert.equal((await fleet.states(id))['us-aaa'], 'verified');
+    await held.catch(() => undefined);
+  });
 
   it('leaves borne targets of a wave that has passed where they are when their server is tried again', async () => {
     fleet.down.add('us');
@@ -60,5 +96,17 @@ describe('rollout whose owner or server was lost', () => {
     fleet.down.clear();
     await fleet.registry.query('UPDATE rollout_outages SET next_try_at = now()');
     await driveOnce(fleet.registry, patientDriver(), id);
+  }
+
+  /** Kills the owner of the rollout, its first, while it migrates the tenant's database. */
+  async function crash(id: string, slug: string): Promise<void> {
+    const gate = await fleet.close(slug);
+    const lease = await takeLease(fleet.registry, `rollout:${id}`);
+    const driving = fleet.driver.drive(id, lease);
+    await until(`${slug} runs`, async () => (await fleet.states(id))[slug] === 'running');
+    lease.abort.abort();
+    await driving;
+    await gate.open();
+    await fleet.registry.query('UPDATE leases SET holder = NULL, expires_at = NULL');
   }
 });

@@ -153,7 +153,7 @@ async function migrate(
 ): Promise<TargetResult | undefined> {
   if (signal.aborted) return undefined;
   const older = world.flights.get(target.databaseId);
-  if (older !== undefined && !target.orphan) world.breaches.push(`two sessions in ${target.slug}`);
+  if (older !== undefined && !target.ranBefore) world.breaches.push(`two sessions in ${target.slug}`);
   // The successor ends the dead owner's session first.
   older?.end('cut');
   const how = await new Promise<'done' | 'cut'>((resolve) => {

@@ -11,7 +11,7 @@ function target(databaseId: string): ClaimedTarget {
     schemaVersion: null,
     schemaStamp: null,
     ownerRole: 'o',
-    orphan: false,
+    ranBefore: false,
     wave: 0,
   };
 }

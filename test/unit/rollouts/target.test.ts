@@ -37,7 +37,7 @@ async function tryTarget(error: Error): Promise<{ result: TargetResult | undefin
     ownerRole: 'o',
     schemaVersion: null,
     schemaStamp: null,
-    orphan: false,
+    ranBefore: false,
     wave: 0,
   };
   return { result: await migrateTarget(run, target, new AbortController().signal), tries };
