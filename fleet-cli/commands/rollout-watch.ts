@@ -98,12 +98,14 @@ export async function showRollout({ client, out }: Session, id: string): Promise
   const at = path`/api/v1/rollouts/${id}`;
   if (out.format === 'name') return out.text(id, { id }, id);
   const { body: progress } = await client().get(`${at}/progress`, RolloutProgress);
-  const plain = out.format === 'table' && progress.state !== 'planned';
+  // Whoever is to approve a plan has to see it, not how far it is.
+  const isPlan = progress.startedAt === null && progress.finishedAt === null;
+  const plain = out.format === 'table' && !isPlan;
   const rollout = plain ? undefined : (await client().get(at, Rollout)).body;
   const size = { columns: undefined, rows: undefined };
   const picture = rolloutFrame(progress, out.paint, size, Date.parse(progress.now)).join('\n');
   if (rollout === undefined) return out.text(picture, progress, id);
-  const shown = rollout.state === 'planned' ? renderRolloutPlan(rollout, out.paint) : picture;
+  const shown = isPlan ? renderRolloutPlan(rollout, out.paint) : picture;
   const wide = out.format === 'wide';
   out.text(wide ? `${shown}\n\n` : shown, { ...progress, ...rollout }, id);
   if (wide) out.list(rollout.targets, targetView);

@@ -4,7 +4,7 @@ import type { Budget, Rollout, RolloutTarget, RolloutWave } from '../../contract
 import { approvalText, lackingText, migrationsText, NAMES_SHOWN, planBlocks } from './plan-blocks.ts';
 import { someOf } from './plural.ts';
 import { estimateText, rehearsalText } from './rehearsal-view.ts';
-import type { Paint } from './style.ts';
+import { stateText, type Paint } from './style.ts';
 import { renderFields, renderTable } from './table.ts';
 
 /** A stored plan as a person reads it before starting it. */
@@ -14,6 +14,7 @@ export function renderRolloutPlan(plan: Rollout, paint: Paint): string {
     [
       { title: 'rollout', value: (each) => each.id },
       { title: 'release', value: (each) => each.release },
+      { title: 'state', value: (each) => stateText(paint, each.state) },
       { title: 'author', value: (each) => each.author },
       { title: 'approval', value: approvalText },
       { title: 'targets', value: (each) => each.total },
