@@ -21,8 +21,11 @@ export interface GateWatch {
   throwIfBroken(): void;
 }
 
-/** What of a wave tells whether it is still in the same state. */
-export type WatchedWave = Pick<WaveRecord, 'ordinal' | 'state' | 'doneAt'>;
+/**
+ * What of a wave tells whether it is still in the same state; `version` is the rollout's: a person's word in between
+ * (a resume, a retry) may have brought it back to the state that it was stopped in, and what stopped it is old.
+ */
+export type WatchedWave = Pick<WaveRecord, 'ordinal' | 'state' | 'doneAt'> & { version: number };
 
 /** A gate that waits and does not say until when is asked again after this many milliseconds. */
 const ASK_AGAIN_MS = 30_000;
@@ -60,7 +63,7 @@ export function createGateWatch(): GateWatch {
   };
   return {
     ask: (wave, gates, now) => {
-      const state = `${wave.state} ${wave.doneAt?.getTime() ?? ''}`;
+      const state = `${wave.version} ${wave.state} ${wave.doneAt?.getTime() ?? ''}`;
       let entry = watched.get(wave.ordinal);
       if (entry?.state !== state) {
         entry = { state };

@@ -120,7 +120,7 @@ export async function askGates(stage: Stage, rollout: RolloutRecord, wave: WaveR
   const { run } = stage;
   const gates = run.openGates(wave);
   if (gates === undefined) return false;
-  const { verdict, nextAt } = stage.gates.ask(wave, gates, rollout.now);
+  const { verdict, nextAt } = stage.gates.ask({ ...wave, version: rollout.version }, gates, rollout.now);
   if (nextAt !== undefined) wakeAt(stage, nextAt);
   if (verdict === undefined) return false;
   if (verdict.state === 'halt' || verdict.state === 'pause') return stopByGate(run, rollout, wave, verdict);

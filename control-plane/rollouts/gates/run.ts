@@ -30,7 +30,11 @@ interface Run {
   /** Read at the first use; only the holder of the lease adds to it, so that memory may lead from then on. */
   rows: Map<string, MeasurementRow[]> | undefined;
   idleUntil: Map<string, Date>;
+  canaries: { readAt: number; targets: Promise<GateTarget[]> } | undefined;
 }
+
+/** The first verified databases are read again after this time, in milliseconds, not for each of 5,000 targets. */
+const CANARIES_MS = 1_000;
 
 /**
  * The gates of a wave, in the hands of the holder of the rollout's lease; undefined where it has none. All writes are
@@ -49,18 +53,27 @@ export function openGates(
   const gates = gatesOf(spec, wave);
   if (gates.length === 0) return undefined;
   const place = { ordinal: wave.ordinal, name: wave.name };
-  const run: Run = { deps, rolloutId, lease, wave: place, gates, rows: undefined, idleUntil: new Map() };
+  const run: Run = {
+    ...{ deps, rolloutId, lease, wave: place, gates },
+    ...{ rows: undefined, idleUntil: new Map(), canaries: undefined },
+  };
   return {
     afterTarget: (target) => afterTarget(run, target.databaseId),
     measure: (now) => measure(run, now),
   };
 }
 
-/** How things stand at this moment. */
-async function look(run: Run): Promise<Standing & { rows: Map<string, MeasurementRow[]> }> {
+/**
+ * How things stand at this moment. Who is verified without an answer is only of use to `measure`, and not looked up
+ * for each of a wave's targets.
+ */
+async function look(
+  run: Run,
+  { everyTarget }: { everyTarget: boolean },
+): Promise<Standing & { rows: Map<string, MeasurementRow[]> }> {
   const { registry } = run.deps;
   const { rolloutId, idleUntil, wave } = run;
-  const asksEach = run.gates.some(({ scope }) => scope === 'target');
+  const asksEach = everyTarget && run.gates.some(({ scope }) => scope === 'target');
   const states = ['verified'] as const;
   const [clock, verified, rows] = await Promise.all([
     readWaveClock(registry, rolloutId, wave.ordinal),
@@ -70,6 +83,14 @@ async function look(run: Run): Promise<Standing & { rows: Map<string, Measuremen
   // Somebody else may have read them meanwhile, and added to them.
   run.rows ??= rows;
   return { clock, verified, rows: run.rows, idleUntil };
+}
+
+function canariesOf(run: Run): Promise<GateTarget[]> {
+  const now = performance.now();
+  if (run.canaries === undefined || now - run.canaries.readAt >= CANARIES_MS) {
+    run.canaries = { readAt: now, targets: canaryTargets(run.deps.registry, run.rolloutId) };
+  }
+  return run.canaries.targets;
 }
 
 function byGate(rows: readonly MeasurementRow[]): Map<string, MeasurementRow[]> {
@@ -86,13 +107,15 @@ async function afterTarget(run: Run, databaseId: string): Promise<Verdict> {
   const { registry } = run.deps;
   const gates = run.gates.filter(({ scope }) => scope === 'target');
   if (gates.length === 0) return GO;
-  const [[target], canaries, standing] = await Promise.all([
+  const [[target], canaries, around] = await Promise.all([
     gateTargets(registry, run.rolloutId, { states: null, databaseId }),
-    canaryTargets(registry, run.rolloutId),
-    look(run),
+    canariesOf(run),
+    look(run, { everyTarget: false }),
   ]);
   // Deleted meanwhile: nothing is left that could be bad.
   if (target === undefined) return GO;
+  // Whether it has to be asked again, and when, is of this one.
+  const standing = { ...around, verified: [target] };
   const { now } = standing.clock;
   const startedAt = performance.now();
   const measurements = await Promise.all(
@@ -116,9 +139,9 @@ async function measureTarget(
 }
 
 async function measure(run: Run, now: Date): Promise<Verdict> {
-  const standing = await look(run);
+  const standing = await look(run, { everyTarget: true });
   const due = run.gates.map((gate) => assess(gate, standing, now)).filter((assessment) => assessment.due);
-  const canaries = due.length === 0 ? [] : await canaryTargets(run.deps.registry, run.rolloutId);
+  const canaries = due.length === 0 ? [] : await canariesOf(run);
   const around = { standing, canaries, now };
   const startedAt = performance.now();
   const measurements = await Promise.all(

@@ -3,7 +3,7 @@ import { createGateWatch, type WatchedWave } from '../../../control-plane/rollou
 import type { GateRun, Verdict } from '../../../control-plane/rollouts/gating.ts';
 
 const NOW = new Date('2026-11-21T12:00:00Z');
-const WAVE: WatchedWave = { ordinal: 0, state: 'running', doneAt: null };
+const WAVE: WatchedWave = { ordinal: 0, state: 'running', doneAt: null, version: 1 };
 
 function at(seconds: number): Date {
   return new Date(NOW.getTime() + seconds * 1_000);
@@ -38,6 +38,20 @@ describe('watching gates', () => {
     assert.equal(asked.length, 1, 'nothing is due before');
     watch.ask(WAVE, run, at(30));
     assert.deepEqual([asked.length, asked[1]?.now], [2, at(30)]);
+  });
+
+  it('measures anew after a person’s word on a wave that had been stopped', async () => {
+    const watch = createGateWatch();
+    const { run, asked } = gates();
+    watch.ask(WAVE, run, NOW);
+    const pending = watch.pending();
+    asked[0]?.answer({ state: 'pause', cause: { code: 'gate_inconclusive', message: 'no data' } });
+    await Promise.all(pending);
+    assert.equal(watch.ask(WAVE, run, at(1)).verdict?.state, 'pause');
+    watch.ask(WAVE, run, at(3_600));
+    assert.equal(asked.length, 1, 'it is stopped');
+    watch.ask({ ...WAVE, version: 2 }, run, at(3_601));
+    assert.equal(asked.length, 2);
   });
 
   it('measures anew what has come into another state, and no more what has nothing to wait for', async () => {
