@@ -14,7 +14,7 @@ import { openGates } from './gates/run.ts';
 import type { GateRun, OpenGates } from './gating.ts';
 import { haltRollout } from './halt.ts';
 import { startNextInQueue } from './queue.ts';
-import { askTarget, type AskTarget } from './settle.ts';
+import { askTarget, settleUnknown, type AskTarget } from './settle.ts';
 import { openSteps } from './steps.ts';
 import { DEFAULT_OUTAGE, type OutagePolicy, type Run } from './run.ts';
 import { InterruptedError } from './slots.ts';
@@ -27,8 +27,8 @@ import { listWaves, type WaveRecord } from './wave-store.ts';
 
 /**
  * Carries one rollout, whatever waves of it run side by side (carry.ts, steer.ts). There is one owner at a time: its
- * lease. Whatever an older owner had in flight is `unknown` from the start of the drive on: its sessions are ended
- * and its databases asked before anything is applied there again.
+ * lease. Whatever an older owner had in flight is `unknown` at the start of the drive: its sessions are ended and its
+ * databases asked before anything else happens.
  */
 export interface RolloutDriverDeps {
   registry: Registry;
@@ -75,7 +75,9 @@ async function drive(deps: RolloutDriverDeps, id: string, lease: Lease): Promise
     if (rollout === undefined || rollout.state === 'planned') return;
     const waves = await listWaves(deps.registry, id);
     const parallel = Math.max(1, ...waves.map((wave) => wave.parallel));
-    await carryRollout(await prepare(deps, rollout, lease), parallel);
+    const run = await prepare(deps, rollout, lease);
+    await settleUnknown(run, rollout);
+    await carryRollout(run, parallel);
   } catch (error) {
     if (error instanceof LeaseLostError || lease.signal.aborted) {
       deps.logger.info('another worker has taken over the rollout', { epoch: lease.epoch });

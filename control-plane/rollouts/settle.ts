@@ -1,22 +1,26 @@
-import { FleetError, summarizeError, type ErrorSummary } from '../../platform/errors.ts';
+import { FleetError, isUnreachable, summarizeError, type ErrorSummary } from '../../platform/errors.ts';
 import type { DatabaseState } from '../releases/bookkeeping.ts';
-import { askDatabase, halfApplied, wholeVersion } from '../releases/inspect.ts';
+import { askDatabase, wholeVersion } from '../releases/inspect.ts';
 import { missingMigrations } from '../releases/release.ts';
 import { migrationsToRevert } from '../releases/revert.ts';
 import { setSchemaVersions } from '../servers/database-store.ts';
 import { announce } from './announce.ts';
+import { openOutage } from './outage.ts';
 import type { Run } from './run.ts';
 import type { RolloutRecord } from './store.ts';
 import { isGone, settleTarget, unknownTargets, type ClaimedTarget } from './target-store.ts';
 import { sureOf, type TargetRun } from './target.ts';
 import { markUndone } from './undo-store.ts';
 
-/** Databases asked at once: reading a table takes a few milliseconds each. */
-const PARALLEL = 8;
+/**
+ * Databases asked at once: reading a table takes a few milliseconds each, and what a lost owner had in flight by default
+ * costs one connection time-out where a server is away.
+ */
+const PARALLEL = 16;
 
 /**
- * Finds out, for a rollout that stands still, what became of targets whose worker died: their databases are
- * asked, nothing is applied. So a stopped rollout says of every target what state it is in.
+ * Finds out what became of targets whose worker died: their databases are asked, nothing is applied. So a rollout says
+ * of every target what state it is in, where it stands still, outside of windows, and while a server is away.
  */
 export async function settleUnknown(run: Run, rollout: RolloutRecord): Promise<void> {
   const targets = await unknownTargets(run.registry, rollout.id);
@@ -24,8 +28,10 @@ export async function settleUnknown(run: Run, rollout: RolloutRecord): Promise<v
     await Promise.all(targets.slice(from, from + PARALLEL).map((target) => settle(run, rollout, target)));
   }
   if (targets.length > 0) await run.lease.transaction((tx) => announce(tx, rollout.id));
-  const { id, undoOf: of, state } = rollout;
-  // What was in flight when the undo was aborted has ended by now.
+}
+
+/** What was in flight when an undo was aborted has ended by now. */
+export async function settleUndo(run: Run, { id, undoOf: of, state }: RolloutRecord): Promise<void> {
   if (of !== null && state === 'aborted') await run.lease.transaction((tx) => markUndone(tx, { id, of }));
 }
 
@@ -34,6 +40,8 @@ async function settle(run: Run, rollout: RolloutRecord, target: ClaimedTarget): 
   if (run.lease.signal.aborted) return;
   await run.lease.transaction(async (tx) => {
     await settleTarget(tx, rollout.id, target.databaseId, found);
+    // It is tried again when its server is.
+    if (found.event === 'lose' && rollout.state === 'running') await openOutage(tx, run, target.serverId);
     if (found.schemaVersion === undefined) return;
     await setSchemaVersions(tx, [{ databaseId: target.databaseId, schemaVersion: found.schemaVersion }]);
   });
@@ -46,7 +54,6 @@ export interface Found {
   reason: string | null;
   /** What it has for sure; undefined when it could not be asked and the registry's record stays. */
   schemaVersion?: string | null;
-  halfApplied?: string | null;
 }
 
 export type AskTarget = (run: Run, rollout: RolloutRecord, target: ClaimedTarget) => Promise<Found>;
@@ -60,11 +67,15 @@ export async function askTarget(run: Run, rollout: RolloutRecord, target: Claime
       applicationName: run.applicationName,
       signal: run.lease.signal,
     });
-    const said = { error: null, schemaVersion: wholeVersion(state), halfApplied: halfApplied(state) };
-    if (isThrough(run, target, state)) return { event: 'verify', reason: null, ...said };
-    if (rollout.state !== 'aborted') return { event: 'requeue', reason: null, ...said };
-    return { event: 'skip', reason: abortedReason(state), ...said };
+    const schemaVersion = wholeVersion(state);
+    if (isThrough(run, target, state)) return { event: 'verify', error: null, reason: null, schemaVersion };
+    if (rollout.state !== 'aborted') return { event: 'requeue', error: null, reason: null, schemaVersion };
+    return { event: 'skip', error: null, reason: abortedReason(state), schemaVersion };
   } catch (error) {
+    // The run asks again under the same lock, and says what is wrong there.
+    if (rollout.state === 'running' && !isUnreachable(error)) {
+      return { event: 'requeue', error: null, reason: null };
+    }
     // Not a guess: it says that nobody could ask. A retry asks again before it does anything.
     const sure = sureOf(run, target, { steps: [], lost: true });
     return { event: 'lose', error: summarizeError(error), reason: null, ...sure };

@@ -3,7 +3,7 @@ import { finishRollout } from './finish.ts';
 import { recordEngineAction } from './halt.ts';
 import { listOutages, loseTargets, recallTargets } from './outage-store.ts';
 import { whileRunning, type Run } from './run.ts';
-import { settleUnknown } from './settle.ts';
+import { settleUndo } from './settle.ts';
 import type { Stage } from './stage.ts';
 import { findRollout, moveRollout, type RolloutRecord } from './store.ts';
 import { skipPending, waitingTargets } from './target-store.ts';
@@ -36,7 +36,7 @@ export async function steer(stage: Stage): Promise<boolean> {
   stage.clockSkewMs = rollout.now.getTime() - Date.now();
   stage.nextAt = null;
   if (stage.running) return moveWaves(stage, rollout);
-  if (!stage.slots.isBusy()) await settleUnknown(run, rollout);
+  if (!stage.slots.isBusy()) await settleUndo(run, rollout);
   // What stopped half way at the abort waits in nobody's hands.
   if (rollout.state === 'aborted')
     await run.lease.transaction((tx) => skipPending(tx, rollout.id, 'aborted'));

@@ -20,6 +20,40 @@ describe('rollout whose owner or server was lost', () => {
   });
   afterEach(() => fleet.drop());
 
+  it('asks what became of a target in flight though its window has closed meanwhile', async () => {
+    const id = await fleet.start([{ name: 'all', match: { tenants: ['aaa'] } }]);
+    await crash(id, 'aaa');
+    const never = [{ match: {}, freeze: { from: '2000-01-01T00:00:00Z', to: '2100-01-01T00:00:00Z' } }];
+    await fleet.registry.query(
+      `UPDATE rollouts SET spec = spec || jsonb_build_object('calendar', $2::jsonb) WHERE id = $1`,
+      [id, JSON.stringify(never)],
+    );
+    await fleet.drive(id);
+    assert.equal((await fleet.states(id)).aaa, 'deferred');
+    assert.equal(await open(), 0, 'nobody drives it before the window opens');
+  });
+
+  it('waits for the server of a target in flight that cannot be asked, and goes on when it is back', async () => {
+    const id = await fleet.start([
+      { name: 'us', match: { tenants: ['us-aaa'] } },
+      { name: 'eu', match: { region: 'eu' }, approve: true },
+    ]);
+    await crash(id, 'us-aaa');
+    fleet.down.add('us');
+    await fleet.registry.query(
+      `INSERT INTO rollout_outages (rollout_id, server_id, next_try_at)
+       SELECT $1, id, now() + interval '1 minute' FROM servers WHERE region = 'us'`,
+      [id],
+    );
+    await driveOnce(fleet.registry, patientDriver(), id);
+    assert.equal((await fleet.states(id))['us-aaa'], 'unreachable');
+    assert.equal((await fleet.read(id)).state, 'running');
+    assert.equal(await open(), 0, 'nobody drives it before the server is tried again');
+
+    await serverIsBack(id);
+    assert.equal((await fleet.states(id))['us-aaa'], 'verified');
+  });
+
   it('ends the session of the lost owner also where nobody could be asked at first', async () => {
     const id = await fleet.start([{ name: 'all', match: { tenants: ['us-aaa'] } }]);
     await crash(id, 'us-aaa');
@@ -96,6 +130,11 @@ describe('rollout whose owner or server was lost', () => {
     fleet.down.clear();
     await fleet.registry.query('UPDATE rollout_outages SET next_try_at = now()');
     await driveOnce(fleet.registry, patientDriver(), id);
+  }
+
+  /** Rollouts that some worker should be driving now. */
+  async function open(): Promise<number> {
+    return (await fleet.registry.query(fleet.driver.openIdsSql)).rowCount ?? 0;
   }
 
   /** Kills the owner of the rollout, its first, while it migrates the tenant's database. */
