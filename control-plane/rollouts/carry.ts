@@ -46,7 +46,7 @@ export async function carryRollout(run: Run, parallel: number): Promise<void> {
     ...{ waves: new Map(), outages: new Map(), inFlight: new Map() },
     tally: { base: 0, failed: 0, ended: 0, inARow: 0 },
     ...{ version: -1, running: false, aborted: 'no', clockSkewMs: 0, nextAt: null },
-    ...{ steeredAt: -Infinity, announcedAt: 0, loadedVersion: -1 },
+    ...{ steeredAt: -Infinity, contractAt: -Infinity, announcedAt: 0, loadedVersion: -1 },
     gates: createGateWatch(),
   };
   run.isStopping = () => run.lease.stopping.aborted || (stage.version >= 0 && !stage.running);

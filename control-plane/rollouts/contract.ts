@@ -7,7 +7,9 @@ import type { Transaction } from '../registry/registry.ts';
 import { findRelease, listMigrations } from '../releases/store.ts';
 import { missingContractSteps } from './contract-store.ts';
 import { haltRollout } from './halt.ts';
+import { whileRunning, type Run } from './run.ts';
 import type { RolloutRecord } from './store.ts';
+import type { WaveRecord } from './wave-store.ts';
 
 type Contracting = Pick<RolloutRecord, 'id' | 'release' | 'undoOf'>;
 
@@ -45,17 +47,32 @@ export async function refuseBlocked(tx: Transaction, rollout: Contracting, calle
 export async function haltBlocked(
   tx: Transaction,
   rollout: RolloutRecord,
-  wave: { ordinal: number; name: string },
+  wave: Pick<WaveRecord, 'ordinal' | 'name' | 'state'>,
 ): Promise<boolean> {
   const blockers = await blockersOf(tx, rollout, wave.ordinal);
   if (blockers === undefined || !isBlocked(blockers)) return false;
-  // Not of the wave: none of its targets was touched, and it begins when this is mended.
+  // Not of the wave: nothing is wrong with its targets, and it goes on when this is mended.
   await haltRollout(tx, rollout, undefined, {
     code: 'contract_blocked',
-    message: `wave ${wave.name} was not begun: ${inWords(blockers)}`,
+    message: `wave ${wave.name} ${wave.state === 'pending' ? 'was not begun' : 'may not go on'}: ${inWords(blockers)}`,
     fix: `${REPAIR}, then fleet rollout retry ${rollout.id}`,
   });
   return true;
+}
+
+/** The same for waves that have begun. Only reads, unless one is blocked: it is asked every few seconds. */
+export async function haltBlockedWaves(
+  run: Run,
+  rollout: RolloutRecord,
+  waves: readonly WaveRecord[],
+): Promise<boolean> {
+  for (const wave of waves.filter(({ state }) => state === 'running' || state === 'failed')) {
+    const blockers = await blockersOf(run.registry, rollout, wave.ordinal);
+    if (blockers === undefined || !isBlocked(blockers)) continue;
+    await whileRunning(run, rollout, (tx, now) => haltBlocked(tx, now, wave));
+    return true;
+  }
+  return false;
 }
 
 const REPAIR = 'bring them along (docs/runbooks/contract-refused.md)';

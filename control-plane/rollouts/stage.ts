@@ -32,6 +32,8 @@ export interface Stage {
   /** When the next window opens, bake ends, gate measures or server is tried. */
   nextAt: Date | null;
   steeredAt: number;
+  /** When it was asked last whether contract steps may run; by `performance.now`. */
+  contractAt: number;
   announcedAt: number;
   /** What the gates of open waves were asked, and have said. */
   gates: GateWatch;

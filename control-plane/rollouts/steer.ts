@@ -1,4 +1,4 @@
-import { haltBlocked } from './contract.ts';
+import { haltBlocked, haltBlockedWaves } from './contract.ts';
 import { finishRollout } from './finish.ts';
 import { recordEngineAction } from './halt.ts';
 import { listOutages, loseTargets, recallTargets } from './outage-store.ts';
@@ -56,6 +56,7 @@ async function watchPaused(stage: Stage, rollout: RolloutRecord): Promise<boolea
 async function moveWaves(stage: Stage, rollout: RolloutRecord): Promise<boolean> {
   const { run } = stage;
   const waves = await listWaves(run.registry, run.rolloutId);
+  if (await isContractBlocked(stage, rollout, waves)) return true;
   const recalled = await tendOutages(stage, rollout, waves);
   const released = await run.lease.transaction((tx) => releaseDue(tx, run.rolloutId));
   const tallies = await tallyWaves(run.registry, run.rolloutId);
@@ -68,6 +69,21 @@ async function moveWaves(stage: Stage, rollout: RolloutRecord): Promise<boolean>
     moved = (await moveOne(stage, { rollout, wave, waves, tally: tallies[wave.ordinal] })) || moved;
   }
   return moved || (await moveOn(run, rollout, waves));
+}
+
+/** Apps report every ten seconds: an old one that was started meanwhile is known after as long, in milliseconds. */
+const CONTRACT_MS = 10_000;
+
+/** Asked again after each word of a person, and while a wave runs: somebody may have come or stayed behind. */
+async function isContractBlocked(
+  stage: Stage,
+  rollout: RolloutRecord,
+  waves: readonly WaveRecord[],
+): Promise<boolean> {
+  const spoken = stage.loadedVersion !== rollout.version;
+  if (!spoken && performance.now() - stage.contractAt < CONTRACT_MS) return false;
+  stage.contractAt = performance.now();
+  return haltBlockedWaves(stage.run, rollout, waves);
 }
 
 function moveOne(

@@ -7,7 +7,7 @@ import { migrationChecksum, releaseChecksum } from '../../../control-plane/relea
 import { insertMigrations, insertRelease, listMigrations } from '../../../control-plane/releases/store.ts';
 import { approveRollout } from '../../../control-plane/rollouts/approve.ts';
 import { planRollout } from '../../../control-plane/rollouts/start.ts';
-import { retryRollout } from '../../../control-plane/rollouts/verbs.ts';
+import { abortRollout, retryRollout } from '../../../control-plane/rollouts/verbs.ts';
 import { readRollout } from '../../../control-plane/rollouts/view.ts';
 import { FleetError } from '../../../platform/errors.ts';
 import { ASKER, makeRolloutFleet, type RolloutFleet } from './rollout-fleet.ts';
@@ -105,6 +105,33 @@ describe('a rollout with a contract step', () => {
     assert.deepEqual([elsewhere?.instances, elsewhere?.elsewhere], [[], 2]);
     for (const instance of [old, narrow, fresh]) await report(instance, { stopping: true });
     assert.deepEqual((await seen(null)).contract?.instances, []);
+  });
+
+  it('looks again within a wave when a person lets it go on', async () => {
+    await fleet.onDatabase('aaa', (client) => client.query('CREATE VIEW v AS SELECT text FROM notes'));
+    const id = await fleet.start([{ name: 'all', parallel: 1 }], { release: 'r2' });
+    await fleet.drive(id);
+    assert.equal((await fleet.read(id)).cause?.code, 'budget_exceeded');
+    await fleet.onDatabase('aaa', (client) => client.query('DROP VIEW v'));
+    const late = randomUUID();
+    await report(late, { appVersion: '2.3.9' });
+    await fleet.registry.transaction((tx) => retryRollout(tx, id, ASKER));
+    await fleet.drive(id);
+    const halted = await fleet.read(id);
+    assert.match(
+      halted.cause?.message ?? '',
+      /^wave all may not go on: contract step 003_drop must wait: 1 running/,
+    );
+    assert.deepEqual(
+      halted.targets.map(({ tenant, state, tries }) => [tenant, state, tries]),
+      [
+        ['aaa', 'pending', 1],
+        ['bbb', 'pending', 0],
+        ['us-away', 'deferred', 0],
+      ],
+    );
+    await report(late, { stopping: true });
+    await fleet.registry.transaction((tx) => abortRollout(tx, id, ASKER));
   });
 
   it('looks again before each wave, and begins none for which it came too late', async () => {
