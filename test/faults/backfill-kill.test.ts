@@ -15,16 +15,18 @@ import {
   type TenantDatabase,
   type TestServer,
 } from '../integration/releases/tenant-database.ts';
+import { sized } from '../support/full-size.ts';
 import { startChild } from '../support/child.ts';
 import { until } from '../support/until.ts';
 
 /** `npm run bench -- backfill` does the same with ten million. */
-const ROWS = 20_000;
+const ROWS = sized(20_000, 1_000_000);
 const KILLS = 5;
 /** Small chunks, so that each kill meets another one of them. */
-const LIMITS = { targetMs: 500, minRows: 10, maxRows: 50 };
+const LIMITS = { targetMs: 500, minRows: 10, maxRows: sized(50, 5_000) };
 
-describe('14: a backfill whose worker is killed five times while rows are added', () => {
+describe('14: a backfill whose worker is killed five times while rows are added', function () {
+  this.timeout(sized(60_000, 600_000));
   let server: TestServer;
   let database: TenantDatabase;
 

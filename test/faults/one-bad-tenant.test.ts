@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { retryRollout } from '../../control-plane/rollouts/verbs.ts';
+import { sized } from '../support/full-size.ts';
 import { ASKER, makeRolloutFleet, type RolloutFleet } from '../integration/rollouts/rollout-fleet.ts';
 
 /** The canaries among them; the bad one stands in the middle of the second wave. */
-const TENANTS = 40;
+const TENANTS = sized(40, 200);
 const CANARIES = 2;
 const PARALLEL = 8;
 const BAD = 't118';
@@ -18,7 +19,7 @@ const STORY = `
     WHEN (OLD.state <> NEW.state) EXECUTE FUNCTION tell()`;
 
 describe(`4: one of ${TENANTS} tenants fails, ${PARALLEL} at a time, in a wave that bears none`, function () {
-  this.timeout(60_000);
+  this.timeout(sized(60_000, 300_000));
   let fleet: RolloutFleet;
   let id: string;
 

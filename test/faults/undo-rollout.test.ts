@@ -8,14 +8,15 @@ import { withClient } from '../../platform/pg.ts';
 import { clusters } from '../support/clusters.ts';
 import { eachAtOnce } from '../support/concurrency.ts';
 import { startFleet, type Fleet } from '../support/fleet.ts';
+import { sized } from '../support/full-size.ts';
 import { until } from '../support/until.ts';
 
-const TENANTS = 20;
+const TENANTS = sized(20, 100);
 /** Reached by the first two waves; the third fails at its first target. */
-const REACHED = 8;
+const REACHED = sized(8, 40);
 const WAVES = [
   { name: 'canary', count: 3, parallel: 1 },
-  { name: 'some', count: 5, parallel: 1 },
+  { name: 'some', count: REACHED - 3, parallel: 1 },
   { name: 'others', percent: 100, parallel: 1 },
 ];
 
@@ -74,7 +75,7 @@ const TWO: Draft = {
 };
 
 describe(`13: undo of a rollout that reached ${REACHED} of ${TENANTS} tenants`, function () {
-  this.timeout(120_000);
+  this.timeout(sized(120_000, 600_000));
   let fleet: Fleet;
   let tenants: Tenant[];
   let rollout: Rollout;

@@ -10,6 +10,7 @@ import {
   skipTarget,
 } from '../../../control-plane/rollouts/verbs.ts';
 import { FleetError } from '../../../platform/errors.ts';
+import { sized } from '../../support/full-size.ts';
 import { makeModelFleet, type ModelFleet } from './model-fleet.ts';
 import { ASKER } from './rollout-fleet.ts';
 
@@ -18,8 +19,8 @@ import { ASKER } from './rollout-fleet.ts';
  * invariants 4 and 5 of the design hold, and what it says of a target is true of its database.
  */
 const WORLDS = 4;
-/** 100 in an ordinary run take a quarter of a minute; `npm run test:model` does 500. */
-const RUNS = Number(process.env.FLEET_MODEL_RUNS ?? 100);
+/** 100 in an ordinary run take a quarter of a minute; `npm run test:full` does 500. */
+const RUNS = sized(100, 500);
 const COMMANDS = 30;
 
 /** Refusals are answers: 403, 404, 409. Anything else that is thrown is a fault. */

@@ -8,13 +8,14 @@ import { readLiveSchema } from '../../../control-plane/releases/schema-live.ts';
 import { withClient, type PgAddress, type PgClient } from '../../../platform/pg.ts';
 import { clusters } from '../../support/clusters.ts';
 import { startFleet, type Fleet } from '../../support/fleet.ts';
+import { sized } from '../../support/full-size.ts';
 import { until } from '../../support/until.ts';
 import { commandLine } from '../cli/command-line.ts';
 import { rendered } from '../releases/tenant-database.ts';
 
 /** One of so many has data that the release does not bear. */
-const TENANTS = 12;
-const BAD = 'co-10';
+const TENANTS = sized(12, 200);
+const BAD = sized('co-10', 'co-173');
 /** Has a transaction open when the others are rehearsed. */
 const BUSY = 'co-3';
 const SLEEP_S = 0.1;
@@ -44,7 +45,7 @@ const RELEASES: Record<string, (Partial<RenderedMigration> & { upSql: string })[
 };
 
 describe('a rehearsal', function () {
-  this.timeout(60_000);
+  this.timeout(sized(60_000, 600_000));
   let fleet: Fleet;
   const { cli, json } = commandLine(() => fleet);
   const databases = new Map<string, { name: string; owner: string; rw: string }>();
