@@ -2,6 +2,7 @@ import type { PgClient, Queryable } from '../../platform/pg.ts';
 import { quoteIdent, quoteLiteral } from '../../platform/pg.ts';
 import { BACKFILLS_TABLE_SQL } from './backfill-store.ts';
 import type { Applied, Migration } from './release.ts';
+import { OUTSIDE } from './session.ts';
 import { LEAVE_OWNER } from './transaction.ts';
 
 /**
@@ -202,7 +203,7 @@ export function endOlderSessionsSql(applicationName: string): string {
   if (owner === undefined) return '';
   return `SET ROLE NONE; SELECT pg_terminate_backend(pid, ${TERMINATE_WAIT_MS}) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid()
-      AND CASE WHEN application_name ~ '^fleet:[^:]+:[0-9]{1,9}$'
+      AND CASE WHEN application_name ~ '^fleet:[^:]+:[0-9]{1,9}(${OUTSIDE})?$'
                 AND split_part(application_name, ':', 2) = ${quoteLiteral(owner.id)}
                THEN split_part(application_name, ':', 3)::int < ${owner.epoch} ELSE false END;
     DELETE FROM fleet.progress WHERE starts_with(migration, '${FENCE}') AND updated_at < now() - interval '${FENCE_KEPT}';

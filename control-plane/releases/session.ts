@@ -14,6 +14,12 @@ export const STATEMENT_TIMEOUT_MS = 60_000;
 export const CONCURRENT_LOCK_TIMEOUT_MS = 0;
 export const CONCURRENT_STATEMENT_TIMEOUT_MS = 3_600_000;
 
+/**
+ * Ends the name of a session while a statement outside a transaction is under way: who aborts lets that one end, as
+ * cancelling it would leave half of it behind.
+ */
+export const OUTSIDE = ':outside';
+
 /** Our migrations' search path: what node-pg-migrate's default finds, and nothing before it. */
 export const SEARCH_PATH = 'public, pg_temp';
 

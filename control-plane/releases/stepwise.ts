@@ -4,7 +4,12 @@ import { retryContention, type Waiting } from './contention.ts';
 import { migrationFailure } from './failure.ts';
 import { clearTheWay } from './indexes.ts';
 import type { Migration } from './release.ts';
-import { CONCURRENT_LOCK_TIMEOUT_MS, CONCURRENT_STATEMENT_TIMEOUT_MS, SEARCH_PATH } from './session.ts';
+import {
+  CONCURRENT_LOCK_TIMEOUT_MS,
+  CONCURRENT_STATEMENT_TIMEOUT_MS,
+  OUTSIDE,
+  SEARCH_PATH,
+} from './session.ts';
 import { parseStatements, type Statement } from './sql.ts';
 import {
   changedRows,
@@ -111,7 +116,7 @@ async function runStatement(
     const wanted = await clearTheWay(client, statement.kind);
     return wanted ? await client.query(statement.text) : undefined;
   }, waiting);
-  await client.query(`BEGIN; ${mark} COMMIT`);
+  await client.query(`RESET application_name; BEGIN; ${mark} COMMIT`);
   return ranAs(value, lockWaitMs);
 }
 
@@ -136,7 +141,8 @@ function sessionSql(migration: Migration): string {
   return (
     `SET lock_timeout = ${migration.lockTimeoutMs ?? CONCURRENT_LOCK_TIMEOUT_MS}; ` +
     `SET statement_timeout = ${migration.statementTimeoutMs ?? CONCURRENT_STATEMENT_TIMEOUT_MS}; ` +
-    // RESET leads to the role that the session was opened with: the owner's.
-    `SET search_path TO ${SEARCH_PATH}; RESET ROLE`
+    // RESET leads to the role and the name that the session was opened with.
+    `SET search_path TO ${SEARCH_PATH}; RESET ROLE; RESET application_name; ` +
+    `SELECT set_config('application_name', current_setting('application_name') || '${OUTSIDE}', false)`
   );
 }

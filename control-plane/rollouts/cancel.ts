@@ -4,8 +4,8 @@ import type { ClaimedTarget } from './target-store.ts';
 
 /**
  * After an abort: cancels the statements of targets in flight that only wait for a lock, by force also those that
- * run. Each is in a transaction, which rolls back. What runs CONCURRENTLY may end: cancelling it would leave an
- * invalid index behind. A server that does not answer is left alone.
+ * run. Each is in a transaction, which rolls back. What runs outside one, as CONCURRENTLY does, goes by another name
+ * and may end: cancelling it would leave an invalid index behind. A server that does not answer is left alone.
  */
 export async function cancelInFlight(
   run: Run,
@@ -30,4 +30,4 @@ export async function cancelInFlight(
 const CANCEL = `
   SELECT pg_cancel_backend(pid) FROM pg_stat_activity
    WHERE application_name = $1 AND datname = ANY($2) AND state = 'active'
-     AND ($3 OR wait_event_type = 'Lock') AND query !~* '\\mconcurrently\\M'`;
+     AND ($3 OR wait_event_type = 'Lock')`;

@@ -18,7 +18,8 @@ const MIGRATIONS = [
   { name: '0002_more', upSql: 'ALTER TABLE a ADD more int' },
   {
     name: '0003_gate',
-    upSql: `SELECT pg_advisory_xact_lock(${GATE}); ALTER TABLE a ADD b int`,
+    // A word in a comment is no index.
+    upSql: `SELECT pg_advisory_xact_lock(${GATE}) /* not CONCURRENTLY */; ALTER TABLE a ADD b int`,
     lockTimeoutMs: 60_000,
   },
   { name: '0004_index', upSql: 'CREATE INDEX CONCURRENTLY a_b ON a (b)', transactional: false },

@@ -62,7 +62,7 @@ describe('a migration whose worker is lost', function () {
   const sessionOf = async (epoch: number) => {
     const [session] = await read<{ pid: number; waits: string }>(
       database.superuser,
-      `SELECT pid, coalesce(wait_event, '') AS waits FROM pg_stat_activity WHERE application_name = $1`,
+      `SELECT pid, coalesce(wait_event, '') AS waits FROM pg_stat_activity WHERE application_name IN ($1, $1 || ':outside')`,
       [`fleet:${rollout}:${epoch}`],
     );
     return session;
@@ -163,7 +163,7 @@ describe('a migration whose worker is lost', function () {
       await until('the drop waits for who reads the table', async () => {
         const [session] = await read<{ query: string }>(
           database.superuser,
-          `SELECT query FROM pg_stat_activity WHERE application_name = $1 AND wait_event = 'virtualxid'`,
+          `SELECT query FROM pg_stat_activity WHERE application_name = $1 || ':outside' AND wait_event = 'virtualxid'`,
           [`fleet:${rollout}:2`],
         );
         return session?.query.startsWith('DROP INDEX CONCURRENTLY');
