@@ -27,6 +27,7 @@ import { backfillRoutes } from './rollouts/backfills/http.ts';
 import { createThrottle } from './rollouts/backfills/throttle.ts';
 import { createRolloutDriver } from './rollouts/driver.ts';
 import { rolloutRoutes } from './rollouts/http.ts';
+import { fleetMetrics } from './rollouts/metrics.ts';
 import { createRehearsalDriver, sweepClones } from './rollouts/rehearsals/driver.ts';
 import { routeRoutes } from './routes/http.ts';
 import { secretRoutes } from './secrets/http.ts';
@@ -218,6 +219,7 @@ async function serve(
     logger: deps.logger,
     slices: allRoutes(deps, operations),
     ready: () => readiness(deps.registry),
+    metrics: fleetMetrics(deps),
     checkAnswers: options.checkAnswers ?? false,
   });
   const server = createServer(app);

@@ -83,9 +83,9 @@ function gateLine(gate: GateStatus, limits: Record<string, string>, paint: Paint
     count === null ? `${counts.success} passed` : `${counts.success}/${count}`,
     ...(bad === 0 ? [] : [paint('bad', `${bad} did not`)]),
     ...(last === null ? [] : [`last ${lastText(last)}`]),
-    ...(limits[gate.gate] === undefined ? [] : [paint('dim', `limit: ${limits[gate.gate]}`)]),
     ...(nextAt === null || Date.parse(nextAt) <= now ? [] : [`next in ${between(nextAt, now)}`]),
     ...(dryRun ? ['decides nothing'] : []),
+    ...(limits[gate.gate] === undefined ? [] : [paint('dim', `limit: ${limits[gate.gate]}`)]),
   ];
   return `  gate ${gate.gate}  ${said.join(' · ')}`;
 }

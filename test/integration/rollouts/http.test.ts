@@ -133,6 +133,8 @@ describe('rollout API', () => {
     const at = `/api/v1/rollouts/${rollout.id}/progress`;
     const progress = await fleet.admin.ok<RolloutProgress>('GET', at);
     assert.deepEqual([progress.state, progress.total, progress.waves.length], ['succeeded', 3, 2]);
+    const metrics = await (await fetch(`${fleet.url}/metrics`)).text();
+    assert.match(metrics, new RegExp(`^flotilla_rollout_info\\{release="${release}"\\} 1$`, 'm'));
   });
 
   it('shows how the gates stand, and every measurement, newest first', async () => {

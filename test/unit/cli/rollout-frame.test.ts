@@ -133,10 +133,10 @@ describe('the picture of a rollout', () => {
     const last = 'last 0.02346 (above the maximum of 0.01)';
     const limit = 'limit: requests.error_rate: at most 0.01, over 5m';
     assert.ok(
-      said.includes(`gate errors  • measuring · 1/3 · 1 did not · ${last} · ${limit} · next in 20s\n`),
+      said.includes(`gate errors  ● measuring · 1/3 · 1 did not · ${last} · next in 20s · ${limit}\n`),
       said,
     );
-    assert.match(said, /gate rows {2}• waiting · 0\/3 · decides nothing\n/);
+    assert.match(said, /gate rows {2}○ waiting · 0\/3 · decides nothing\n/);
   });
 
   it('tells of a server that is away once, and when it is tried again', () => {
