@@ -82,7 +82,7 @@ function stateLines(progress: RolloutProgress): string[] {
   const cause = causeText(progress);
   const next = nextWords(progress);
   return [
-    `${instant(now)} rollout ${id} of release ${release} is ${state}${cause === undefined ? '' : `: ${onOneLine(cause)}`}`,
+    `${instant(now)} rollout ${id}, release ${release}: ${state}${cause === undefined ? '' : `: ${onOneLine(cause)}`}`,
     ...(next === undefined ? [] : [`${instant(now)} next: ${onOneLine(next)}`]),
   ];
 }

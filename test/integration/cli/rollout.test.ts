@@ -16,7 +16,7 @@ const LATER = '9000000000000_';
 
 describe('releases and rollouts on the command line', () => {
   let server: Fleet;
-  const { cli } = commandLine(() => server);
+  const { cli, json } = commandLine(() => server);
 
   before(async () => {
     server = await startFleet();
@@ -151,7 +151,7 @@ describe('releases and rollouts on the command line', () => {
       const lines = logged.stdout.trim().split('\n');
       for (const line of lines) assert.match(line, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ [\x20-\x7e·]+$/);
       assert.equal(new Set(lines).size, lines.length);
-      assert.match(logged.stdout, / is halted: budget_exceeded: /);
+      assert.match(logged.stdout, /: halted: budget_exceeded: /);
       const tenant = rollout.targets.find(({ state }) => state === 'failed')?.tenant ?? '';
       const { stdout: one } = await cli(`rollout get latest --target ${tenant}`);
       assert.match(one, /state +✖ failed[^]*why +migration_failed: [^]*9000000000000_two \(not applied\)/);
@@ -179,6 +179,15 @@ describe('releases and rollouts on the command line', () => {
       const own = await cli(`rollout approve ${id}`);
       assert.equal(own.code, 4, own.stderr);
       assert.match(own.stderr, /self_approval/);
+      const late = await cli(`rollout status ${id} --timeout 300ms -o json`);
+      assert.deepEqual([late.code, late.stdout], [1, '']);
+      const ctrlC = new AbortController();
+      const watching = cli(`rollout get ${id} -w --no-color`, { tty: true, signal: ctrlC.signal });
+      setTimeout(() => ctrlC.abort(), 300);
+      const left = await watching;
+      assert.equal(left.code, 130, left.stderr);
+      assert.match(left.stdout, /! awaiting_approval[^]*next +the plan waits for somebody else/);
+      assert.equal((await json<Rollout>(`rollout get ${id}`)).state, 'awaiting_approval');
       const queued = await cli('rollout start --release r2 --queue');
       assert.equal(queued.code, 0, queued.stderr);
       assert.match(queued.stderr, /waits in the queue/);

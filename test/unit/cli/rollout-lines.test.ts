@@ -20,7 +20,7 @@ describe('the lines of a rollout in a log', () => {
     assert.deepEqual(lines(at(98, 3, { events, state: 'paused', cause: null })), [
       '2026-11-21T17:02:33Z paused (anna) "lunch break"',
       '2026-11-21T17:02:34Z paused: canary running 3/10',
-      `2026-11-21T17:02:34Z rollout ${ID} of release 2026.11.2 is paused`,
+      `2026-11-21T17:02:34Z rollout ${ID}, release 2026.11.2: paused`,
       `2026-11-21T17:02:34Z next: fleet rollout resume ${ID}`,
     ]);
     assert.deepEqual(lines(at(97, 3, { events, state: 'paused', cause: null })), []);
@@ -33,7 +33,7 @@ describe('the lines of a rollout in a log', () => {
     assert.deepEqual(lines(at(89, 5)), ['2026-11-21T17:02:43Z running: canary running 5/10']);
     assert.deepEqual(lines(at(88, 10, { state: 'succeeded' })), [
       '2026-11-21T17:02:44Z succeeded: canary running 10/10',
-      `2026-11-21T17:02:44Z rollout ${ID} of release 2026.11.2 is succeeded`,
+      `2026-11-21T17:02:44Z rollout ${ID}, release 2026.11.2: succeeded`,
     ]);
   });
 
