@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import type { RenderedMigration } from '../../../contract/release.ts';
 import type { Rehearsal, RehearsalTarget } from '../../../contract/rehearsal.ts';
 import type { Rollout } from '../../../contract/rollout.ts';
 import { dropLeftClones } from '../../../control-plane/rollouts/rehearsals/clone.ts';
@@ -7,42 +6,23 @@ import { isSameStamp, readStamp, type SchemaStamp } from '../../../control-plane
 import { readLiveSchema } from '../../../control-plane/releases/schema-live.ts';
 import { withClient, type PgAddress, type PgClient } from '../../../platform/pg.ts';
 import { clusters } from '../../support/clusters.ts';
+import { eachAtOnce } from '../../support/concurrency.ts';
 import { startFleet, type Fleet } from '../../support/fleet.ts';
 import { sized } from '../../support/full-size.ts';
 import { until } from '../../support/until.ts';
 import { commandLine } from '../cli/command-line.ts';
 import { rendered } from '../releases/tenant-database.ts';
+import { RELEASES, SLEEP_S } from './rehearsal-releases.ts';
 
 /** One of so many has data that the release does not bear. */
 const TENANTS = sized(12, 200);
 const BAD = sized('co-10', 'co-173');
 /** Has a transaction open when the others are rehearsed. */
 const BUSY = 'co-3';
-const SLEEP_S = 0.1;
 const PARALLEL = 4;
 
 /** Between what the server gives up and what a reader sees of it: a loaded machine's scheduling. */
 const SLACK_MS = 400;
-
-const TABLES =
-  'CREATE TABLE tasks (id int PRIMARY KEY, title text); CREATE TABLE projects (id int PRIMARY KEY)';
-const RELEASES: Record<string, (Partial<RenderedMigration> & { upSql: string })[]> = {
-  base: [{ upSql: `${TABLES}; CREATE TYPE mood AS ENUM ('good')` }],
-  strict: [
-    { upSql: 'ALTER TABLE projects ADD COLUMN code uuid DEFAULT gen_random_uuid()' },
-    {
-      upSql: `INSERT INTO projects (id) VALUES (1);
-              ALTER TABLE tasks ADD CONSTRAINT brief CHECK (length(title) < 20);
-              SELECT pg_sleep(${SLEEP_S})`,
-    },
-  ],
-  long: [{ upSql: 'LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(0.4)' }],
-  mood: [
-    { upSql: `ALTER TYPE mood ADD VALUE 'bad'` },
-    { upSql: `ALTER TABLE tasks ADD COLUMN mood mood DEFAULT 'bad'` },
-  ],
-  index: [{ upSql: 'CREATE INDEX CONCURRENTLY tasks_title ON tasks (title)', transactional: false }],
-};
 
 describe('a rehearsal', function () {
   this.timeout(sized(60_000, 600_000));
@@ -55,7 +35,7 @@ describe('a rehearsal', function () {
     fleet = await startFleet({ publish: false });
     await publish('base');
     await fleet.admin.ok('POST', '/api/v1/rollouts', { release: 'base' });
-    await Promise.all(slugs.map((slug) => fleet.createTenant(slug)));
+    await eachAtOnce(slugs, 8, (slug) => fleet.createTenant(slug));
     const { rows } = await fleet.registry.query<{ slug: string; name: string; owner: string; rw: string }>(
       `SELECT t.slug, d.name, d.owner_role AS owner, d.rw_role AS rw FROM databases d
          JOIN tenants t ON t.id = d.tenant_id WHERE d.state = 'ready'`,
@@ -103,11 +83,18 @@ describe('a rehearsal', function () {
 
   async function rehearse(rollout: string, body: object = {}): Promise<Rehearsal> {
     const location = await begin(rollout, body);
-    return until('the rehearsal ends', async () => {
-      const rehearsal = await fleet.admin.ok<Rehearsal>('GET', location);
-      return rehearsal.finishedAt === null ? undefined : rehearsal;
-    });
+    return ended<Rehearsal>(location);
   }
+
+  const ended = <T extends { finishedAt: string | null }>(path: string): Promise<T> =>
+    until(
+      `${path} ends`,
+      async () => {
+        const read = await fleet.admin.ok<T>('GET', path);
+        return read.finishedAt === null ? undefined : read;
+      },
+      sized(20_000, 300_000),
+    );
 
   function of({ targets }: Rehearsal, tenant: string): RehearsalTarget {
     const found = targets.find((target) => target.tenant === tenant);
@@ -272,12 +259,9 @@ describe('a rehearsal', function () {
     const { body } = await start();
     const startedAt = performance.now();
     assert.equal((body as unknown as Rollout).state, 'running');
-    const ended = await until('the rollout ends', async () => {
-      const read = await fleet.admin.ok<Rollout>('GET', `/api/v1/rollouts/${rollout}`);
-      return read.finishedAt === null ? undefined : read;
-    });
+    const { state } = await ended<Rollout>(`/api/v1/rollouts/${rollout}`);
     const tookS = (performance.now() - startedAt) / 1_000;
-    assert.equal(ended.state, 'succeeded');
+    assert.equal(state, 'succeeded');
     const predictedS = again.estimate?.seconds ?? 0;
     assert.ok(
       predictedS > tookS / 10 && predictedS < tookS * 10,
