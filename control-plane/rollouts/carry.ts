@@ -43,7 +43,7 @@ export async function carryRollout(run: Run, parallel: number): Promise<void> {
     run,
     verdicts,
     slots: openSlots((target, signal) => runTarget(stage, target, signal), parallel, run.lease),
-    ...{ waves: new Map(), outages: new Map(), inFlight: new Map() },
+    ...{ waves: new Map(), outages: new Map(), lost: new Set(), inFlight: new Map() },
     tally: { base: 0, failed: 0, ended: 0, inARow: 0 },
     ...{ version: -1, running: false, aborted: 'no', clockSkewMs: 0, nextAt: null },
     ...{ steeredAt: -Infinity, contractAt: -Infinity, announcedAt: 0, loadedVersion: -1 },
@@ -135,7 +135,7 @@ function pick(stage: Stage): Pick[] {
     budget: stage.run.spec.budget,
     tally: stage.tally,
     inFlight: stage.inFlight.size,
-    onServer: (serverId) => stage.slots.onServer(serverId),
+    onServer: (serverId) => (stage.lost.has(serverId) ? Infinity : stage.slots.onServer(serverId)),
     outages: stage.outages,
   });
 }
@@ -152,6 +152,7 @@ function noteResults(stage: Stage, results: readonly TargetResult[]): Stop | und
   for (const result of results) {
     const target = stage.inFlight.get(result.databaseId);
     stage.inFlight.delete(result.databaseId);
+    if (result.state === 'unreachable') stage.lost.add(result.serverId);
     const run = target === undefined ? undefined : stage.waves.get(target.wave);
     for (const tally of [stage.tally, ...(run === undefined ? [] : [run.tally])]) note(tally, result);
     if (run === undefined) continue;

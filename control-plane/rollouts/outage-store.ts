@@ -9,11 +9,14 @@ export interface Outage {
   since: Date;
   tries: number;
   nextTryAt: Date;
+  /** When a try failed that was the last: its targets are unreachable. */
+  givenUpAt: Date | null;
 }
 
 export async function listOutages(db: Queryable, rolloutId: string): Promise<Outage[]> {
   const { rows } = await db.query<Outage>(
-    `SELECT o.server_id AS "serverId", s.name AS server, o.since, o.tries, o.next_try_at AS "nextTryAt"
+    `SELECT o.server_id AS "serverId", s.name AS server, o.since, o.tries, o.next_try_at AS "nextTryAt",
+            o.given_up_at AS "givenUpAt"
        FROM rollout_outages o JOIN servers s ON s.id = o.server_id WHERE o.rollout_id = $1`,
     [rolloutId],
   );
@@ -23,13 +26,14 @@ export async function listOutages(db: Queryable, rolloutId: string): Promise<Out
 /**
  * Notes that the server was not reached; answers whether that is new. What was in flight when it went tells the same
  * story many times: only a try after `next_try_at` counts as another one. The pause doubles, with a quarter of jitter
- * to either side, so that rollouts of several fleets do not knock together.
+ * to either side, so that rollouts of several fleets do not knock together. A try that fails after `giveUpMs` is the
+ * last one.
  */
 export async function noteOutage(
   db: Queryable,
   rolloutId: string,
   serverId: string,
-  pause: { firstMs: number; maxMs: number },
+  pause: { firstMs: number; maxMs: number; giveUpMs: number },
 ): Promise<boolean> {
   const { rows } = await db.query<{ tries: number }>(
     `INSERT INTO rollout_outages AS o (rollout_id, server_id, next_try_at)
@@ -37,10 +41,11 @@ export async function noteOutage(
      ON CONFLICT (rollout_id, server_id) DO UPDATE
        SET tries = o.tries + 1,
            next_try_at = now() + least($4, $3 * power(2, least(o.tries, 30))) * (0.75 + random() / 2)
-                                 * interval '1 millisecond'
-       WHERE o.next_try_at <= now()
+                                 * interval '1 millisecond',
+           given_up_at = CASE WHEN now() >= o.since + $5 * interval '1 millisecond' THEN now() END
+       WHERE o.next_try_at <= now() AND o.given_up_at IS NULL
      RETURNING tries`,
-    [rolloutId, serverId, pause.firstMs, pause.maxMs],
+    [rolloutId, serverId, pause.firstMs, pause.maxMs, pause.giveUpMs],
   );
   return rows[0]?.tries === 1;
 }
@@ -66,7 +71,8 @@ export async function hurryOutages(
   serverIds: readonly string[],
 ): Promise<void> {
   await db.query(
-    `UPDATE rollout_outages SET next_try_at = now(), since = now() WHERE rollout_id = $1 AND server_id = ANY($2)`,
+    `UPDATE rollout_outages SET next_try_at = now(), since = now(), given_up_at = NULL
+      WHERE rollout_id = $1 AND server_id = ANY($2)`,
     [rolloutId, serverIds],
   );
 }
@@ -87,16 +93,17 @@ export async function recallTargets(db: Queryable, rolloutId: string, serverId: 
 /** One that has failed runs on as soon as its rollout does. */
 const WITH_TARGETS: readonly WaveState[] = ['running', 'failed'];
 
-/** Gives up a server: what waits for it in the wave is unreachable. */
+/** Gives up a server: what waits for it in the wave is unreachable. Answers how many that are. */
 export async function loseTargets(
   db: Queryable,
   rolloutId: string,
   wave: number,
   serverId: string,
-): Promise<void> {
-  await db.query(
+): Promise<number> {
+  const { rowCount } = await db.query(
     `UPDATE rollout_targets SET state = $4, reason = 'its server does not answer', finished_at = now()
       WHERE rollout_id = $1 AND wave = $2 AND server_id = $3 AND state = ANY($5) AND state = 'pending'`,
     [rolloutId, wave, serverId, targetAfter('lose'), targetSources('lose')],
   );
+  return rowCount ?? 0;
 }

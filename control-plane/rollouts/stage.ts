@@ -17,6 +17,8 @@ export interface Stage {
   tally: Tally;
   /** By server. */
   outages: Map<string, Outage>;
+  /** Servers that were not reached since the outages were read: nothing more is started there before that. */
+  lost: Set<string>;
   /** Targets in flight, by database. */
   inFlight: Map<string, ClaimedTarget>;
   /** Of the rollout's row when it was read last; another one means that somebody has spoken. */

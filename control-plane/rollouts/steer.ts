@@ -138,20 +138,27 @@ async function tendOutages(stage: Stage, rollout: RolloutRecord, waves: WaveReco
   const { run } = stage;
   const outages = await listOutages(run.registry, run.rolloutId);
   stage.outages = new Map(outages.map((outage) => [outage.serverId, outage]));
+  stage.lost.clear();
   let changed = false;
-  for (const { serverId, since, nextTryAt } of outages) {
-    const givenUp = rollout.now.getTime() - since.getTime() >= run.outage.giveUpMs;
-    if (!givenUp && nextTryAt > rollout.now) continue;
-    if (!givenUp && stage.slots.onServer(serverId) > 0) continue;
-    changed = true;
-    await run.lease.transaction(async (tx) => {
-      if (!givenUp) return recallTargets(tx, run.rolloutId, serverId);
-      for (const wave of waves.filter((each) => each.state === 'running')) {
-        await loseTargets(tx, run.rolloutId, wave.ordinal, serverId);
-      }
-    });
+  for (const { serverId, givenUpAt, nextTryAt } of outages) {
+    if (givenUpAt !== null) {
+      changed = (await giveUp(run, serverId, waves)) || changed;
+    } else if (nextTryAt <= rollout.now && stage.slots.onServer(serverId) === 0) {
+      changed = true;
+      await run.lease.transaction((tx) => recallTargets(tx, run.rolloutId, serverId));
+    }
   }
   return changed;
+}
+
+/** Answers whether there was anything left to give up. */
+async function giveUp(run: Run, serverId: string, waves: readonly WaveRecord[]): Promise<boolean> {
+  const open = waves.filter(({ state }) => state === 'running');
+  return run.lease.transaction(async (tx) => {
+    let lost = 0;
+    for (const { ordinal } of open) lost += await loseTargets(tx, run.rolloutId, ordinal, serverId);
+    return lost > 0;
+  });
 }
 
 async function openWaves(

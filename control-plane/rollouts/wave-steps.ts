@@ -54,7 +54,7 @@ async function endTargets(
   }
   if (!isDrained(open)) {
     // Only servers that are away are left.
-    for (const outage of stage.outages.values()) wakeAt(stage, outage.nextTryAt);
+    isWaitedFor(stage);
     return false;
   }
   if (tally.unreachable > 0 && stage.outages.size > 0 && isWaitedFor(stage)) return false;
@@ -87,10 +87,7 @@ async function closeWave(
 
 /** Whether a server is tried again before it is given up; then the driver wakes for it. */
 function isWaitedFor(stage: Stage): boolean {
-  const { giveUpMs } = stage.run.outage;
-  const waited = [...stage.outages.values()].filter(
-    (outage) => clockOf(stage).getTime() - outage.since.getTime() < giveUpMs,
-  );
+  const waited = [...stage.outages.values()].filter(({ givenUpAt }) => givenUpAt === null);
   for (const outage of waited) wakeAt(stage, outage.nextTryAt);
   return waited.length > 0;
 }

@@ -330,24 +330,6 @@ describe('staged rollout', () => {
     await fleet.drive(await fleet.start());
   });
 
-  it('waits for a server that is away, tries one target there, and goes on without a person', async () => {
-    fleet.down.add('us');
-    const id = await fleet.start([{ name: 'all', perServer: 1 }]);
-    const driving = fleet.drive(id);
-    await until('the outage is noted', async () => {
-      const { rowCount } = await fleet.registry.query('SELECT 1 FROM rollout_outages');
-      return rowCount === 1;
-    });
-    fleet.down.clear();
-    await driving;
-    const done = await fleet.read(id);
-    assert.equal(done.state, 'succeeded');
-    assert.deepEqual(
-      (await audited(id)).filter((action) => action.startsWith('rollout.server')),
-      ['rollout.server_lost', 'rollout.server_back'],
-    );
-  });
-
   it('cancels by force what runs, which rolls back, and says so of the target', async () => {
     const gate = await fleet.close('aaa');
     const id = await fleet.start([{ name: 'all', parallel: 1 }]);
