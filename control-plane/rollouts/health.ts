@@ -21,12 +21,16 @@ export async function refuseUnhealthy(tx: Transaction, rollout: RolloutRecord): 
   if (drifted.length > 0) throw haveDrifted(drifted);
 }
 
-function isAbandoned({ id, release }: RolloutRecord): FleetError {
+function isAbandoned({ id, release, undoOf }: RolloutRecord): FleetError {
+  const undo =
+    undoOf === null
+      ? `undo it: fleet rollout undo ${id}`
+      : `take the undo up again: fleet rollout undo ${undoOf}`;
   return new FleetError({
     code: 'rollout_abandoned',
     status: 409,
     message: `rollout ${id} of release ${release} was aborted in the middle: some databases have it, others do not`,
-    fix: `say that this one takes its place: fleet rollout start … --supersede ${id}; or undo it: fleet rollout undo ${id}`,
+    fix: `say that this one takes its place: fleet rollout start … --supersede ${id}; or ${undo}`,
   });
 }
 

@@ -66,7 +66,8 @@ export async function changedTargets(db: Queryable, rolloutId: string): Promise<
 
 /**
  * Stores the plan of the undo: the waves of the rollout from the last to the first, each after those that came after
- * it, with their targets from the last to the first.
+ * it, with their targets from the last to the first. It has no windows, and needs no approval: it takes back what was
+ * approved.
  */
 export async function insertUndo(
   db: Queryable,
@@ -74,7 +75,7 @@ export async function insertUndo(
 ): Promise<void> {
   await db.query(
     `INSERT INTO rollouts (id, release, state, spec, author, author_id, undo_of)
-     SELECT $2, release, 'planned', spec - 'calendar', $3, $4, id FROM rollouts WHERE id = $1`,
+     SELECT $2, release, 'planned', spec - 'calendar' - 'approve', $3, $4, id FROM rollouts WHERE id = $1`,
     [undo.of, undo.id, undo.author.name, undo.author.principalId],
   );
   await db.query(
