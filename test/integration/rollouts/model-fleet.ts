@@ -49,9 +49,12 @@ export interface ModelFleet {
   settle(): Promise<void>;
   /** Makes the migration fail there from now on, or not. */
   spoil(nth: number, bad: boolean): void;
+  mend(slug: string): void;
   addTenant(): Promise<void>;
   setTenantState(nth: number, state: 'active' | 'suspended' | 'offboarding'): Promise<void>;
   tenant(nth: number): string;
+  /** One whose target has failed, if any has; else anybody. */
+  failing(nth: number): Promise<string>;
   /** What must never be, and was seen. */
   breaches(): Promise<string[]>;
   isApplied(databaseId: string): boolean;
@@ -106,10 +109,21 @@ export async function makeModelFleet(): Promise<ModelFleet> {
       if (bad) world.bad.add(databaseId);
       else world.bad.delete(databaseId);
     },
+    mend: (slug) => {
+      world.bad.delete(world.tenants.find((tenant) => tenant.slug === slug)?.databaseId ?? '');
+    },
     addTenant: () => addTenant(world),
     setTenantState: (index, state) =>
       setTenantState(world, nth(index) ?? { slug: '', databaseId: '' }, state),
     tenant: (index) => nth(index)?.slug ?? '',
+    failing: async (index) => {
+      const { rows } = await registry.query<{ slug: string }>(
+        `SELECT n.slug FROM rollout_targets t JOIN tenants n ON n.id = t.tenant_id
+          WHERE t.rollout_id::text = $1 AND t.state = 'failed' ORDER BY t.ordinal`,
+        [world.id],
+      );
+      return rows[index % Math.max(1, rows.length)]?.slug ?? nth(index)?.slug ?? '';
+    },
     breaches: async () => {
       const { rows } = await registry.query<{ breach: string }>('SELECT breach FROM breaches');
       return [...world.breaches, ...rows.map((row) => row.breach)];
@@ -284,13 +298,15 @@ const SPEC = RolloutSpec.parse({
   budget: { failures: 3 },
   waves: [
     { name: 'canary', count: 1, parallel: PARALLEL },
-    { name: 'eu', match: { region: 'eu' }, dependsOn: ['canary'], parallel: 2, budget: { failures: 1 } },
+    // Several may fail at once: it stays over its budget when one of them is repaired.
+    { name: 'eu', match: { region: 'eu' }, dependsOn: ['canary'], parallel: PARALLEL },
     {
       name: 'us',
       match: { region: 'us' },
       dependsOn: ['canary'],
       parallel: PARALLEL,
       perServer: 2,
+      budget: { failures: 1 },
       bake: '1h',
     },
     { name: 'rest', dependsOn: ['eu', 'us'], parallel: PARALLEL },
@@ -359,6 +375,14 @@ const WATCHERS = `
        AND (SELECT count(*) FROM rollout_targets f
              WHERE f.rollout_id = w.rollout_id AND f.wave = w.ordinal AND f.state = 'failed'
                AND (w.forgiven_at IS NULL OR f.finished_at > w.forgiven_at)) > (w.budget ->> 'failures')::int;
+    INSERT INTO breaches
+    SELECT 'claimed a fresh target over the budget of all waves'
+      FROM after a JOIN before b USING (rollout_id, database_id)
+      JOIN rollouts r ON r.id = a.rollout_id
+     WHERE a.state = 'running' AND b.state = 'pending' AND a.tries = 1
+       AND (SELECT count(*) FROM rollout_targets f
+             WHERE f.rollout_id = r.id AND f.state = 'failed'
+               AND (r.forgiven_at IS NULL OR f.finished_at > r.forgiven_at)) > (r.spec #>> '{budget,failures}')::int;
     INSERT INTO breaches
     SELECT 'more failed in ' || w.name || ' than its budget and what was in flight'
       FROM rollout_waves w
