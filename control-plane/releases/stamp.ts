@@ -12,8 +12,9 @@ export interface SchemaStamp {
   version: string | null;
   /** OID of the database, whose counters these are. */
   database: number;
-  /** When the database's and the server's counters were last reset, by a person or by a crash. */
-  since: string;
+  /** When somebody last reset the database's counters, and when the server's began: a crash loses both. */
+  databaseSince: string | null;
+  serverSince: string | null;
   /** Rows that were written in the catalogues since then, by whomever. */
   changes: number;
 }
@@ -60,28 +61,35 @@ const SHARED = countSql('');
 /** What this session has written and not told yet, in the transaction under way too. */
 const OWN = countSql('xact_');
 
-/** As seconds, which no session's settings write otherwise. A crash resets what the server counts as a whole. */
-function sinceSql(database: string): string {
-  const epoch = (time: string): string => `extract(epoch FROM pg_catalog.${time})`;
-  const times = [
-    epoch(`pg_stat_get_db_stat_reset_time(${database})`),
-    epoch('pg_stat_get_bgwriter_stat_reset_time()'),
-  ];
-  return `pg_catalog.concat(${times.join(", '/', ")})`;
+/** A reset of the database's counters; a crash resets what the server counts as a whole, too. */
+const serverSince = 'pg_catalog.pg_stat_get_bgwriter_stat_reset_time()';
+const databaseSince = (oid: string): string => `pg_catalog.pg_stat_get_db_stat_reset_time(${oid})`;
+
+/** As every session reads it, whatever its settings are. */
+function instantSql(time: string): string {
+  return `pg_catalog.to_char(${time} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
 }
 
-const COUNTED = "pg_catalog.current_setting('track_counts')::bool";
+const COUNTS = "pg_catalog.current_setting('track_counts') = 'on'";
 
 /** The stamp as of now, in one row; none where the server does not count. */
-export const STAMP_SQL = `SELECT d.oid::int8 AS database, ${sinceSql('d.oid')} AS since, ${SHARED} + ${OWN} AS changes
-  FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database() AND ${COUNTED}`;
+export const STAMP_SQL = `SELECT d.oid::int8 AS database, ${instantSql(databaseSince('d.oid'))} AS "databaseSince",
+         ${instantSql(serverSince)} AS "serverSince", ${SHARED} + ${OWN} AS changes
+  FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database() AND ${COUNTS}`;
 
 /** What this session has written and not told yet: the growth over a transaction is the transaction's own. */
 export const OWN_CHANGES_SQL = `SELECT ${OWN} AS changes;\n`;
 
-/** An expression that is true while nobody has touched the schema since `stamp`. */
-export function stampHoldsSql({ database, since, changes }: SchemaStamp): string {
-  return `${COUNTED} AND ${sinceSql(String(database))} = ${quoteLiteral(since)} AND ${SHARED} = ${changes}`;
+/** An expression that is true while nobody has touched the schema since `stamp`. Cheap: it is asked at every target. */
+export function stampHoldsSql(stamp: SchemaStamp): string {
+  const isStill = (time: string, instant: string | null): string =>
+    `${time} ${instant === null ? 'IS NULL' : `= ${quoteLiteral(instant)}`}`;
+  return [
+    COUNTS,
+    isStill(databaseSince(String(stamp.database)), stamp.databaseSince),
+    isStill(serverSince, stamp.serverSince),
+    `${SHARED} = ${stamp.changes}`,
+  ].join(' AND ');
 }
 
 /** Makes the stamp from what STAMP_SQL answered; null: nothing is known. */
@@ -90,8 +98,17 @@ export function toStamp(
   version: string | null,
 ): SchemaStamp | null {
   if (row === undefined) return null;
-  const { database, since, changes } = row;
-  return { version, database: Number(database), since: String(since), changes: Number(changes) };
+  return {
+    version,
+    database: Number(row.database),
+    databaseSince: instantOf(row.databaseSince),
+    serverSince: instantOf(row.serverSince),
+    changes: Number(row.changes),
+  };
+}
+
+function instantOf(value: unknown): string | null {
+  return typeof value === 'string' ? value : null;
 }
 
 export async function readStamp(db: Queryable, version: string | null): Promise<SchemaStamp | null> {
@@ -103,7 +120,7 @@ export function isSameStamp(a: SchemaStamp, b: SchemaStamp | null): boolean {
   return b !== null && STAMP_KEYS.every((key) => a[key] === b[key]);
 }
 
-const STAMP_KEYS = ['version', 'database', 'since', 'changes'] as const;
+const STAMP_KEYS = ['version', 'database', 'databaseSince', 'serverSince', 'changes'] as const;
 
 /** The stamp after a migration that wrote `changes` rows (null: nobody knows) and left the database at `version`. */
 export function advanceStamp(

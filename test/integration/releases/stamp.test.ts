@@ -217,7 +217,7 @@ describe('the stamp of a schema', () => {
     const { stamp } = await apply(1, null);
     assert.ok(isSameStamp(await stampNow('0001_m'), stamp));
     await run(database.superuser, 'SELECT pg_stat_reset_single_table_counters(1259)');
-    assert.notEqual((await stampNow('0001_m')).since, stamp?.since);
+    assert.notEqual((await stampNow('0001_m')).databaseSince, stamp?.databaseSince);
     await apply(2, stamp);
     assert.equal(looks.length, 2);
   });
