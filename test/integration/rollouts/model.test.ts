@@ -51,9 +51,10 @@ const COMMAND = {
   abort: (fleet: ModelFleet, nth: number) => say(fleet, abortRollout, { force: nth % 2 === 0 }),
   retry: (fleet: ModelFleet) => say(fleet, retryRollout),
   retryOne: async (fleet: ModelFleet, nth: number) =>
-    say(fleet, retryRollout, { target: await fleet.failing(nth) }),
+    say(fleet, retryRollout, { target: (await fleet.failing(nth)) ?? fleet.tenant(nth) }),
   repair: async (fleet: ModelFleet, nth: number) => {
     const target = await fleet.failing(nth);
+    if (target === undefined) return;
     fleet.mend(target);
     await say(fleet, retryRollout, { target });
   },
@@ -138,7 +139,7 @@ describe('rollout under any words, crashes and changes', () => {
             }
             await requireRest(fleet);
             // Whoever is on duty repairs one target after the other: a wave stays over its budget until the last.
-            for (let turn = 0; turn < REPAIRS; turn += 1) {
+            for (let turn = 0; turn < REPAIRS && (await fleet.failing(0)) !== undefined; turn += 1) {
               await COMMAND.repair(fleet, turn);
               await requireRest(fleet);
             }

@@ -8,6 +8,7 @@ import { isDrained, pickTargets, type Bounds, type WaveRun } from '../../../cont
 
 const RUNS = { numRuns: 2_000, seed: 20261121 };
 const NOW = new Date('2026-11-21T12:00:00Z');
+const GONE = { givenUpAt: null };
 const SERVERS = ['s0', 's1', 's2'];
 
 interface WaveShape {
@@ -158,7 +159,14 @@ describe('picking targets', () => {
   });
 
   it('tries one target of a server that was away, when its instant has come', () => {
-    const outage = (nextTryAt: Date) => ({ serverId: 's1', server: 's1', since: NOW, tries: 1, nextTryAt });
+    const outage = (nextTryAt: Date) => ({
+      serverId: 's1',
+      server: 's1',
+      since: NOW,
+      tries: 1,
+      nextTryAt,
+      ...GONE,
+    });
     fc.assert(
       fc.property(anyWave, fc.boolean(), (shape, isDue) => {
         const world = makeWorld([shape], undefined);
