@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { Instant } from './page.ts';
+import { plainText } from './text.ts';
 
 const Name = z.string().regex(/^[^\s,."\0]{1,63}$/, 'a name as it stands in the catalogue');
 
@@ -68,7 +69,7 @@ export const SwitchBackfills = z
     name: z.string().min(1).max(100).optional(),
     /** False holds them after the chunk in hand; true lets them go on. */
     on: z.boolean(),
-    reason: z.string().trim().min(1).max(500).optional(),
+    reason: plainText(500, 1).optional(),
   })
   .refine(({ scope, name }) => (scope === 'fleet') === (name === undefined), {
     path: ['name'],

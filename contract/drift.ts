@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { Instant } from './page.ts';
 import { StoredError } from './problem.ts';
 import { Match } from './rollout.ts';
+import { plainText } from './text.ts';
 
 /** `drifted`: nobody has accepted the difference, and rollouts refuse the database. */
 export const DRIFT_STATES = ['drifted', 'accepted'] as const;
@@ -73,7 +74,7 @@ export const StartDriftCheck = z.strictObject({ match: Match.default({}) });
 export type StartDriftCheck = z.infer<typeof StartDriftCheck>;
 
 export const AcceptDrift = z.strictObject({
-  reason: z.string().trim().min(1).max(500),
+  reason: plainText(500, 1),
   /** Of the schema that the person has seen; another one is then not accepted unseen. */
   fingerprint: z.string().optional(),
 });

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { Instant } from './page.ts';
 import { StoredError } from './problem.ts';
+import { plainText } from './text.ts';
 
 export const REHEARSAL_STATES = ['queued', 'running', 'succeeded', 'failed'] as const;
 /** `succeeded`: every target was looked at, whatever came of it. */
@@ -166,7 +167,7 @@ export type Rehearsal = z.infer<typeof Rehearsal>;
 const tenants = z.array(z.string().min(1).max(100)).min(1).max(10_000);
 
 export const StartRehearsal = z.strictObject({
-  reason: z.string().max(500).optional(),
+  reason: plainText(500).optional(),
   /** Only these tenants' targets, by slug or id; absent: all that are left to run. */
   tenants: tenants.optional(),
   /** Tenants that are rehearsed on a copy of their database instead of in it. */

@@ -8,6 +8,7 @@ import { StoredError } from './problem.ts';
 import { Estimate, RehearsalSummary } from './rehearsal.ts';
 import { RolloutPlan } from './rollout-plan.ts';
 import { Tier } from './tenant.ts';
+import { plainText } from './text.ts';
 
 export const ROLLOUT_STATES = [
   'planned',
@@ -109,7 +110,7 @@ export const CalendarRule = z.union([
 export type CalendarRule = z.infer<typeof CalendarRule>;
 
 export const RolloutSpec = z.strictObject({
-  release: z.string(),
+  release: z.string().max(100),
   /** Whether somebody else than the author must approve the plan before anything runs. */
   approve: z.boolean().default(false),
   /** Over all waves together, beside each wave's own. */
@@ -261,7 +262,7 @@ export const NothingToPlan = z.object({
 });
 export type NothingToPlan = z.infer<typeof NothingToPlan>;
 
-const reason = z.string().max(500).optional();
+const reason = plainText(500).optional();
 
 export const RolloutVerbBody = z.strictObject({ reason });
 export const UndoRollout = RolloutVerbBody.extend({
@@ -308,6 +309,6 @@ export const RetryRollout = z.strictObject({
 export const SkipTarget = z.strictObject({
   /** The tenant, by slug or id. */
   target: z.string(),
-  reason: z.string().min(1).max(500),
+  reason: plainText(500, 1),
 });
 export const RolloutFilter = z.object({ state: RolloutState.optional(), release: z.string().optional() });

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { Instant } from './page.ts';
 import { RegionName } from './server.ts';
+import { plainText } from './text.ts';
 
 export const TENANT_STATES = [
   'provisioning',
@@ -60,7 +61,7 @@ export const Slug = z
 
 export const Labels = z.record(
   z.string().regex(/^[a-z][a-zA-Z0-9._/-]{0,62}$/, 'a label key begins with a letter'),
-  z.string().max(200),
+  plainText(200),
 );
 
 /** A host name of the tenant's own, lower case, without port or trailing dot. */
@@ -93,7 +94,8 @@ export const Tenant = z.object({
   database: z.string().nullable(),
   urls: z.array(z.string()),
   domains: z.array(z.string()),
-  labels: Labels,
+  /** As they stand: those of before today's rules too. */
+  labels: z.record(z.string(), z.string()),
   contact: z.string().nullable(),
   crmRef: z.string().nullable(),
   placement: PlacementReport.nullable(),
@@ -106,27 +108,27 @@ export type Tenant = z.infer<typeof Tenant>;
 
 export const CreateTenant = z.strictObject({
   slug: Slug,
-  name: z.string().min(1).max(200).optional(),
+  name: plainText(200, 1).optional(),
   tier: Tier.default('standard'),
   region: RegionName,
   labels: Labels.default({}),
-  contact: z.string().max(200).optional(),
-  crmRef: z.string().max(200).optional(),
+  contact: plainText(200).optional(),
+  crmRef: plainText(200).optional(),
   domains: z.array(DomainName).max(20).default([]),
 });
 export type CreateTenant = z.infer<typeof CreateTenant>;
 
 /** Absent fields stay as they are; `labels` values of null remove the label. */
 export const UpdateTenant = z.strictObject({
-  name: z.string().min(1).max(200).optional(),
-  labels: z.record(z.string(), z.string().max(200).nullable()).optional(),
-  contact: z.string().max(200).nullable().optional(),
-  crmRef: z.string().max(200).nullable().optional(),
+  name: plainText(200, 1).optional(),
+  labels: z.record(plainText(63), plainText(200).nullable()).optional(),
+  contact: plainText(200).nullable().optional(),
+  crmRef: plainText(200).nullable().optional(),
   domains: z.array(DomainName).max(20).optional(),
 });
 export type UpdateTenant = z.infer<typeof UpdateTenant>;
 
-export const SuspendTenant = z.strictObject({ reason: z.string().max(500).optional() });
+export const SuspendTenant = z.strictObject({ reason: plainText(500).optional() });
 export const DeleteTenant = z.strictObject({ confirm: z.string() });
 
 /** `label` is `key=value`, repeatable; `search` matches slug, name, contact and CRM reference. */

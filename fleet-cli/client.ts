@@ -33,6 +33,8 @@ export interface ApiRequest {
   ifMatch?: string | undefined;
   /** Fail at once when nothing listens: the caller asks again itself. */
   impatient?: boolean;
+  /** The answer as it came, also where people read it. */
+  raw?: boolean;
 }
 
 export interface Reply<T> {
@@ -68,6 +70,8 @@ export interface ClientOptions {
    * was killed is started again. 0 when absent. Changes are not repeated then: they may have been carried out.
    */
   graceMs?: number | undefined;
+  /** What is done to each answer before anybody sees it; absent: it is handed on as it came. */
+  clean?: (<T>(body: T) => T) | undefined;
   /** Receives messages for people, such as that the control plane is being waited for. */
   note?: ((line: string) => void) | undefined;
   /** Receives one line for each request; never a token or a body. */
@@ -163,10 +167,11 @@ async function sendOnce<T>(
   });
   const body: unknown = isJson(response) && text !== '' ? parseJson(text) : text === '' ? undefined : text;
   if (!response.ok) throw problemError(response.status, body, requestId);
+  const checked = checkedBody(schema, body, requestId);
   const date = response.headers.get('date');
   return {
     status: response.status,
-    body: checkedBody(schema, body, requestId),
+    body: request.raw === true || options.clean === undefined ? checked : options.clean(checked),
     etag: response.headers.get('etag') ?? undefined,
     operationId: operationOf(response.headers.get('location')),
     requestId,

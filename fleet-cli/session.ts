@@ -6,6 +6,7 @@ import { CliError, usageError } from './errors.ts';
 import { EXIT } from './exit.ts';
 import type { Globals } from './globals.ts';
 import type { Io } from './io.ts';
+import { cleaned } from './output/clean.ts';
 import { createOutput, type Output } from './output/output.ts';
 
 /** What a command works with: flags, streams, output, and (when it asks) the API. */
@@ -34,6 +35,8 @@ export function sessionOpener(program: Command, io: Io): OpenSession {
         signal: io.signal,
         timeoutMs: globals.timeout,
         graceMs: Math.min(io.graceMs, globals.timeout ?? Infinity),
+        // People's terminals obey what they print; programs get every character.
+        clean: out.structured ? undefined : (body) => cleaned(body),
         note: (line) => out.note(line),
         debug: globals.debug === true ? (line) => out.debug(line) : undefined,
       });

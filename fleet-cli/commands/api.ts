@@ -5,6 +5,7 @@ import { AnyBody, change } from '../change.ts';
 import type { Method } from '../client.ts';
 import { usageError } from '../errors.ts';
 import { readStdin } from '../io.ts';
+import { cleanText } from '../output/clean.ts';
 import { serialize } from '../output/output.ts';
 import type { OpenSession, Session } from '../session.ts';
 
@@ -32,11 +33,12 @@ async function callApi(session: Session, method: string, path: string, flags: Ap
   const verb = method.toUpperCase();
   if (!isMethod(verb)) throw usageError(`${method} is no method of the API`, `one of ${METHODS.join(', ')}`);
   const body = parseBody(await readBody(session, flags));
-  const request = { method: verb, path: fullPath(path), body, ifMatch: flags.ifMatch };
+  const request = { method: verb, path: fullPath(path), body, ifMatch: flags.ifMatch, raw: true };
   const reply =
     verb === 'GET' ? await session.client().send(request, AnyBody) : await change(session, request, AnyBody);
   if (reply === undefined || reply.body === undefined) return;
-  const text = typeof reply.body === 'string' ? reply.body : serialize(reply.body, session.out.format);
+  const text =
+    typeof reply.body === 'string' ? cleanText(reply.body) : serialize(reply.body, session.out.format);
   session.out.text(text, reply.body);
 }
 

@@ -1,9 +1,12 @@
 import type { Finding, LintReport } from '../../contract/lint.ts';
+import { cleaned, cleanLine } from './clean.ts';
 import type { Paint } from './style.ts';
 
 /** Findings as `file:line: severity: what` with lock and remedy below; compilers print so, editors read it. */
 export function renderFindings(findings: Finding[], paint: Paint): string {
-  return findings.map((finding) => renderFinding(finding, paint)).join('\n\n');
+  return cleaned(findings)
+    .map((finding) => renderFinding(finding, paint))
+    .join('\n\n');
 }
 
 function renderFinding(finding: Finding, paint: Paint): string {
@@ -48,7 +51,7 @@ function plural(count: number, noun: string): string {
 
 /** What publishing tells about findings that did not stand in its way. */
 export function findingNotes(findings: Finding[]): string[] {
-  return findings.map(({ location, severity, rule, message, allowed }) =>
+  return cleaned(findings, cleanLine).map(({ location, severity, rule, message, allowed }) =>
     allowed === null
       ? `${location}: ${severity}: ${message} [${rule}]`
       : `${location}: allowed: ${message} [${rule}], because: ${allowed}`,

@@ -2,6 +2,7 @@ import { stringify } from 'yaml';
 import type { CliError } from '../errors.ts';
 import type { Format, Globals } from '../globals.ts';
 import type { Io } from '../io.ts';
+import { cleaned, cleanLine, escapeInJson } from './clean.ts';
 import { renderError } from './problem.ts';
 import { paintFor, type Paint } from './style.ts';
 import { renderFields, renderTable } from './table.ts';
@@ -45,13 +46,13 @@ export function createOutput(globals: Globals, io: Io): Output {
     list: (items, view) => {
       if (structured) print(serialize(items, format));
       else if (items.length === 0) note(`no ${view.noun}`);
-      else if (format === 'name') print(items.map(view.name).join('\n'));
+      else if (format === 'name') print(items.map((item) => cleanLine(view.name(item))).join('\n'));
       else
         print(listText(items, view, format, paint, io.stdout.isTTY === true ? io.stdout.columns : undefined));
     },
     one: (item, view) => {
       if (structured) print(serialize(item, format));
-      else if (format === 'name') print(view.name(item));
+      else if (format === 'name') print(cleanLine(view.name(item)));
       else print(oneText(item, view, paint));
     },
     text: (text, data, name) => {
@@ -66,7 +67,7 @@ export function createOutput(globals: Globals, io: Io): Output {
 
 /** JSON or YAML text of any value. */
 export function serialize(data: unknown, format: Format): string {
-  return format === 'yaml' ? stringify(data) : JSON.stringify(data, null, 2);
+  return format === 'yaml' ? stringify(data) : escapeInJson(JSON.stringify(data, null, 2));
 }
 
 function listText<T>(
@@ -84,6 +85,6 @@ function listText<T>(
 }
 
 function oneText<T>(item: T, view: View<T>, paint: Paint): string {
-  const below = view.below?.(item, paint);
+  const below = view.below?.(cleaned(item), paint);
   return renderFields(item, view.columns, paint) + (below === undefined ? '' : `\n\n${below}`);
 }

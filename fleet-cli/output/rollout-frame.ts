@@ -6,6 +6,7 @@ import {
   inFlightSection,
   outageSection,
 } from './rollout-parts.ts';
+import { cleaned, cleanLine } from './clean.ts';
 import { fitSections, onOneLine, plainLines, wrapWords, type Section, type Size } from './fit.ts';
 import { nextWords } from './rollout-next.ts';
 import { countWords, doneOf } from './rollout-bar.ts';
@@ -22,7 +23,8 @@ const TITLE_WIDTH = 8;
  * The picture of a rollout as lines, none longer than the columns and no more than the rows: pure. `now` is the
  * registry's clock, which goes on while nothing is read.
  */
-export function rolloutFrame(progress: RolloutProgress, paint: Paint, size: Size, now: number): string[] {
+export function rolloutFrame(raw: RolloutProgress, paint: Paint, size: Size, now: number): string[] {
+  const progress = cleaned(raw, cleanLine);
   const sections: Section[] = [
     { lines: plainLines(header(progress, paint, size, now)), priority: 0, least: Infinity },
     waveSection(progress, paint, size, now),

@@ -1,6 +1,7 @@
 import { borne } from '../../contract/budget.ts';
 import type { ContractBlockers } from '../../contract/app.ts';
 import type { Budget, Rollout, RolloutTarget, RolloutWave } from '../../contract/rollout.ts';
+import { cleaned } from './clean.ts';
 import { approvalText, lackingText, migrationsText, NAMES_SHOWN, planBlocks } from './plan-blocks.ts';
 import { someOf } from './plural.ts';
 import { estimateText, rehearsalText } from './rehearsal-view.ts';
@@ -8,7 +9,8 @@ import { stateText, type Paint } from './style.ts';
 import { renderFields, renderTable } from './table.ts';
 
 /** A stored plan as a person reads it before starting it. */
-export function renderRolloutPlan(plan: Rollout, paint: Paint): string {
+export function renderRolloutPlan(raw: Rollout, paint: Paint): string {
+  const plan = cleaned(raw);
   const fields = renderFields(
     plan,
     [

@@ -4,6 +4,7 @@ import type {
   RolloutSchemaDiff,
   VersionDiff,
 } from '../../contract/schema-diff.ts';
+import { cleaned } from './clean.ts';
 import { colouredDiff } from './drift-view.ts';
 import { findingNotes } from './lint-view.ts';
 import { counted, someOf } from './plural.ts';
@@ -16,7 +17,7 @@ const NAMES_SHOWN = 6;
 
 /** What a rollout makes of its targets' schemas: words first, then the diff, then who starts elsewhere. */
 export function renderRolloutDiff({ starts }: RolloutSchemaDiff, paint: Paint): string {
-  const [most, ...others] = starts;
+  const [most, ...others] = cleaned(starts);
   if (most === undefined) return 'no target changes its schema';
   const rest = others.slice(0, OTHERS_SHOWN).map((start) => {
     const names = start.migrations.map(({ name }) => name);
@@ -30,7 +31,8 @@ export function renderRolloutDiff({ starts }: RolloutSchemaDiff, paint: Paint): 
 }
 
 /** What lies between two releases. */
-export function renderReleaseDiff(diff: ReleaseDiff, paint: Paint): string {
+export function renderReleaseDiff(raw: ReleaseDiff, paint: Paint): string {
+  const diff = cleaned(raw);
   const { release, fromRelease, backwards, migrations, findings } = diff;
   const between = `release ${release} against ${fromRelease === null ? 'the empty database' : `release ${fromRelease}`}`;
   if (migrations.length === 0) return `${between}: no difference`;

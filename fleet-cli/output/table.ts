@@ -1,5 +1,6 @@
 import { stripVTControlCharacters } from 'node:util';
 import Table from 'cli-table3';
+import { cleaned, cleanLine } from './clean.ts';
 import type { Paint } from './style.ts';
 import type { Column } from './view.ts';
 
@@ -28,15 +29,17 @@ const GAP = 2;
 /** What stands for nothing in a table. */
 export const ABSENT = '-';
 
-/** A list as aligned columns. `width` is the terminal's; undefined (a pipe) never cuts. */
+/** A list as aligned columns; what the items say is cleaned before it is painted. `width` is the terminal's; undefined (a pipe) never cuts. */
 export function renderTable<T>(
-  items: T[],
+  items: readonly T[],
   columns: Column<T>[],
   paint: Paint,
   width: number | undefined,
 ): string {
   const head = columns.map((column) => column.title.toUpperCase());
-  const rows = items.map((item) => columns.map((column) => cellText(column.value(item, paint))));
+  const rows = cleaned(items, cleanLine).map((item) =>
+    columns.map((column) => cellText(column.value(item, paint))),
+  );
   const table = new Table({
     chars: NO_BORDERS,
     style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [] },
@@ -56,9 +59,10 @@ export function renderTable<T>(
   return trimLines(table.toString());
 }
 
-/** A single resource as `title  value` lines. */
+/** A single resource as `title  value` lines; what it says is cleaned before it is painted. */
 export function renderFields<T>(item: T, columns: Column<T>[], paint: Paint): string {
-  const lines = columns.map((column) => ({ title: column.title, text: cellText(column.value(item, paint)) }));
+  const said = cleaned(item, cleanLine);
+  const lines = columns.map((column) => ({ title: column.title, text: cellText(column.value(said, paint)) }));
   const width = Math.max(...lines.map((line) => line.title.length));
   return lines
     .map(({ title, text }) => {

@@ -55,10 +55,15 @@ interface Step {
   durationMs: number | null;
   lockWaitMs: number | null;
   rows: number | null;
+  /** Not applied yet. */
+  absent?: boolean;
 }
 
 const stepColumns: Column<Step>[] = [
-  { title: 'migration', value: (step) => step.name },
+  {
+    title: 'migration',
+    value: ({ name, absent }, paint) => (absent === true ? paint('dim', `${name} (not applied)`) : name),
+  },
   { title: 'took', value: ({ durationMs }) => milliseconds(durationMs), right: true },
   { title: 'lock wait', value: ({ lockWaitMs }) => milliseconds(lockWaitMs), right: true },
   { title: 'rows', value: (step) => step.rows, right: true },
@@ -78,7 +83,8 @@ function appliedText({ applied = [], missing }: RolloutTarget, paint: Paint): st
   const left = missing
     .filter((name) => !names.has(name))
     .map((name) => ({
-      name: paint('dim', `${name} (not applied)`),
+      name,
+      absent: true,
       durationMs: null,
       lockWaitMs: null,
       rows: null,
