@@ -12,7 +12,7 @@ export interface TestClusters {
 const NAMES = ['registry', 'eu', 'us'] as const;
 
 /** Throw-away data needs no flush to disk: kills of processes (not of the machine) lose nothing without it. */
-const TEST_SETTINGS = {
+export const TEST_SETTINGS = {
   fsync: 'off',
   synchronous_commit: 'off',
   full_page_writes: 'off',
