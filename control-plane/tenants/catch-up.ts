@@ -8,7 +8,7 @@ import type { DatabaseRecord } from '../servers/database.ts';
 import { lockMembership } from './store.ts';
 import type { TenantDeps } from './deps.ts';
 
-/** With its `id` where it has rows already: then its backfills are held as those of rollouts are. */
+/** With its `id` where it has lived already: then it is proven, and its backfills held, as rollouts do. */
 type Place = Pick<DatabaseRecord, 'serverId' | 'name' | 'ownerRole'> & { id?: string };
 
 /**
@@ -51,6 +51,7 @@ async function catchUp(
     release: release.name,
     applicationName: `fleet:${context.operationId}:0`,
     signal: context.signal,
+    guard: place.id === undefined ? undefined : deps.guard(place.id),
     backfill: controlOf(context, deps, place),
   });
   return result.schemaVersion;

@@ -1,6 +1,7 @@
 import type { Logger } from '../../platform/logging.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { Hold } from '../releases/backfill-run.ts';
+import type { SchemaGuard } from '../releases/guard.ts';
 import type { Secrets } from '../secrets/secret.ts';
 import type { ServerAccess } from '../servers/access.ts';
 
@@ -12,6 +13,8 @@ export interface TenantDeps {
   logger: Logger;
   /** Says before each chunk of a backfill why it may not run now; null: it may. */
   throttle: Throttle;
+  /** Refuses to migrate a database whose schema is not what its migrations make. */
+  guard: (databaseId: string) => SchemaGuard;
 }
 
 export type Throttle = (place: {

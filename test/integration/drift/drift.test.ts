@@ -23,6 +23,9 @@ import { listMigrations, setCurrentRelease } from '../../../control-plane/releas
 import { planRollout, startRollout } from '../../../control-plane/rollouts/start.ts';
 import { RolloutSpec } from '../../../contract/rollout.ts';
 import { FleetError } from '../../../platform/errors.ts';
+import { startResumeTenant } from '../../../control-plane/tenants/resume.ts';
+import { startSuspendTenant } from '../../../control-plane/tenants/suspend.ts';
+import { getOperation } from '../../../control-plane/operations/store.ts';
 import { setSchemaVersions } from '../../../control-plane/servers/database-store.ts';
 import { databaseNames } from '../../../control-plane/servers/database.ts';
 import { withClient, type PgAddress } from '../../../platform/pg.ts';
@@ -298,6 +301,24 @@ describe('drift', () => {
     await tamper('early', 'DROP TABLE planted');
     await check({ tenants: ['early'] });
     await assert.rejects(start(), /^Error: started$/);
+  });
+
+  it('keeps a suspended tenant from catching up before it is mended or accepted', async () => {
+    const { tenantId, id } = place('early');
+    const drive = async (start: typeof startSuspendTenant) => {
+      const operation = await world.request((request) => start(request.tx, tenantId, request));
+      await world.drive(operation);
+      return getOperation(world.registry, operation);
+    };
+    assert.equal((await drive(startSuspendTenant))?.state, 'succeeded');
+    await world.registry.transaction((tx) => setCurrentRelease(tx, 'r4'));
+    await tamper('early', 'CREATE TABLE planted (id int)');
+    const refused = await drive(startResumeTenant);
+    assert.deepEqual([refused?.state, refused?.error?.code], ['failed', 'schema_drifted']);
+    assert.equal((await knownDrift(world.registry, [id])).length, 1);
+    await accept('early');
+    assert.equal((await drive(startResumeTenant))?.state, 'succeeded');
+    assert.equal((await check({ tenants: ['early'] })).counts.accepted, 1);
   });
 
   it('is looked for again when the last look at the whole fleet is too old', async () => {

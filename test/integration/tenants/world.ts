@@ -2,6 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import type { CreateTenant, Tenant } from '../../../contract/tenant.ts';
 import { CreateTenant as CreateTenantSchema } from '../../../contract/tenant.ts';
 import { SYSTEM_CALLER, type Asker } from '../../../control-plane/access/caller.ts';
+import { openGuard } from '../../../control-plane/drift/guard.ts';
 import { bindOperation, type BoundOperation } from '../../../control-plane/operations/definition.ts';
 import { createOperationDriver } from '../../../control-plane/operations/engine.ts';
 import { getOperation } from '../../../control-plane/operations/store.ts';
@@ -70,6 +71,7 @@ export async function startWorld(): Promise<World> {
     logger: quietLogger,
     throttle: () => () => Promise.resolve(null),
     servers: createServerAccess({ registry, secrets, logger: quietLogger }),
+    guard: (databaseId) => openGuard(deps)(databaseId, null),
   };
   await addRegions(deps);
   const bound = [
