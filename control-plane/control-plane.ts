@@ -10,8 +10,8 @@ import { appRoutes } from './apps/http.ts';
 import { tendApps } from './apps/tend.ts';
 import { auditRoutes } from './audit/http.ts';
 import { bootstrapFleet } from './bootstrap.ts';
+import { forgetOldChecks } from './drift/check-store.ts';
 import { createDriftDriver, checkWhenDue } from './drift/driver.ts';
-import { openGuard } from './drift/guard.ts';
 import { driftRoutes } from './drift/http.ts';
 import { releaseDiffRoutes } from './drift/release-diff.ts';
 import { createHttpApp } from './http/app.ts';
@@ -26,6 +26,7 @@ import { migrateRegistry, openRegistry, type Registry } from './registry/registr
 import { releaseRoutes } from './releases/http.ts';
 import { backfillRoutes } from './rollouts/backfills/http.ts';
 import { createThrottle } from './rollouts/backfills/throttle.ts';
+import { forgetOldMeasurements } from './rollouts/gates/store.ts';
 import { createRolloutDriver } from './rollouts/driver.ts';
 import { rolloutRoutes } from './rollouts/http.ts';
 import { fleetMetrics } from './rollouts/metrics.ts';
@@ -80,11 +81,7 @@ export interface ControlPlaneOptions {
 
 /** All durable operations, by kind. */
 export function allOperations(deps: Deps): ReadonlyMap<string, BoundOperation> {
-  const tenants: TenantDeps = {
-    ...deps,
-    throttle: (place) => createThrottle(deps, place),
-    guard: (databaseId) => openGuard(deps)(databaseId, null),
-  };
+  const tenants: TenantDeps = { ...deps, throttle: (place) => createThrottle(deps, place) };
   const bound = [
     bindOperation(createTenant, tenants),
     bindOperation(suspendTenant, tenants),
@@ -181,6 +178,7 @@ function startFleetWorker(
   const schedules: Schedule[] = [
     { name: 'server-health', cron: '* * * * *', run: () => checkServers(deps) },
     { name: 'idempotency-keys', cron: '17 * * * *', run: () => forgetOldIdempotencyKeys(registry) },
+    { name: 'history', cron: '41 3 * * *', run: () => forgetHistory(registry) },
     { name: 'app-instances', cron: '* * * * *', run: () => tendApps(registry) },
     { name: 'rehearsal-copies', cron: '23 * * * *', run: () => sweepClones(deps) },
     ...driftSchedule(deps, options.config.driftIntervalMs),
@@ -201,6 +199,12 @@ function startFleetWorker(
       createRehearsalDriver(deps),
     ],
   });
+}
+
+/** What nobody asks for any more. Traffic that apps report is forgotten with them, each minute. */
+async function forgetHistory(registry: Registry): Promise<void> {
+  await forgetOldChecks(registry);
+  await forgetOldMeasurements(registry);
 }
 
 /** Asks every few minutes whether a check is due: the interval may be any, and a control plane that was down catches up. */

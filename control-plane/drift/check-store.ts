@@ -42,6 +42,16 @@ export async function findCheck(db: Queryable, id: string): Promise<DriftCheckRe
   return rows[0];
 }
 
+/** Four reports a day say nothing new after a quarter of a year; what differs now is kept with its database. Days. */
+const CHECKS_KEPT_DAYS = 90;
+
+/** Forgets checks that ended long ago. */
+export async function forgetOldChecks(db: Queryable): Promise<void> {
+  await db.query(`DELETE FROM drift_checks WHERE finished_at < now() - $1 * interval '1 day'`, [
+    CHECKS_KEPT_DAYS,
+  ]);
+}
+
 /** Moves the check; false, and nothing changed, where the event is not allowed or somebody was faster. */
 export async function moveCheck(
   tx: Queryable,

@@ -23,7 +23,9 @@ export function factsOf(response: Response): RequestFacts {
 /** Ids that cannot break a log line or an audit entry. */
 const REQUEST_ID = /^[A-Za-z0-9._:-]{1,100}$/;
 /** Routes that are asked every few seconds by machines. */
-const QUIET_ROUTES = new Set(['healthz', 'readyz', 'metrics']);
+const QUIET_ROUTES = new Set(['healthz', 'readyz', 'metrics', 'reportApp']);
+/** From here on an answer is a refusal or a failure, which is told of each route. */
+const REFUSED = 400;
 
 /** Gives the request its id, logs one line about it when it is over, and counts it. */
 export function observeRequests(logger: Logger, metrics: HttpMetrics): RequestHandler {
@@ -38,7 +40,7 @@ export function observeRequests(logger: Logger, metrics: HttpMetrics): RequestHa
       const milliseconds = performance.now() - start;
       const status = response.statusCode;
       metrics.observe({ route: facts.route, method, status }, facts.stream ? undefined : milliseconds / 1000);
-      logger.log(QUIET_ROUTES.has(facts.route) ? 'debug' : 'info', 'request', {
+      logger.log(QUIET_ROUTES.has(facts.route) && status < REFUSED ? 'debug' : 'info', 'request', {
         requestId,
         method,
         path,

@@ -156,6 +156,21 @@ export async function insertMeasurements(
   );
 }
 
+/**
+ * Why a wave passed or did not is asked within weeks of its rollout, and a quarter of a year is three of most people's
+ * releases; how each gate ended stays with its wave. Days after the rollout's end.
+ */
+const MEASUREMENTS_KEPT_DAYS = 90;
+
+/** Forgets the measurements of rollouts that ended long ago. */
+export async function forgetOldMeasurements(db: Queryable): Promise<void> {
+  await db.query(
+    `DELETE FROM rollout_measurements m USING rollouts r
+      WHERE r.id = m.rollout_id AND r.finished_at < now() - $1 * interval '1 day'`,
+    [MEASUREMENTS_KEPT_DAYS],
+  );
+}
+
 /** Stores how the gates stand, for readers. */
 export async function writeJudgements(
   db: Queryable,

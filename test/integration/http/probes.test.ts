@@ -84,6 +84,22 @@ describe('probes and request lines', () => {
     for (const token of Object.values(app.keys)) assert.ok(!app.logged.join('').includes(token));
   });
 
+  it('speaks low of what apps say every few seconds, unless it is refused', async () => {
+    const thing = thingRoutes().routes.find(({ id }) => id === 'getThing');
+    assert.ok(thing);
+    const { url, keys, logged, stop } = await startTestApp(() => [
+      { routes: [{ ...thing, id: 'reportApp' }] },
+    ]);
+    const levelOf = async (id: string, token: string): Promise<string> => {
+      await apiClient(url, token).call('GET', '/api/v1/things/5?limit=1', undefined, { 'x-request-id': id });
+      const line = await until('the line', async () => logged.find((text) => text.includes(`"${id}"`)));
+      return JSON.parse(line).level;
+    };
+    assert.equal(await levelOf('quiet-1', keys.admin), 'debug');
+    assert.equal(await levelOf('loud-1', 'flt_nobody'), 'info');
+    await stop();
+  });
+
   it('answers 503 when the registry is down', async () => {
     const registry = openRegistry('postgres://nobody@127.0.0.1:1/none', quietLogger);
     const { url, close } = await listen(

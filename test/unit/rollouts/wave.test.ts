@@ -6,7 +6,7 @@ import { exceeded, type Tally } from '../../../control-plane/rollouts/budget.ts'
 import type { WaitingTarget } from '../../../control-plane/rollouts/target-store.ts';
 import { isDrained, pickTargets, type Bounds, type WaveRun } from '../../../control-plane/rollouts/wave.ts';
 
-const RUNS = { numRuns: 2_000, seed: 20261121 };
+const RUNS = { numRuns: 1_000, seed: 20261121 };
 const NOW = new Date('2026-11-21T12:00:00Z');
 const GONE = { givenUpAt: null };
 const SERVERS = ['s0', 's1', 's2'];
