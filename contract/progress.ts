@@ -58,6 +58,18 @@ export const Deferral = z.object({
 });
 export type Deferral = z.infer<typeof Deferral>;
 
+/** Targets that this rollout leaves as they are, for the same reason. */
+export const Skips = z.object({
+  reason: z.string(),
+  /** Who has left them behind; null where nobody named them: an abort came before them, or their tenant is gone. */
+  by: z.string().nullable(),
+  /** Whether an abort came before them. */
+  notReached: z.boolean(),
+  count: z.number().int(),
+  example: Example,
+});
+export type Skips = z.infer<typeof Skips>;
+
 /** One backfill over all the databases that it is under way in. */
 export const BackfillSum = z.object({
   migration: z.string(),
@@ -95,6 +107,15 @@ export const RolloutEta = z.object({
 });
 export type RolloutEta = z.infer<typeof RolloutEta>;
 
+/** Why there is no estimate of the end although the rollout runs. */
+export const NoEta = z.object({
+  code: z.literal('held'),
+  targets: z.number().int(),
+  /** Who holds the first of them, and why, as its backfill says it; null where that is in another region. */
+  reason: z.string().nullable(),
+});
+export type NoEta = z.infer<typeof NoEta>;
+
 /** One change of state, as the stream of events tells it; `wave` null: of the rollout itself. */
 export const RolloutChange = z.object({
   id: z.string(),
@@ -114,8 +135,10 @@ export type RolloutOverview = z.infer<typeof RolloutOverview>;
 export const RolloutProgress = RolloutOverview.extend({
   /** The registry's clock when this was read. */
   now: Instant,
-  /** Absent until the pace means something, and where nothing runs. */
+  /** Absent until the pace means something, where nothing runs, and while backfills are held. */
   eta: RolloutEta.nullable(),
+  /** Given while nobody can know the end: targets in flight whose backfill is held. */
+  noEta: NoEta.optional(),
   /** What each gate asks for, in words. */
   gateLimits: z.record(z.string(), z.string()),
   /** Those that run longest, at most 50. */
@@ -124,6 +147,8 @@ export const RolloutProgress = RolloutOverview.extend({
   failures: z.array(FailureGroup),
   outages: z.array(RolloutOutage),
   deferred: z.array(Deferral),
+  /** Most frequent first, at most 20. */
+  skipped: z.array(Skips),
   backfills: z.array(BackfillSum),
   /** The last ones, newest first. */
   events: z.array(RolloutEvent),

@@ -195,6 +195,8 @@ export const RolloutTarget = z.object({
   reason: z.string().nullable(),
   /** When a target that is outside its window, or whose server is away, runs next. */
   notBefore: Instant.nullable(),
+  /** Who has left it behind; null where nobody has. */
+  skippedBy: z.string().nullable().optional(),
   tries: z.number().int(),
   /** Of the backfill that runs or ran last, if any. */
   progress: BackfillProgress.nullable(),

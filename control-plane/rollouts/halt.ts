@@ -103,5 +103,5 @@ export async function haltWithFailures(
 }
 
 function repair(id: string): string {
-  return `fleet rollout get ${id} shows each error; repair, then fleet rollout retry ${id}, or fleet rollout abort ${id}`;
+  return `repair what failed, then fleet rollout retry ${id}, or fleet rollout abort ${id}; each error: fleet rollout get ${id} -o wide`;
 }

@@ -1,6 +1,6 @@
 import type { BackfillProgress } from '../../contract/backfill.ts';
 import type { StoredError } from '../../contract/problem.ts';
-import type { BackfillSum, Deferral, FailureGroup } from '../../contract/progress.ts';
+import type { BackfillSum, Deferral, FailureGroup, Skips } from '../../contract/progress.ts';
 import type { Queryable } from '../../platform/pg.ts';
 import type { Lease } from '../operations/lease.ts';
 import { ROLLOUT_CHANNEL } from './announce.ts';
@@ -129,6 +129,27 @@ export async function deferrals(
       WHERE t.rollout_id = $1 AND t.state = 'deferred' AND ($2::text[] IS NULL OR n.region = ANY ($2))
       GROUP BY coalesce(t.reason, 'deferred') ORDER BY count DESC`,
     [rolloutId, regions],
+  );
+  return rows;
+}
+
+/** Targets that are left as they are, by who did so and why. */
+export async function skipsOf(
+  db: Queryable,
+  rolloutId: string,
+  { regions, limit }: { regions: string[] | null; limit: number },
+): Promise<Skips[]> {
+  const { rows } = await db.query<Skips>(
+    `SELECT coalesce(t.reason, 'skipped') AS reason, t.skipped_by AS by,
+            t.skipped_by IS NULL AND coalesce(t.reason = 'aborted', false) AS "notReached", count(*)::int AS count,
+            (array_agg(json_build_object('tenant', n.slug, 'region', n.region, 'server', s.name)
+                       ORDER BY t.wave, t.ordinal))[1] AS example
+       FROM rollout_targets t
+       JOIN tenants n ON n.id = t.tenant_id
+       JOIN servers s ON s.id = t.server_id
+      WHERE t.rollout_id = $1 AND t.state = 'skipped' AND ($2::text[] IS NULL OR n.region = ANY ($2))
+      GROUP BY t.reason, t.skipped_by ORDER BY count DESC, min(t.ordinal) LIMIT $3`,
+    [rolloutId, regions, limit],
   );
   return rows;
 }

@@ -19,6 +19,7 @@ import {
   leftByServer,
   outagesOf,
   recentDurations,
+  skipsOf,
   type InFlightRow,
   type LeftRow,
 } from './progress-store.ts';
@@ -30,6 +31,7 @@ import { listWaves, type WaveRecord } from './wave-store.ts';
 /** More are not read by anybody; `GET /targets` has them all. */
 const IN_FLIGHT_SHOWN = 50;
 const FAILURES_SHOWN = 20;
+const SKIPS_SHOWN = 20;
 const EVENTS_SHOWN = 20;
 /** The pace of now: in a wave of 16 at once the last dozen rounds. */
 const PACE_OF = 200;
@@ -48,12 +50,13 @@ export async function readProgress(
   if (rollout === undefined) throw rolloutNotFound(id);
   const overview = await readOverview(db, id, regions);
   const inFlight = await inFlightTargets(db, id);
-  const { failed, unreachable, deferred, pending } = overview.counts;
+  const { failed, unreachable, deferred, pending, skipped } = overview.counts;
   const away = unreachable > 0 || pending > 0;
   return {
     ...overview,
     now: rollout.now.toISOString(),
     eta: overview.state === 'running' ? await readEta(db, rollout, overview, inFlight) : null,
+    ...(overview.state === 'running' ? whyNoEta(inFlight, regions) : {}),
     gateLimits: gateLimits(rollout.spec),
     inFlight: inFlight
       .filter((row) => regions === null || regions.includes(row.region))
@@ -69,6 +72,7 @@ export async function readProgress(
       ...rest,
       nextAt: instant(nextAt),
     })),
+    skipped: skipped === 0 ? [] : await skipsOf(db, id, { regions, limit: SKIPS_SHOWN }),
     backfills: await backfillSums(db, id, regions),
     events: await lastEvents(db, id, { regions, limit: EVENTS_SHOWN }),
   };
@@ -110,6 +114,20 @@ async function readEta(
   });
 }
 
+function isHeld({ backfill }: Pick<InFlightRow, 'backfill'>): boolean {
+  return typeof backfill?.reason === 'string';
+}
+
+function whyNoEta(
+  inFlight: readonly InFlightRow[],
+  regions: string[] | null,
+): Pick<RolloutProgress, 'noEta'> {
+  const held = inFlight.filter(isHeld);
+  if (held.length === 0) return {};
+  const shown = held.find(({ region }) => regions === null || regions.includes(region));
+  return { noEta: { code: 'held', targets: held.length, reason: shown?.backfill?.reason ?? null } };
+}
+
 interface WaveFacts {
   now: Date;
   left: readonly LeftRow[];
@@ -137,6 +155,7 @@ function etaWave(wave: WaveRecord, { now, left, inFlight, gates, standing }: Wav
     running: inFlight.map(({ server, elapsedMs, backfill }) => ({
       server,
       elapsedMs,
+      held: isHeld({ backfill }),
       backfillMs: typeof backfill?.etaSeconds === 'number' ? backfill.etaSeconds * 1_000 : null,
     })),
     closedMs: closed.length === 0 ? null : Math.max(...closed) - now.getTime(),

@@ -83,6 +83,7 @@ export interface TargetPage {
 
 const TARGET_SQL = `
   SELECT n.slug AS tenant, n.region, s.name AS server, w.name AS wave, t.state, t.missing, t.error, t.reason,
+         t.skipped_by AS "skippedBy",
          -- A target that waits for its server runs when that is tried next.
          coalesce(t.not_before, CASE WHEN t.state IN ('pending', 'unreachable') THEN o.next_try_at END) AS "notBefore",
          t.tries, t.progress, t.duration_ms AS "durationMs", t.lock_wait_ms AS "lockWaitMs",

@@ -5,11 +5,13 @@ import {
   failureSection,
   inFlightSection,
   outageSection,
+  skippedSection,
 } from './rollout-parts.ts';
 import { cleaned, cleanLine } from './clean.ts';
 import { fitSections, onOneLine, plainLines, wrapWords, type Section, type Size } from './fit.ts';
+import { heldText } from './held-text.ts';
 import { nextWords } from './rollout-next.ts';
-import { countWords, doneOf } from './rollout-bar.ts';
+import { countWords, doneOf, notReached } from './rollout-bar.ts';
 import { waveSection } from './rollout-waves.ts';
 import { stateText, type Paint } from './style.ts';
 import { between, spell } from './time.ts';
@@ -33,6 +35,7 @@ export function rolloutFrame(raw: RolloutProgress, paint: Paint, size: Size, now
     inFlightSection(progress, paint, now),
     backfillSection(progress, paint),
     deferredSection(progress, paint, now),
+    skippedSection(progress, paint),
     eventSection(progress, paint),
   ];
   // A header alone may be longer than the terminal is high.
@@ -47,7 +50,7 @@ function header(progress: RolloutProgress, paint: Paint, { columns }: Size, now:
   const next = nextWords(progress);
   const said =
     cause === null ? [] : wrapWords(onOneLine(`${cause.code}: ${cause.message} (${cause.actor})`), room);
-  const targets = [`${doneOf(counts)}/${total} done`, ...countWords(counts, paint)];
+  const targets = [`${doneOf(counts)}/${total} done`, ...countWords(counts, paint, notReached(progress))];
   return [
     ...field('rollout', [`${stateText(paint, state)}  ${id}`]),
     ...field('release', [release + (undoOf === undefined ? '' : `, undo of ${undoOf}`)]),
@@ -69,11 +72,13 @@ function peopleText({ author, approvedBy, supersededBy, waves }: RolloutProgress
   return onOneLine(said.join(' · '));
 }
 
-function timeText({ startedAt, finishedAt, queuedAt, eta }: RolloutProgress, now: number): string {
+function timeText({ startedAt, finishedAt, queuedAt, eta, noEta }: RolloutProgress, now: number): string {
   if (startedAt === null)
     return queuedAt === null ? 'not started' : `in the queue for ${between(queuedAt, now)}`;
   const took = spell(((finishedAt === null ? now : Date.parse(finishedAt)) - Date.parse(startedAt)) / 1_000);
   if (finishedAt !== null) return `took ${took}`;
+  if (noEta !== undefined)
+    return `${took} · no estimate: ${noEta.targets} ${noEta.reason === null ? 'held' : heldText(noEta.reason)}`;
   if (eta === null) return took;
   const until = eta.until === 'end' ? '' : ' until an approval is needed';
   return `${took} · about ${between(eta.at, now)} left${until} (${clock(eta.at)})`;

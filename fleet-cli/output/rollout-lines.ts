@@ -70,6 +70,7 @@ function countWords(progress: RolloutProgress): string {
     ...(counts.running === 0 ? [] : [`${counts.running} in flight`]),
     ...(brokenOf(counts) === 0 ? [] : [`${brokenOf(counts)} failing`]),
     ...(counts.deferred === 0 ? [] : [`${counts.deferred} deferred`]),
+    ...(counts.skipped === 0 ? [] : [`${counts.skipped} skipped`]),
     ...(eta === null ? [] : [`about ${spell(eta.seconds)} left`]),
   ];
   return `${state}: ${said.join(' · ')}`;

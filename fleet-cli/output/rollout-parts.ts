@@ -1,11 +1,13 @@
 import type { BackfillSum, InFlightTarget, RolloutOutage, RolloutProgress } from '../../contract/progress.ts';
 import { onOneLine, plainLines, type Section } from './fit.ts';
+import { heldText } from './held-text.ts';
 import type { Paint } from './style.ts';
 import { between, spell } from './time.ts';
 
 /** Of 5,000 targets up to 256 are in flight: the slowest say what the rest is waited for. */
 const IN_FLIGHT_SHOWN = 20;
 const FAILURES_SHOWN = 8;
+const SKIPS_SHOWN = 8;
 
 /** A line for each target in flight, those first that run longest. */
 export function inFlightSection({ inFlight, counts }: RolloutProgress, paint: Paint, now: number): Section {
@@ -32,7 +34,7 @@ function inFlightText(target: InFlightTarget, paint: Paint, now: number): string
   const { rowsDone, rowsEstimated, rate, etaSeconds, heldMs, reason, quarantined } = backfill;
   return [
     ...said,
-    ...(reason === null ? [] : [paint('warn', `held: ${onOneLine(reason)}`)]),
+    ...(reason === null ? [] : [paint('warn', heldText(reason))]),
     rowsText(rowsDone, rowsEstimated),
     ...(rate === null ? [] : [`${count(rate)} rows/s`]),
     ...(etaSeconds === null ? [] : [`${spell(etaSeconds)} left`]),
@@ -101,7 +103,7 @@ function backfillText(sum: BackfillSum, paint: Paint): string {
     rowsText(rowsDone, rowsEstimated),
     ...(etaSeconds === null ? [] : [`longest ${spell(etaSeconds)} left`]),
     ...(heldMs < 1_000 ? [] : [`held ${spell(heldMs / 1_000)} in all`]),
-    ...(reason === null ? [] : [paint('warn', `held: ${onOneLine(reason)}`)]),
+    ...(reason === null ? [] : [paint('warn', heldText(reason))]),
   ].join(' · ');
 }
 
@@ -112,6 +114,16 @@ export function deferredSection({ deferred }: RolloutProgress, paint: Paint, now
     return `  ${paint('warn', '!')} ${count(many)} ${onOneLine(reason)}, e.g. ${example.tenant}${when}`;
   });
   return { title: paint('bold', 'deferred'), lines: plainLines(lines), priority: 5, least: 1 };
+}
+
+/** Who is left as they are, why, and by whom. */
+export function skippedSection({ id, skipped }: RolloutProgress, paint: Paint): Section {
+  const lines = skipped.slice(0, SKIPS_SHOWN).map(({ reason, by, notReached, count: many, example }) => {
+    const why = notReached ? 'not reached before the abort' : by === null ? reason : `${reason} (${by})`;
+    return `  ${paint('dim', '○')} ${count(many)} ${onOneLine(why)}, e.g. ${example.tenant}`;
+  });
+  const all = skipped.length === 0 ? [] : [paint('dim', `  all: fleet rollout get ${id} --state skipped`)];
+  return { title: paint('bold', 'skipped'), lines: plainLines([...lines, ...all]), priority: 5, least: 1 };
 }
 
 function rowsText(done: number, estimated: number): string {

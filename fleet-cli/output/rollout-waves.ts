@@ -36,7 +36,9 @@ export function waveSection(
       waveBar(wave, bar, paint),
       countText(wave).padStart(done),
     ];
-    const text = [...begin, stateText(paint, wave.state), notes(wave, paint, now)].join('  ').trimEnd();
+    const text = [...begin, stateText(paint, waveWord(progress, wave)), notes(wave, paint, now)]
+      .join('  ')
+      .trimEnd();
     const gates = wave.gates
       .filter((gate) => isShown(wave, gate))
       .map((gate) => gateLine(gate, gateLimits, paint, now));
@@ -69,9 +71,20 @@ function notes(wave: RolloutWave, paint: Paint, now: number): string {
   return said.join(', ');
 }
 
-/** Of a wave that is through only the gates that did not pass; of one that has not begun none. */
+/** What the wave is called: an abort stops those that were under way, though nothing of them failed. */
+function waveWord({ state: of }: RolloutProgress, { state, counts }: RolloutWave): string {
+  if (of !== 'aborted' || state === 'passed') return state;
+  if (state === 'pending') return 'not begun';
+  return state === 'failed' && brokenOf(counts) > 0 ? state : 'stopped';
+}
+
+/**
+ * Of a wave that is through only the gates that did not pass; of one that has not begun none; and of one that has
+ * failed none that has nothing to say.
+ */
 function isShown({ state }: RolloutWave, gate: GateStatus): boolean {
   if (state === 'pending') return false;
+  if (state === 'failed' && gate.state === 'waiting') return false;
   return state !== 'passed' || !['passed', 'waiting', 'measuring'].includes(gate.state);
 }
 

@@ -35,6 +35,7 @@ const TONES: Record<string, Tone> = {
   unreachable: 'bad',
   unknown: 'bad',
   drifted: 'bad',
+  stopped: 'warn',
   paused: 'warn',
   suspended: 'warn',
   accepted: 'warn',
@@ -58,6 +59,7 @@ const TONES: Record<string, Tone> = {
   planned: 'dim',
   queued: 'dim',
   skipped: 'dim',
+  'not begun': 'dim',
   deleted: 'dim',
   retired: 'dim',
 };

@@ -1,5 +1,6 @@
 import type { RolloutTarget } from '../../contract/rollout.ts';
 import { onOneLine } from './fit.ts';
+import { heldText } from './held-text.ts';
 import { stateText, type Paint } from './style.ts';
 import { renderTable } from './table.ts';
 import { spell } from './time.ts';
@@ -34,7 +35,13 @@ export const targetView: View<RolloutTarget> = {
   below: appliedText,
 };
 
-function whyText({ error, reason }: RolloutTarget): string | undefined {
+/** Of one that a person has left behind their word counts, whatever had failed before it. */
+function whyText({ state, error, reason, skippedBy }: RolloutTarget): string | undefined {
+  if (state === 'skipped') {
+    const by = typeof skippedBy === 'string' ? ` (${skippedBy})` : '';
+    const before = error === null ? '' : `; before: ${error.code}: ${error.message}`;
+    return onOneLine(`${reason ?? 'skipped'}${by}${before}`);
+  }
   return error === null ? (reason ?? undefined) : onOneLine(`${error.code}: ${error.message}`);
 }
 
@@ -45,7 +52,7 @@ function backfillText({ progress }: RolloutTarget): string | undefined {
     `${migration}: ${rowsDone} of ~${rowsEstimated} rows`,
     ...(etaSeconds === null ? [] : [`${spell(etaSeconds)} left`]),
     ...(heldMs < 1_000 ? [] : [`held ${spell(heldMs / 1_000)} in all`]),
-    ...(reason === null ? [] : [`held: ${onOneLine(reason)}`]),
+    ...(reason === null ? [] : [heldText(reason)]),
     ...(quarantined === 0 ? [] : [`${quarantined} ranges left out`]),
   ].join(' · ');
 }

@@ -145,8 +145,8 @@ function causeOf(rollout: { id: string; wave: string }, stopped: JudgedGate): No
     code: CAUSE_CODES[judgement.state] ?? 'gate_failed',
     message: `wave ${rollout.wave}: gate ${gate.name} ${reasonOf(gate.rules, judgement)}${said}`,
     fix:
-      `fleet rollout get ${rollout.id} shows its measurements; mend what it watches, then ` +
-      `fleet rollout ${goOn} ${rollout.id} to measure anew, or promote or abort`,
+      `mend what it watches, then fleet rollout ${goOn} ${rollout.id} to measure anew, ` +
+      'or promote or abort',
     ...(first === undefined ? {} : { first }),
   };
 }

@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import type { RolloutProgress } from '../../../contract/progress.ts';
 import { RolloutProgress as Schema } from '../../../contract/progress.ts';
 import { changesAfter } from '../../../control-plane/rollouts/change-store.ts';
+import { SYSTEM_CALLER } from '../../../control-plane/access/caller.ts';
 import { readProgress } from '../../../control-plane/rollouts/progress.ts';
+import { abortRollout, skipTarget } from '../../../control-plane/rollouts/verbs.ts';
 import { until } from '../../support/until.ts';
 import { makeRolloutFleet, type RolloutFleet } from './rollout-fleet.ts';
 
@@ -52,6 +54,20 @@ describe('the progress of a rollout', () => {
     const ended = await read(id);
     assert.deepEqual([ended.state, ended.inFlight, ended.eta], ['halted', [], null]);
     assert.match(ended.events[0]?.what ?? '', /^halted: .*1 target/);
+    const asker = { caller: SYSTEM_CALLER, requestId: 'test' };
+    await fleet.registry.transaction(async (tx) => {
+      await skipTarget(tx, id, { ...asker, target: 'ccc', reason: 'is being repaired' });
+      await abortRollout(tx, id, asker);
+    });
+    const { skipped } = await read(id);
+    const said = skipped.map(({ reason, by, notReached, example }) => [
+      reason,
+      by,
+      notReached,
+      example.tenant,
+    ]);
+    assert.deepEqual(said, [['is being repaired', 'system', false, 'ccc']]);
+    assert.deepEqual((await read(id, ['us'])).skipped, []);
   });
 
   it('tells of a server that does not answer once, and names it only to those of its region', async () => {

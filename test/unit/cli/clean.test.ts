@@ -58,7 +58,7 @@ describe('text from elsewhere on a terminal', () => {
   });
 
   it('is told to programs whole, in escapes of JSON', () => {
-    const { io, stdout } = screenIo(false);
+    const { io, stdout } = screenIo(false, {});
     createOutput({ output: 'json', color: true, input: false }, io).text('', { name: HOSTILE });
     assert.deepEqual(JSON.parse(stdout.text), { name: HOSTILE });
     assert.doesNotMatch(escapeInJson(JSON.stringify(HOSTILE)), OBEYED);

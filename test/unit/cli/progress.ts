@@ -138,6 +138,7 @@ export function progress(given: Partial<RolloutProgress> = {}): RolloutProgress 
     ],
     outages: [],
     deferred: [],
+    skipped: [],
     backfills: [],
     events: [
       { at: ago(180), actor: 'engine', what: 'wave eu began', reason: null },

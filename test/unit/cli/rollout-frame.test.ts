@@ -120,6 +120,51 @@ describe('the picture of a rollout', () => {
     assert.match(waits, new RegExp(`somebody else than its author: fleet rollout approve ${ID}\n`));
   });
 
+  it('shows an aborted rollout as what it is: not done, who lacks it, and what can be done', () => {
+    const example = { tenant: 'dune', region: 'eu', server: 'eu-1' };
+    const said = text({
+      ...{ state: 'aborted', cause: null, finishedAt: NOW, eta: null, total: 17 },
+      counts: counts({ verified: 14, skipped: 3 }),
+      inFlight: [],
+      failures: [],
+      waves: [
+        wave('canary', 'passed', { counts: counts({ verified: 4 }) }),
+        wave('rest', 'failed', { counts: counts({ verified: 10, skipped: 2 }) }),
+        wave('last', 'pending', { counts: counts({ skipped: 1 }) }),
+      ],
+      skipped: [
+        { reason: 'aborted', by: null, notReached: true, count: 2, example },
+        {
+          reason: 'broken',
+          by: 'anna',
+          notReached: false,
+          count: 1,
+          example: { ...example, tenant: 'cogs' },
+        },
+      ],
+    });
+    assert.match(said, /^rollout ✖ aborted/);
+    assert.match(said, /targets 14\/17 done · 2 not reached · 1 skipped\n/);
+    assert.match(said, /rest {4}█{20}─{4} {2}10\/12 {2}! stopped {2}2 skipped\n/);
+    assert.match(said, /last {4}─{24} {4}0\/1 {2}○ not begun {2}1 skipped\n/);
+    assert.match(
+      said,
+      /○ 2 not reached before the abort, e\.g\. dune\n {2}○ 1 broken \(anna\), e\.g\. cogs\n/,
+    );
+    const next = `14 of 17 databases have it: bring the others along (fleet rollout start --release 2026.11.2 --supersede ${ID})`;
+    assert.ok(said.includes(next), said);
+    assert.ok(said.includes(`take it back (fleet rollout undo ${ID})`));
+    assert.ok(said.includes(`fleet rollout get ${ID} --state skipped`));
+  });
+
+  it('names what has taken its place, and of an undo what was to be taken back', () => {
+    const aborted = { state: 'aborted' as const, cause: null };
+    assert.match(text({ ...aborted, supersededBy: 'other' }), /next +fleet rollout get other/);
+    assert.match(text({ ...aborted, undoOf: 'other' }), /next +.*fleet rollout undo other/);
+    assert.match(text({ ...aborted, counts: counts({ skipped: 500 }) }), /next +no database has it/);
+    assert.doesNotMatch(text({ ...aborted, startedAt: null }), /next/);
+  });
+
   it('counts a bake down, and shows each gate with its state, last value and limit', () => {
     const baking = wave('eu', 'baking', {
       bakeUntil: ago(-130),
