@@ -96,3 +96,19 @@ export const ReleaseDetail = Release.extend({
   ),
 });
 export type ReleaseDetail = z.infer<typeof ReleaseDetail>;
+
+export const WithdrawRelease = z.strictObject({ reason: z.string().trim().min(1).max(1_000) });
+export type WithdrawRelease = z.infer<typeof WithdrawRelease>;
+
+/** A release that was taken back before any database had it. */
+export const WithdrawnRelease = z.object({
+  name: z.string(),
+  head: z.string(),
+  checksum: z.string(),
+  /** Names of the migrations that went with it: their files may be published anew, changed or not. */
+  migrations: z.array(z.string()),
+  withdrawnBy: z.string(),
+  withdrawnAt: Instant,
+  reason: z.string(),
+});
+export type WithdrawnRelease = z.infer<typeof WithdrawnRelease>;

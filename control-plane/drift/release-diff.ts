@@ -2,7 +2,6 @@ import { z } from 'zod';
 import { ReleaseDiff, ReleaseDiffQuery } from '../../contract/schema-diff.ts';
 import type { Queryable } from '../../platform/pg.ts';
 import { route, type SliceRoutes } from '../http/route.ts';
-import { releaseNotFound } from '../releases/release.ts';
 import {
   findRelease,
   findReleaseAt,
@@ -10,6 +9,7 @@ import {
   previousHead,
   type ReleaseRecord,
 } from '../releases/store.ts';
+import { missingRelease } from '../releases/withdrawn.ts';
 import type { ReferenceDeps } from './reference.ts';
 import { diffVersions } from './version-diff.ts';
 
@@ -68,6 +68,6 @@ async function startOf(
 /** @throws FleetError 404 `release_not_found` */
 async function requireRelease(db: Queryable, name: string): Promise<ReleaseRecord> {
   const release = await findRelease(db, name);
-  if (release === undefined) throw releaseNotFound(name);
+  if (release === undefined) throw await missingRelease(db, name);
   return release;
 }

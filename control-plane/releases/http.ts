@@ -6,7 +6,6 @@ import { requireFleetWide, visibleRegions, type Caller } from '../access/caller.
 import { decodeCursor, pageOfRows } from '../http/cursor.ts';
 import { route, type SliceRoutes } from '../http/route.ts';
 import { publishRelease } from './publish.ts';
-import { releaseNotFound } from './release.ts';
 import {
   findReleaseAt,
   listFindings,
@@ -16,6 +15,7 @@ import {
   previousHead,
   type ReleaseStanding,
 } from './store.ts';
+import { missingRelease } from './withdrawn.ts';
 
 const ReleaseName = z.object({ name: z.string() });
 const Position = z.object({ ordinal: z.number().int() });
@@ -111,7 +111,7 @@ const get = route({
 async function requireStanding(db: Queryable, name: string, caller: Caller): Promise<ReleaseStanding> {
   const [release] = await listReleases(db, { name, limit: 1, regions: visibleRegions(caller) });
   if (release !== undefined) return release;
-  throw releaseNotFound(name);
+  throw await missingRelease(db, name);
 }
 
 function toRelease(release: ReleaseStanding): Release {

@@ -25,6 +25,7 @@ import {
   setCurrentRelease,
 } from './store.ts';
 import { validateMigrations } from './validate.ts';
+import { findWithdrawn } from './withdrawn-store.ts';
 
 /**
  * Publishes the folder's migrations as a release and returns its name. `request.migrations` is the whole
@@ -34,7 +35,7 @@ import { validateMigrations } from './validate.ts';
  * The first release becomes the one that new tenants are born at, unless databases exist already (then a
  * rollout has to bring them along first).
  * @throws FleetError 422 `migration_invalid`, 422 `lint_failed`, 422 `baseline_not_found`, 409 `migration_edited`, 409 `migration_out_of_order`,
- *   409 `release_exists` (the name stands for other content), 409 `release_unchanged` (the content has a name).
+ *   409 `release_exists` (the name stands for other content, or was withdrawn), 409 `release_unchanged` (the content has a name).
  */
 export async function publishRelease(
   tx: Transaction,
@@ -46,6 +47,7 @@ export async function publishRelease(
   const published = await listMigrations(tx);
   const holders = await migrationHolders(tx);
   const offer = takeOffer(published, request.migrations, { ...request, holders });
+  await refuseWithdrawnName(tx, request.name);
   const existing = await existingRelease(tx, request, { published, known: offer.known, holders });
   if (existing !== undefined) return existing;
 
@@ -107,6 +109,17 @@ function refuseUnknownBaseline({ baseline, migrations }: PublishRelease): void {
     status: 422,
     message: `the baseline ${baseline.migration} is not among the migrations`,
     fix: 'name the last migration that is to be taken as it stands, without the ending of its file',
+  });
+}
+
+/** What bore the name once is still spoken of: by rollouts, rehearsals and the audit log. */
+async function refuseWithdrawnName(tx: Transaction, name: string | undefined): Promise<void> {
+  if (name === undefined || (await findWithdrawn(tx, name)) === undefined) return;
+  throw new FleetError({
+    code: 'release_exists',
+    status: 409,
+    message: `release ${name} was withdrawn: its name is not given again`,
+    fix: 'publish under another name, or leave the name out; the names of the migrations may stay',
   });
 }
 

@@ -133,12 +133,13 @@ export async function listReleasesUpTo(db: Queryable, headOrdinal: number): Prom
   return rows;
 }
 
-/** `2026.11.3`: year and month (UTC) and the next number that no release of the month has. */
+/** `2026.11.3`: year and month (UTC) and the next number that no release of the month has, or had. */
 export async function nextReleaseName(tx: Queryable): Promise<string> {
   const { rows } = await tx.query<{ name: string }>(
     `SELECT month || (1 + coalesce(max(substring(r.name from length(month) + 1)::int), 0)) AS name
        FROM to_char(now() AT TIME ZONE 'UTC', 'YYYY.MM.') AS month
-       LEFT JOIN releases r ON starts_with(r.name, month) AND substring(r.name from length(month) + 1) ~ '^[0-9]{1,6}$'
+       LEFT JOIN (SELECT name FROM releases UNION ALL SELECT name FROM withdrawn_releases) r
+         ON starts_with(r.name, month) AND substring(r.name from length(month) + 1) ~ '^[0-9]{1,6}$'
       GROUP BY month`,
   );
   return rows[0]?.name ?? '';

@@ -2,8 +2,9 @@ import { FleetError } from '../../platform/errors.ts';
 import { visibleRegions, type Caller } from '../access/caller.ts';
 import type { Transaction } from '../registry/registry.ts';
 import { findEdits, type Edit } from '../releases/edits.ts';
-import { releaseChecksum, releaseNotFound, type Migration } from '../releases/release.ts';
+import { releaseChecksum, type Migration } from '../releases/release.ts';
 import { findRelease, listMigrations, listReleasesUpTo } from '../releases/store.ts';
+import { missingRelease } from '../releases/withdrawn.ts';
 import { tenantsHaving } from './plan-store.ts';
 import { plannedChecksum, type RolloutRecord } from './store.ts';
 
@@ -32,7 +33,7 @@ export async function refuseChangedSincePlan(
 ): Promise<void> {
   if (undoOf !== null) return;
   const release = await findRelease(tx, name);
-  if (release === undefined) throw releaseNotFound(name);
+  if (release === undefined) throw await missingRelease(tx, name);
   const migrations = await listMigrations(tx, release.headOrdinal);
   await refuseEdited(tx, release, migrations, caller);
   const planned = await plannedChecksum(tx, id);

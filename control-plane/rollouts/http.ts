@@ -38,6 +38,7 @@ import { undoRollout } from './undo.ts';
 import { abortRollout, pauseRollout, resumeRollout, retryRollout, skipTarget } from './verbs.ts';
 import { listRollouts, listTargets, type TargetRow } from './view-store.ts';
 import { readRollout, rowView, targetView } from './view.ts';
+import { withdraw } from './withdraw-http.ts';
 
 const RolloutId = z.object({ id: z.uuid() });
 const TargetFilter = z.object({ state: TargetState.optional() });
@@ -64,6 +65,7 @@ export function rolloutRoutes(deps: ReferenceDeps): SliceRoutes {
       retry,
       skip,
       undo,
+      withdraw,
       ...measurementRoutes(),
       ...rehearsalRoutes(),
       ...progressRoutes(),

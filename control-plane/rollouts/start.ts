@@ -6,8 +6,11 @@ import { auditAsked } from '../audit/audit.ts';
 import { requireVersion } from '../http/conflict.ts';
 import { wake } from '../operations/driver.ts';
 import type { Transaction } from '../registry/registry.ts';
-import { releaseChecksum, releaseNotFound } from '../releases/release.ts';
+import { releaseChecksum } from '../releases/release.ts';
 import { currentRelease, findRelease, listMigrations, setCurrentRelease } from '../releases/store.ts';
+import type { ReleaseRecord } from '../releases/store.ts';
+import { lockRelease } from '../releases/withdrawn-store.ts';
+import { missingRelease } from '../releases/withdrawn.ts';
 import { fleetMembers, lockMembership } from '../tenants/store.ts';
 import { createCalendar } from './calendar.ts';
 import { refuseBlocked } from './contract.ts';
@@ -80,7 +83,8 @@ async function storePlan(
 }
 
 async function makePlan(tx: Transaction, spec: RolloutSpec, { caller }: Asker) {
-  const release = await requireRelease(tx, spec.release);
+  // A withdrawal waits for the plan to be stored, or is seen here.
+  const release = await requireUsable(tx, spec.release, await lockRelease(tx, spec.release, 'shared'));
   checkSpec(spec);
   const migrations = await listMigrations(tx, release.headOrdinal);
   await refuseEdited(tx, release, migrations, caller);
@@ -157,7 +161,8 @@ async function begin(tx: Transaction, rollout: RolloutRecord, asker: StartReques
 }
 
 async function isUpToDate(tx: Transaction, rollout: RolloutRecord): Promise<boolean> {
-  const release = await requireRelease(tx, rollout.release);
+  const { release: name } = rollout;
+  const release = await requireUsable(tx, name, await findRelease(tx, name));
   const counts = await countTargets(tx, rollout.id, null);
   if (counts.pending > 0) return false;
   // From here to the commit no tenant can come in at the old release.
@@ -177,9 +182,12 @@ async function succeedAtOnce(tx: Transaction, rollout: RolloutRecord): Promise<v
   await setCurrentRelease(tx, rollout.release);
 }
 
-async function requireRelease(tx: Transaction, name: string) {
-  const release = await findRelease(tx, name);
-  if (release === undefined) throw releaseNotFound(name);
+async function requireUsable(
+  tx: Transaction,
+  name: string,
+  release: ReleaseRecord | undefined,
+): Promise<ReleaseRecord> {
+  if (release === undefined) throw await missingRelease(tx, name);
   const current = await currentRelease(tx);
   if (current !== undefined && release.headOrdinal < current.headOrdinal) {
     throw new FleetError({

@@ -75,7 +75,7 @@ export async function insertUndo(
 ): Promise<void> {
   await db.query(
     `INSERT INTO rollouts (id, release, state, spec, author, author_id, undo_of)
-     SELECT $2, release, 'planned', spec - 'calendar' - 'approve', $3, $4, id FROM rollouts WHERE id = $1`,
+     SELECT $2, release, 'planned', spec - 'calendar' || '{"approve": false}', $3, $4, id FROM rollouts WHERE id = $1`,
     [undo.of, undo.id, undo.author.name, undo.author.principalId],
   );
   await db.query(

@@ -13,6 +13,7 @@ import {
   listMigrations,
   setCurrentRelease,
 } from '../releases/store.ts';
+import { missingRelease } from '../releases/withdrawn.ts';
 import { lockMembership } from '../tenants/store.ts';
 import { rolloutInWrongState, rolloutNotFound } from './rollout.ts';
 import { lockActiveRollout, lockRollout, moveRollout, type RolloutRecord } from './store.ts';
@@ -51,8 +52,10 @@ export async function undoRollout(
   refuseUndoOfUndo(rollout);
   if (active !== undefined && active.id !== id) throw otherActive(active);
   await refuseUnsettled(tx, rollout);
+  const release = await findRelease(tx, rollout.release);
+  if (release === undefined) throw await missingRelease(tx, rollout.release);
   const changed = await changedTargets(tx, id);
-  const migrations = await listMigrations(tx, (await findRelease(tx, rollout.release))?.headOrdinal ?? 0);
+  const migrations = await listMigrations(tx, release.headOrdinal);
   refuseHalfApplied(await halfAppliedTargets(tx, id));
   refuseImpossible(rollout, changed, migrations);
   const losses = await undoLosses(migrationsOf(changed, migrations));

@@ -135,7 +135,8 @@ export async function leftBehind(db: Queryable): Promise<Map<string, LeftBehind>
     `SELECT t.database_id AS "databaseId", t.skipped_by AS by, t.reason
        FROM rollout_targets t
        JOIN rollouts r ON r.id = t.rollout_id
-       JOIN releases l ON l.name = r.release
+       JOIN (SELECT name, head_ordinal FROM releases
+             UNION ALL SELECT name, head_ordinal FROM withdrawn_releases) l ON l.name = r.release
        JOIN databases d ON d.id = t.database_id
        LEFT JOIN migrations m ON m.name = d.schema_version
       WHERE t.skipped_by IS NOT NULL AND coalesce(m.ordinal, 0) < l.head_ordinal

@@ -18,6 +18,7 @@ import { renderFolder } from '../release/folder.ts';
 import { checkInput, type OpenSession, type Session } from '../session.ts';
 import { addReleaseDiff } from './release-diff.ts';
 import { lintFolder, parseServers, type LintFlags } from './release-lint.ts';
+import { addReleaseWithdraw } from './release-withdraw.ts';
 
 export function addReleaseCommands(program: Command, open: OpenSession): void {
   const release = program.command('release').description('immutable, ordered sets of migrations');
@@ -50,6 +51,7 @@ export function addReleaseCommands(program: Command, open: OpenSession): void {
     .description('show a release and its migrations')
     .action(async (name: string) => await get(open(), name));
   addReleaseDiff(release, open);
+  addReleaseWithdraw(release, open);
 }
 
 interface PublishFlags {

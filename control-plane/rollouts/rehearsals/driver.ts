@@ -4,6 +4,7 @@ import { openGuard } from '../../drift/guard.ts';
 import type { Driver } from '../../operations/driver.ts';
 import { LeaseLostError, type Lease } from '../../operations/lease.ts';
 import { findRelease, listMigrations } from '../../releases/store.ts';
+import { missingRelease } from '../../releases/withdrawn.ts';
 import { listLiveServers } from '../../servers/store.ts';
 import { dropLeftClones, idleDatabases } from './clone.ts';
 import { createPrepare } from './prepare.ts';
@@ -51,6 +52,7 @@ async function drive(deps: RehearsalDeps, id: string, lease: Lease): Promise<voi
 async function run(deps: RehearsalDeps, rehearsal: RehearsalRecord, lease: Lease): Promise<void> {
   const { id, release, lockTimeoutMs, maxHoldMs } = rehearsal;
   const head = await findRelease(deps.registry, release);
+  if (head === undefined) throw await missingRelease(deps.registry, release);
   const waiting = await pendingTargets(deps.registry, id);
   await sweep(deps, [...new Set(waiting.map(({ serverId }) => serverId))]);
   if (rehearsal.clones > 0 && !rehearsal.clonesChosen) {
@@ -61,7 +63,7 @@ async function run(deps: RehearsalDeps, rehearsal: RehearsalRecord, lease: Lease
     {
       ...deps,
       ...{ rehearsalId: id, release, limits: { lockTimeoutMs, maxHoldMs }, lease },
-      migrations: await listMigrations(deps.registry, head?.headOrdinal ?? 0),
+      migrations: await listMigrations(deps.registry, head.headOrdinal),
       prepare: createPrepare(),
       guard: openGuard(deps),
     },

@@ -32,6 +32,7 @@ const MAY: Record<string, Role[]> = {
   getRelease: READERS,
   diffRelease: READERS,
   publishRelease: OPERATORS,
+  withdrawRelease: OPERATORS,
   listRollouts: READERS,
   getRollout: READERS,
   getRolloutSchemaDiff: READERS,
