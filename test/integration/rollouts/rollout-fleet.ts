@@ -27,6 +27,8 @@ const GATE = 4242;
 /** Long enough for one more try of a server that is down, short enough not to be waited for. */
 const OUTAGE = { firstMs: 20, maxMs: 40, giveUpMs: 60 };
 
+const RETRY = { retries: 2, firstDelayMs: 5, maxDelayMs: 20 };
+
 export interface Gate {
   open(): Promise<void>;
 }
@@ -68,27 +70,22 @@ export async function makeRolloutFleet(slugs: string[]): Promise<RolloutFleet> {
   const { registry } = test;
   const server = await makeTestServer();
   const databases = new Map<string, TenantDatabase>();
-  const serverIds = { eu: randomUUID(), us: randomUUID() };
-  for (const [region, id] of Object.entries(serverIds))
-    await insertServer(registry, region, id, server.admin);
+  const serverIds = {
+    eu: await insertServer(registry, 'eu', server.admin),
+    us: await insertServer(registry, 'us', server.admin),
+  };
   const down = new Set<string>();
   const find = (slug: string): TenantDatabase => {
     const found = databases.get(slug);
     if (found === undefined) throw new Error(`no tenant ${slug}`);
     return found;
   };
-  const servers: ServerAccess = {
-    admin: () => Promise.reject(new Error('a rollout has no business in the admin database')),
-    address: () => Promise.reject(new Error('a rollout has no business as the admin')),
-    migrator: async (serverId, database) => {
-      fleet.visits += 1;
-      const region = serverId === serverIds.eu ? 'eu' : 'us';
-      // Port 1 of the loopback refuses at once.
-      return { ...server.migrator, database, ...(down.has(region) ? { port: 1 } : {}) };
-    },
-    close: async () => undefined,
-  };
-  const retry = { retries: 2, firstDelayMs: 5, maxDelayMs: 20 };
+  const servers = serverAccess(async (serverId, database) => {
+    fleet.visits += 1;
+    const region = serverId === serverIds.eu ? 'eu' : 'us';
+    // Port 1 of the loopback refuses at once.
+    return { ...server.migrator, database, ...(down.has(region) ? { port: 1 } : {}) };
+  });
   const run = <T>(slug: string, work: (client: PgClient) => Promise<T>): Promise<T> =>
     withClient(find(slug).superuser, { applicationName: 'test' }, work);
   const fleet: RolloutFleet = {
@@ -100,7 +97,7 @@ export async function makeRolloutFleet(slugs: string[]): Promise<RolloutFleet> {
       registry,
       servers,
       logger: quietLogger,
-      retry,
+      retry: RETRY,
       outage: OUTAGE,
       guard: bearAll,
     }),
@@ -113,14 +110,7 @@ export async function makeRolloutFleet(slugs: string[]): Promise<RolloutFleet> {
     },
     setTenantState: (slug, state) => setTenantState(registry, slug, state),
     publish: (name) => publish(registry, name),
-    start: (waves, more = {}) =>
-      registry.transaction(async (tx) => {
-        const { supersede, ...rest } = more as { supersede?: string };
-        const given = { release: 'r1', ...(waves === undefined ? {} : { waves }), ...rest };
-        const id = await planRollout(tx, RolloutSpec.parse(given), ASKER);
-        await startRollout(tx, id, { ...ASKER, supersede });
-        return id;
-      }),
+    start: (waves, more = {}) => planAndStart(registry, waves, more),
     drive: (id) => driveOnce(registry, fleet.driver, id),
     read: (id) => readRollout(registry, id, null),
     states: async (id) => {
@@ -141,7 +131,27 @@ export async function makeRolloutFleet(slugs: string[]): Promise<RolloutFleet> {
   return fleet;
 }
 
-async function insertServer(registry: Registry, region: string, id: string, admin: PgAddress): Promise<void> {
+function planAndStart(registry: Registry, waves: object[] | undefined, more: object): Promise<string> {
+  const { supersede, ...rest } = more as { supersede?: string };
+  const given = { release: 'r1', ...(waves === undefined ? {} : { waves }), ...rest };
+  return registry.transaction(async (tx) => {
+    const id = await planRollout(tx, RolloutSpec.parse(given), ASKER);
+    await startRollout(tx, id, { ...ASKER, supersede });
+    return id;
+  });
+}
+
+function serverAccess(migrator: ServerAccess['migrator']): ServerAccess {
+  return {
+    admin: () => Promise.reject(new Error('a rollout has no business in the admin database')),
+    address: () => Promise.reject(new Error('a rollout has no business as the admin')),
+    migrator,
+    close: async () => undefined,
+  };
+}
+
+async function insertServer(registry: Registry, region: string, admin: PgAddress): Promise<string> {
+  const id = randomUUID();
   await registry.query('INSERT INTO regions (name, jurisdiction, domain) VALUES ($1, $1, $1)', [region]);
   await registry.query(
     `INSERT INTO servers (id, name, region, provider, mode, state, host, port, tls, admin_user, admin_database,
@@ -149,6 +159,7 @@ async function insertServer(registry: Registry, region: string, id: string, admi
      VALUES ($1, $2 || '-1', $2, 'postgres', 'shared', 'ready', $3, $4, 'disable', $5, 'postgres', 1000, 1000)`,
     [id, region, admin.host, admin.port, admin.user],
   );
+  return id;
 }
 
 async function setTenantState(registry: Registry, slug: string, state: string): Promise<void> {
