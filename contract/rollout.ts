@@ -72,6 +72,8 @@ export type Budget = z.infer<typeof Budget>;
 export const WaveSpec = z.strictObject({
   name: z.string().regex(/^[a-z][a-z0-9-]{0,62}$/, 'lower-case letters, digits and dashes'),
   match: Match.optional(),
+  /** Whether a match that fits no tenant of the fleet is meant; otherwise such a wave is refused as mistyped. */
+  mayBeEmpty: z.boolean().default(false),
   /** At most this many of the matching targets. */
   count: z.number().int().min(1).optional(),
   /** This share of the targets that match and are left: rounded up, never none. */

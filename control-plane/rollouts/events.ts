@@ -25,6 +25,8 @@ const WORDS: Record<string, (it: string) => string> = {
   server_lost: (it) => `${it === '' ? 'a server' : `server ${it}`} does not answer`,
   server_back: (it) => `${it === '' ? 'a server' : `server ${it}`} answers again`,
   supersede: () => 'gave way to another rollout',
+  pass_empty: (it) =>
+    `has no target in wave ${it}: all that fit are at the release already, or in another wave`,
   pause: () => 'paused',
   resume: () => 'resumed',
   abort: () => 'aborted',

@@ -32,13 +32,14 @@ import {
 import { supersedeRollout } from './supersede.ts';
 import { countTargets, targetRegions } from './target-store.ts';
 import { rememberPreviousRelease } from './undo-store.ts';
+import { refuseUnmatched } from './unmatched.ts';
 import { leftBehind } from './wait-store.ts';
 import { listWaves, moveWave } from './wave-store.ts';
 
 /**
  * Freezes the plan of a rollout: which databases, in which wave, lacking what. Nothing runs yet.
- * @throws FleetError 404 `release_not_found`, 409 `release_superseded`, 404 `tenant_not_found`, 403 `region_forbidden`,
- *   400 `spec_invalid`, 400 `calendar_invalid`, 409 `migration_edited`
+ * @throws FleetError 404 `release_not_found`, 409 `release_superseded`, 403 `region_forbidden`, 400 `spec_invalid`,
+ *   400 `calendar_invalid`, 409 `migration_edited`, and where a wave fits nobody (see `refuseUnmatched`)
  */
 export async function planRollout(tx: Transaction, spec: RolloutSpec, asker: Asker): Promise<string> {
   return storePlan(tx, spec, await makePlan(tx, spec, asker), asker);
@@ -88,7 +89,7 @@ async function makePlan(tx: Transaction, spec: RolloutSpec, { caller }: Asker) {
   checkSpec(spec);
   const migrations = await listMigrations(tx, release.headOrdinal);
   await refuseEdited(tx, release, migrations, caller);
-  await refuseUnknownTenants(tx, spec);
+  await refuseUnmatched(tx, spec);
   const members = await fleetMembers(tx, { behindOrdinal: release.headOrdinal });
   const waves: PlannedWave[] = planWaves(spec, {
     migrations,
@@ -198,24 +199,6 @@ async function requireUsable(
     });
   }
   return release;
-}
-
-/** A mistyped name would make an empty canary wave, and let the release pass on unproved. */
-async function refuseUnknownTenants(tx: Transaction, spec: RolloutSpec): Promise<void> {
-  const named = (spec.waves ?? []).flatMap((wave, index) =>
-    (wave.match?.tenants ?? []).map((name) => ({ name, path: `waves.${index}.match.tenants` })),
-  );
-  if (named.length === 0) return;
-  const known = new Set((await fleetMembers(tx, {})).flatMap((member) => [member.slug, member.tenantId]));
-  const unknown = named.filter(({ name }) => !known.has(name));
-  if (unknown.length === 0) return;
-  throw new FleetError({
-    code: 'tenant_not_found',
-    status: 404,
-    message: `the waves name tenants that the fleet does not have: ${unknown.map(({ name }) => name).join(', ')}`,
-    fix: 'fleet tenant list',
-    errors: unknown.map(({ name, path }) => ({ path, message: `there is no live tenant ${name}` })),
-  });
 }
 
 function alreadyActive(active: RolloutRecord): FleetError {

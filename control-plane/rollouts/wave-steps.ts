@@ -6,6 +6,7 @@ import { InterruptedError } from './slots.ts';
 import { clockOf, wakeAt, type Stage } from './stage.ts';
 import { lockRollout, type RolloutRecord } from './store.ts';
 import { pickTargets, isDrained, type WaveRun } from './wave.ts';
+import { pauseUnproved } from './unproved.ts';
 import type { WaveTally } from './wait-store.ts';
 import { moveWave, type WaveRecord } from './wave-store.ts';
 
@@ -81,6 +82,7 @@ async function closeWave(
     await whileRunning(run, seen, (tx, rollout) => haltUnreachable(tx, rollout, wave, tally.unreachable));
     return true;
   }
+  if (await pauseUnproved(run, seen, wave)) return true;
   const bakes = wave.bakeSeconds > 0 && wave.bakeUntil === null && tally.base > 0 && wave.waivedBy === null;
   return move(run, seen, wave, bakes ? 'bake' : isGated(run, wave) ? 'gate' : 'pass');
 }

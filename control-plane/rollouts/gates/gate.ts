@@ -29,8 +29,12 @@ export const GO: Verdict = { state: 'go' };
 
 /** Whether a rollout was stopped by a gate: to let it go on, its gates have to be begun anew. */
 export function isGateCause(cause: { code: string } | null): boolean {
-  return cause !== null && Object.values<string | undefined>(CAUSE_CODES).includes(cause.code);
+  if (cause === null) return false;
+  return cause.code === WITHOUT_DATA || Object.values<string | undefined>(CAUSE_CODES).includes(cause.code);
 }
+
+/** The code of the cause where a wave has nothing that its gates could look at. */
+export const WITHOUT_DATA = 'gate_without_data';
 
 /** The codes of the causes that gates stop rollouts for, by the state that the gate is then in. */
 export const CAUSE_CODES: Partial<Record<GateState, string>> = {

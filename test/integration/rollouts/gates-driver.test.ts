@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
+import { lastEvents } from '../../../control-plane/rollouts/events.ts';
 import { listMeasurements } from '../../../control-plane/rollouts/gates/view-store.ts';
 import { promoteRollout } from '../../../control-plane/rollouts/promote.ts';
-import { pauseRollout, resumeRollout, retryRollout } from '../../../control-plane/rollouts/verbs.ts';
+import {
+  pauseRollout,
+  resumeRollout,
+  retryRollout,
+  skipTarget,
+} from '../../../control-plane/rollouts/verbs.ts';
 import { until } from '../../support/until.ts';
 import { serve } from './gates-fleet.ts';
 import { ASKER, makeRolloutFleet, type RolloutFleet } from './rollout-fleet.ts';
@@ -67,6 +73,40 @@ describe('gates in a rollout', () => {
     await fleet.drive(id);
     assert.equal((await fleet.read(id)).state, 'succeeded');
     assert.equal((await outcomes(id)).length, 2);
+  });
+
+  it('pass on nothing only where nothing was to be done: a canary that was skipped is no proof', async () => {
+    const gates = { probe: { http: page.url } };
+    const named = [
+      { name: 'canary', match: { tenants: ['aaa'] }, bake: '1h', gates: ['probe'] },
+      { name: 'rest' },
+    ];
+    const id = await fleet.start(named, { gates });
+    await fleet.registry.transaction((tx) => skipTarget(tx, id, { ...ASKER, target: 'aaa', reason: 'busy' }));
+    for (let round = 1; round <= 2; round += 1) {
+      await fleet.drive(id);
+      const paused = await fleet.read(id);
+      assert.deepEqual([paused.state, paused.cause?.code], ['paused', 'gate_without_data']);
+      if (round === 1) await verb(resumeRollout, id);
+    }
+    assert.deepEqual(await fleet.states(id), { aaa: 'skipped', bbb: 'pending', ccc: 'pending' });
+    await verb(promoteRollout, id);
+    await fleet.drive(id);
+    assert.equal((await fleet.read(id)).state, 'succeeded');
+    assert.deepEqual(await outcomes(id), []);
+  });
+
+  it('pass a wave in which all are at the release already, and say so', async () => {
+    await fleet.registry.query(
+      `UPDATE databases SET schema_version = '002_gate'
+        WHERE tenant_id = (SELECT id FROM tenants WHERE slug = 'aaa')`,
+    );
+    const named = [{ name: 'canary', match: { tenants: ['aaa'] }, gates: ['probe'] }, { name: 'rest' }];
+    const id = await fleet.start(named, { gates: { probe: { http: page.url } } });
+    await fleet.drive(id);
+    assert.equal((await fleet.read(id)).state, 'succeeded');
+    const told = await lastEvents(fleet.registry, id, { regions: null, limit: 20 });
+    assert.ok(told.some(({ what }) => /^has no target in wave canary/.test(what)));
   });
 
   it('stop it after the target that fails one', async () => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { RolloutSpec } from '../../../contract/rollout.ts';
 import { currentRelease } from '../../../control-plane/releases/store.ts';
 import { planRollout, startRollout } from '../../../control-plane/rollouts/start.ts';
+import type { FleetError } from '../../../platform/errors.ts';
 import { pauseRollout, resumeRollout, retryRollout } from '../../../control-plane/rollouts/verbs.ts';
 import { until } from '../../support/until.ts';
 import { ASKER, makeRolloutFleet, type RolloutFleet } from './rollout-fleet.ts';
@@ -154,8 +155,22 @@ describe('rollout over a changing fleet', () => {
       budget: { failures: 0 },
     };
     await assert.rejects(plan({ waves: [typo] }), { code: 'tenant_not_found', status: 404 });
+    const one = (match: object, more = {}) => plan({ waves: [{ name: 'canary', match, ...more }] });
+    await assert.rejects(one({ region: ['eu', 'mars'] }), ({ code, errors }: FleetError) => {
+      assert.deepEqual(
+        [code, errors?.map(({ path }) => path)],
+        ['region_not_found', ['waves.0.match.region']],
+      );
+      return true;
+    });
+    await assert.rejects(one({ server: 'nosuch' }), { code: 'server_not_found', status: 404 });
+    const cannary = { labels: { cannary: 'true' } };
+    await assert.rejects(one(cannary), { code: 'wave_matches_nobody', status: 409 });
     await assert.rejects(plan({}, ['eu']), { code: 'region_forbidden', status: 403 });
     assert.equal((await fleet.registry.query('SELECT 1 FROM rollouts')).rowCount, 0);
+    await one(cannary, { mayBeEmpty: true });
+    await fleet.registry.query(`UPDATE databases SET schema_version = '002_gate'`);
+    await one({ tenants: ['aaa'] });
   });
 
   it('keeps a plan until it is started, and starts it once', async () => {
