@@ -13,7 +13,7 @@ import { forceRollout, lockRollout, moveRollout, touchRollout, type RolloutRecor
 import { skipPending, targetRegions } from './target-store.ts';
 import { forsakeUndo } from './undo-end.ts';
 import { leaveTarget } from './wait-store.ts';
-import { listWaves, reopenWaves } from './wave-store.ts';
+import { failOpenWaves, listWaves, reopenWaves } from './wave-store.ts';
 
 // A person's words to a rollout. Saying one twice is the same as once.
 
@@ -55,9 +55,13 @@ export async function abortRollout(
   record(tx, rollout, 'force', asker);
 }
 
-/** What an abort leaves, whichever verb brought it: nothing waits, and an undo gives back what it had taken over. */
+/**
+ * What an abort leaves, whichever verb brought it: nothing waits, no wave is open any more, and an undo gives back what
+ * it had taken over.
+ */
 export async function leaveOff(tx: Transaction, rollout: RolloutRecord, actor: string): Promise<void> {
   await skipPending(tx, rollout.id, 'aborted');
+  await failOpenWaves(tx, rollout.id);
   await forsakeUndo(tx, rollout, actor);
   await endOutages(tx, rollout.id, null);
 }

@@ -106,6 +106,15 @@ export async function reopenWaves(db: Queryable, rolloutId: string, rebake: bool
   );
 }
 
+/** Ends the waves that are open, for an abort: nothing more becomes of them. */
+export async function failOpenWaves(db: Queryable, rolloutId: string): Promise<void> {
+  await db.query(
+    `UPDATE rollout_waves SET state = 'failed', done_at = coalesce(done_at, now()), finished_at = now()
+      WHERE rollout_id = $1 AND state = ANY($2)`,
+    [rolloutId, waveSources('fail')],
+  );
+}
+
 /** Ends the bakes that last, with the registry's now. Answers how many. */
 export async function endBakes(db: Queryable, rolloutId: string): Promise<number> {
   const { rowCount } = await db.query(

@@ -347,6 +347,7 @@ describe('staged rollout', () => {
     await gate.open();
     const { targets } = await fleet.read(id);
     assert.deepEqual([targets[0]?.state, targets[0]?.reason], ['skipped', 'aborted']);
+    assert.deepEqual(await waveStates(id), { all: 'failed' }, 'no wave runs in a rollout that is over');
     assert.deepEqual(await audited(id), ['rollout.plan', 'rollout.start', 'rollout.abort', 'rollout.force']);
   });
 

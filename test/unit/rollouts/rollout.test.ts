@@ -98,6 +98,15 @@ describe('wave states', () => {
   });
 });
 
+describe('the waves of a rollout that is aborted', () => {
+  it('are ended where they are open, and left alone where they were not begun or are through', () => {
+    const left = ['pending', 'passed', 'failed'];
+    for (const state of WAVE_STATES) {
+      assert.equal(transitionWave(state, 'fail'), left.includes(state) ? undefined : 'failed', state);
+    }
+  });
+});
+
 describe('target states', () => {
   it('verifies or fails only what was claimed, and runs nothing unknown without a claim', () => {
     fc.assert(
