@@ -179,11 +179,15 @@ function judgeResult(stage: Stage, run: WaveRun, result: TargetResult): Stop | u
   if (result.state !== 'failed') return undefined;
   const ofWave = exceeded(run.wave.budget, run.tally);
   if (ofWave !== undefined) {
-    return { run, verdict: 'halt', cause: overBudget(rolloutId, `wave ${run.wave.name}`, ofWave) };
+    return {
+      run,
+      verdict: 'halt',
+      cause: overBudget(rolloutId, `wave ${run.wave.name}`, ofWave, run.inFlight),
+    };
   }
   const ofAll = spec.budget === undefined ? undefined : exceeded(spec.budget, stage.tally);
   if (ofAll === undefined) return undefined;
-  return { run, verdict: 'halt', cause: overBudget(rolloutId, 'over all waves', ofAll) };
+  return { run, verdict: 'halt', cause: overBudget(rolloutId, 'over all waves', ofAll, stage.inFlight.size) };
 }
 
 /** Writes what has ended and claims what was picked; a stop is in the transaction that records its reason. */

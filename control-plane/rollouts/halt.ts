@@ -53,9 +53,14 @@ export function recordEngineAction(
   });
 }
 
-/** More has failed than a budget bears; `excess` says it in words. */
-export function overBudget(id: string, subject: string, excess: string): Why {
-  return { code: 'budget_exceeded', message: `${subject}: ${excess}`, fix: repair(id) };
+/**
+ * More has failed than a budget bears; `excess` says it in words. The rollout halts at once, so that those in flight
+ * may fail as well and are in no count here.
+ */
+export function overBudget(id: string, subject: string, excess: string, inFlight: number): Why {
+  const others =
+    inFlight === 0 ? '' : `; ${inFlight} more ${inFlight === 1 ? 'was' : 'were'} in flight at that moment`;
+  return { code: 'budget_exceeded', message: `${subject}: ${excess}${others}`, fix: repair(id) };
 }
 
 /** Servers that do not answer are told apart from migrations that fail: they cost no failure budget. */

@@ -109,9 +109,11 @@ function canClaim(stage: Stage, open: WaveRun): boolean {
 function overWhat(stage: Stage, { wave, tally }: WaveRun) {
   const { spec, rolloutId } = stage.run;
   const ofWave = exceeded(wave.budget, tally);
-  if (ofWave !== undefined) return overBudget(rolloutId, `wave ${wave.name}`, ofWave);
+  if (ofWave !== undefined) return overBudget(rolloutId, `wave ${wave.name}`, ofWave, 0);
   const ofAll = spec.budget === undefined ? undefined : exceeded(spec.budget, stage.tally);
-  return ofAll === undefined ? undefined : overBudget(rolloutId, 'over all waves', ofAll);
+  return ofAll === undefined
+    ? undefined
+    : overBudget(rolloutId, 'over all waves', ofAll, stage.inFlight.size);
 }
 
 /** Asks the wave's gates; answers whether they have moved it, or stopped the rollout. */

@@ -89,6 +89,19 @@ describe('rollout driver', () => {
     );
   });
 
+  it('says at a halt what was in flight, so that more failures than it counts are no riddle', async () => {
+    await fleet.spoil('aaa');
+    const gate = await fleet.close('bbb');
+    const id = await fleet.start();
+    const driving = fleet.drive(id);
+    await until('it has halted', async () => (await fleet.read(id)).state === 'halted');
+    await gate.open();
+    await driving;
+    const said =
+      /^wave all: 1 target failed, its budget bears 0; (1 more was|\d more were) in flight at that moment$/;
+    assert.match((await fleet.read(id)).cause?.message ?? '', said);
+  });
+
   it('halts at a failing canary, starts nothing after it, and retries only what is not done', async () => {
     await fleet.spoil('bbb');
     const id = await fleet.start([{ name: 'canary', count: 2, parallel: 1 }, { name: 'rest' }]);
