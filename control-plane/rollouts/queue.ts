@@ -16,11 +16,12 @@ const AGAIN_MS = 15_000;
 export async function startNextInQueue(registry: Registry, lease: Lease, id: string): Promise<boolean> {
   const queued = await findRollout(registry, id);
   if (queued?.state !== 'planned' || queued.queuedBy === null) return queued !== undefined;
-  const { queuedBy } = queued;
+  const { queuedBy: caller, queuedDespiteRehearsal: despiteRehearsal } = queued;
   try {
     await lease.transaction(async (tx) => {
       if ((await lockActiveRollout(tx)) !== undefined) return;
-      await startRollout(tx, id, { caller: queuedBy, requestId: null, reason: 'its turn in the queue' });
+      const asker = { caller, requestId: null, reason: 'its turn in the queue' };
+      await startRollout(tx, id, { ...asker, despiteRehearsal });
     });
   } catch (error) {
     if (!(error instanceof FleetError)) throw error;

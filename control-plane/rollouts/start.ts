@@ -120,18 +120,19 @@ export async function startRollout(tx: Transaction, id: string, asker: StartRequ
   const active = await lockActiveRollout(tx);
   const rollout = await lockRollout(tx, id);
   if (rollout === undefined) throw rolloutNotFound(id);
-  if (isStarted(rollout) || (asker.queue === true && rollout.queuedAt !== null)) return;
+  if (isStarted(rollout) || isQueuedAlready(rollout, asker)) return;
   requireVersion({ noun: 'rollout', name: id, version: rollout.version }, asker.ifMatch);
   if (rollout.state !== 'planned') throw rolloutInWrongState(rollout, 'start');
   for (const region of await targetRegions(tx, id)) requireRegion(asker.caller, region);
   if (asker.supersede !== undefined) await supersedeRollout(tx, asker.supersede, rollout, asker);
   if (active !== undefined && active.id !== asker.supersede) {
     if (asker.queue !== true) throw alreadyActive(active);
-    await queueRollout(tx, id, asker.caller);
+    const despiteRehearsal = asker.despiteRehearsal === true;
+    await queueRollout(tx, id, { by: asker.caller, despiteRehearsal });
     return auditAsked(tx, asker, {
       action: 'rollout.queue',
       resource: `rollout:${id}`,
-      after: { behind: active.id },
+      after: { behind: active.id, ...(despiteRehearsal && { despiteRehearsal }) },
     });
   }
   await begin(tx, rollout, asker);
@@ -139,6 +140,14 @@ export async function startRollout(tx: Transaction, id: string, asker: StartRequ
 
 function isStarted({ state, startedAt }: RolloutRecord): boolean {
   return state === 'running' || (state === 'awaiting_approval' && startedAt === null);
+}
+
+/** One word more than when it was queued is news. */
+function isQueuedAlready(
+  { queuedAt, queuedDespiteRehearsal }: RolloutRecord,
+  { queue, despiteRehearsal }: StartRequest,
+): boolean {
+  return queue === true && queuedAt !== null && (despiteRehearsal !== true || queuedDespiteRehearsal);
 }
 
 async function begin(tx: Transaction, rollout: RolloutRecord, asker: StartRequest): Promise<void> {

@@ -34,6 +34,8 @@ export interface RolloutRecord {
   queuedAt: Date | null;
   /** Who is to start it when its turn comes. */
   queuedBy: Caller | null;
+  /** Its turn starts it although a rehearsal has failed. */
+  queuedDespiteRehearsal: boolean;
   supersededBy: string | null;
   /** Given for an undo: the rollout that it takes back. */
   undoOf: string | null;
@@ -47,7 +49,8 @@ export interface RolloutRecord {
 
 export const ROLLOUT_COLUMNS = `r.id, r.release, r.state, r.cause, r.spec, r.author, r.author_id AS "authorId",
   r.approved_by AS "approvedBy", r.approved_at AS "approvedAt", r.forgiven_at AS "forgivenAt",
-  r.forced_at AS "forcedAt", r.queued_at AS "queuedAt", r.queued_by AS "queuedBy", r.superseded_by AS "supersededBy",
+  r.forced_at AS "forcedAt", r.queued_at AS "queuedAt", r.queued_by AS "queuedBy",
+  r.queued_despite_rehearsal AS "queuedDespiteRehearsal", r.superseded_by AS "supersededBy",
   r.undo_of AS "undoOf",
   r.version, r.created_at AS "createdAt", r.started_at AS "startedAt", r.finished_at AS "finishedAt",
   clock_timestamp() AS now`;
@@ -229,13 +232,17 @@ export async function forceRollout(db: Queryable, rolloutId: string): Promise<vo
   await db.query('UPDATE rollouts SET forced_at = coalesce(forced_at, now()) WHERE id = $1', [rolloutId]);
 }
 
-/** Puts a plan in the queue. */
-export async function queueRollout(db: Queryable, rolloutId: string, by: Caller): Promise<void> {
+/** Puts a plan in the queue, or keeps its place and takes the new words. */
+export async function queueRollout(
+  db: Queryable,
+  rolloutId: string,
+  { by, despiteRehearsal }: { by: Caller; despiteRehearsal: boolean },
+): Promise<void> {
   await db.query(
-    `UPDATE rollouts SET queued_at = coalesce(queued_at, now()), queued_by = $2, cause = NULL, wake_at = NULL,
-            version = version + 1
+    `UPDATE rollouts SET queued_at = coalesce(queued_at, now()), queued_by = $2,
+            queued_despite_rehearsal = $3, cause = NULL, wake_at = NULL, version = version + 1
       WHERE id = $1`,
-    [rolloutId, JSON.stringify(by)],
+    [rolloutId, JSON.stringify(by), despiteRehearsal],
   );
   await announce(db, rolloutId);
 }
