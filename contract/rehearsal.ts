@@ -17,8 +17,8 @@ export const REHEARSAL_OUTCOMES = [
   'skipped',
 ] as const;
 /**
- * What the rehearsal says of one target. `not_rehearsed`: something of it cannot be tried so, and nothing before it
- * failed. `busy`: others held it or its locks. `skipped`: its tenant has been deleted since.
+ * What the rehearsal says of one target. `not_rehearsed`: something of it cannot be tried so, and nothing else failed.
+ * `busy`: others held it or its locks. `skipped`: its tenant has been deleted since.
  */
 export const RehearsalOutcome = z.enum(REHEARSAL_OUTCOMES);
 export type RehearsalOutcome = z.infer<typeof RehearsalOutcome>;
@@ -105,6 +105,17 @@ export const RehearsalGroup = z.object({
 });
 export type RehearsalGroup = z.infer<typeof RehearsalGroup>;
 
+/** On how many targets a migration was tried, of those that lack it and were looked at. */
+export const RehearsedOn = z.object({
+  name: z.string(),
+  targets: z.number().int(),
+  passed: z.number().int(),
+  failed: z.number().int(),
+  /** It was left out, or not reached: nothing is known of it there. */
+  untried: z.number().int(),
+});
+export type RehearsedOn = z.infer<typeof RehearsedOn>;
+
 /** How long a rollout will take, from what its migrations took elsewhere. Approvals and gates are not in it. */
 export const Estimate = z.object({
   /** Of what is left to run, with bakes. */
@@ -125,6 +136,10 @@ export const RehearsalSummary = z.object({
   state: RehearsalState,
   total: z.number().int(),
   counts: RehearsalCounts,
+  /** Of those that are `not_rehearsed`: how many pass as far as they could be tried. */
+  partly: z.number().int(),
+  /** Migrations that some target lacks, and that were tried on none. */
+  untried: z.array(z.string()),
   error: StoredError.nullable(),
   actor: z.string(),
   reason: z.string().nullable(),
@@ -143,6 +158,8 @@ export const Rehearsal = RehearsalSummary.extend({
   failures: z.array(RehearsalGroup),
   /** Who was not, or not wholly, rehearsed, for whatever reason. */
   gaps: z.array(RehearsalGroup),
+  /** What the targets lack, in its order. */
+  migrations: z.array(RehearsedOn),
   /** Over the targets that were rehearsed in place, in milliseconds; null where there are none. */
   lockWaitMs: MedianAndMax.nullable(),
   heldMs: MedianAndMax.nullable(),

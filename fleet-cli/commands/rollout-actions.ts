@@ -8,6 +8,7 @@ import { path } from '../client.ts';
 import { confirmYes } from '../confirm.ts';
 import { CliError, usageError } from '../errors.ts';
 import { EXIT } from '../exit.ts';
+import { nowhereText } from '../output/rehearsal-view.ts';
 import { rolloutView } from '../output/rollout-view.ts';
 import { checkInput, type Session } from '../session.ts';
 import { rolloutId, showRollout, waitForRollout } from './rollout-watch.ts';
@@ -53,6 +54,8 @@ export async function startRollout(
 ): Promise<void> {
   const reply = await change(session, startRequest(session, file, flags), Rollout);
   if (reply === undefined) return;
+  const untried = reply.body.rehearsal && nowhereText(reply.body.rehearsal);
+  if (typeof untried === 'string') session.out.note(`${untried} in its rehearsal`);
   await showOrFollow(session, reply.body, session.globals.wait === true);
   if (flags.detailedExitcode !== true || reply.body.total === 0) return;
   throw new CliError({

@@ -9,7 +9,8 @@ import { CliError, usageError } from '../errors.ts';
 import { EXIT } from '../exit.ts';
 import { follow } from '../follow.ts';
 import { collect, parseCount, parseDuration } from '../globals.ts';
-import { rehearsalLine, renderRehearsal } from '../output/rehearsal-view.ts';
+import { counted } from '../output/plural.ts';
+import { gapsText, rehearsalLine, renderRehearsal } from '../output/rehearsal-view.ts';
 import { checkInput, type OpenSession, type Session } from '../session.ts';
 import { PlanAnswer, readSpec, sayNothingToDo, type SpecFlags } from './rollout-actions.ts';
 import { rolloutId } from './rollout-watch.ts';
@@ -22,6 +23,7 @@ interface RehearseFlags extends SpecFlags {
   lockTimeout?: number;
   maxHold?: number;
   reason?: string;
+  strict?: boolean;
 }
 
 export function addRehearse(rollout: Command, open: OpenSession): void {
@@ -37,11 +39,12 @@ export function addRehearse(rollout: Command, open: OpenSession): void {
     .option('--clones <count>', 'on copies of so many of the biggest databases without a session', parseCount)
     .option('--lock-timeout <duration>', 'wait no longer for a lock (200ms)', parseDuration)
     .option('--max-hold <duration>', 'end each transaction after this time at the latest (2s)', parseDuration)
+    .option('--strict', 'exit 5 also when anything was left untried on any target')
     .option('--reason <text>', 'why, for the audit log')
     .action(async (name: string | undefined, flags: RehearseFlags) => await rehearse(open(), name, flags));
 }
 
-/** @throws CliError exit 5 when a target would fail */
+/** @throws CliError exit 5 when a target would fail, or nothing could be tried; see `requireTried` */
 async function rehearse(session: Session, name: string | undefined, flags: RehearseFlags): Promise<void> {
   const { tenant: tenants, clone, clones, lockTimeout: lockTimeoutMs, maxHold: maxHoldMs, reason } = flags;
   const given = { tenants, clone, clones, lockTimeoutMs, maxHoldMs, reason };
@@ -59,7 +62,14 @@ async function rehearse(session: Session, name: string | undefined, flags: Rehea
   }
   const ended = await followRehearsal(session, `${at}/${id}`, id);
   session.out.text(renderRehearsal(ended, session.out.paint), ended, id);
+  const gaps = gapsText(ended);
+  if (gaps !== undefined) session.out.note(`not everything was tried: ${gaps}; ${cloneFix(ended)}`);
   requirePassing(ended);
+  requireTried(ended, flags.strict === true);
+}
+
+function cloneFix({ rolloutId: id }: Rehearsal): string {
+  return `on a copy: fleet rollout rehearse ${id} --clone TENANT`;
 }
 
 /** The rollout to rehearse: one that is there, or a new plan. Undefined where nothing is left to do. */
@@ -112,10 +122,29 @@ function requirePassing({ id, rolloutId: rollout, state, error, counts, failures
   throw new CliError({
     code: error?.code ?? 'rehearsal_failed',
     exitCode: EXIT.unhealthy,
-    message:
-      error?.message ??
-      `${counts.fails} ${counts.fails === 1 ? 'target' : 'targets'} of rollout ${rollout} would fail`,
+    message: error?.message ?? `${counted(counts.fails, 'target')} of rollout ${rollout} would fail`,
     why: first === undefined ? `rehearsal ${id} has ${state}` : `${first.tenants[0] ?? ''}: ${first.message}`,
     fix: error?.fix ?? `mend them, then fleet rollout rehearse ${rollout}`,
+  });
+}
+
+/**
+ * A rehearsal that has tried nothing of what some migration does, on nobody who passed at least a part, is no word for
+ * the rollout. The strict want each target to have passed everything.
+ * @throws CliError exit 5
+ */
+function requireTried(rehearsal: Rehearsal, strict: boolean): void {
+  const { id, rolloutId: rollout, counts, partly, total, untried } = rehearsal;
+  const whole = counts.passes + counts.skipped;
+  const isEnough = strict ? whole === total : counts.passes + partly > 0 || untried.length === 0;
+  if (isEnough) return;
+  throw new CliError({
+    code: 'rehearsal_incomplete',
+    exitCode: EXIT.unhealthy,
+    message: strict
+      ? `${counted(total - whole, 'target')} of rollout ${rollout} did not pass everything`
+      : `no target of rollout ${rollout} passes anything of it`,
+    why: gapsText(rehearsal) ?? `rehearsal ${id} could not look at them`,
+    fix: cloneFix(rehearsal),
   });
 }

@@ -86,6 +86,18 @@ function renderWaiting(waiting: Waiting[], targets: readonly RolloutTarget[], pa
   );
 }
 
+/** `2 targets later (from 2026-11-23 22:00 Europe/Berlin)`: those that wait for a window, or to come back. */
+export function laterText({ plan }: Rollout): string | undefined {
+  const deferred = plan?.waiting.filter(({ state }) => state === 'deferred') ?? [];
+  if (deferred.length === 0) return undefined;
+  const count = deferred.reduce((sum, { targets }) => sum + targets, 0);
+  const [soonest] = deferred
+    .filter(({ first }) => first?.startsWith('9999-') === false)
+    .sort((a, b) => Date.parse(a.first ?? '') - Date.parse(b.first ?? ''));
+  const from = soonest && localText(soonest.first, soonest.timeZone);
+  return `${counted(count, 'target')} later${from === undefined ? '' : ` (from ${from})`}`;
+}
+
 function whyText({ state, reason }: Waiting): string {
   return state === 'skipped' ? `left behind: ${reason}` : (reason ?? '');
 }

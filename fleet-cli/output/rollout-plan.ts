@@ -2,7 +2,14 @@ import { borne } from '../../contract/budget.ts';
 import type { ContractBlockers } from '../../contract/app.ts';
 import type { Budget, Rollout, RolloutTarget, RolloutWave } from '../../contract/rollout.ts';
 import { cleaned } from './clean.ts';
-import { approvalText, lackingText, migrationsText, NAMES_SHOWN, planBlocks } from './plan-blocks.ts';
+import {
+  approvalText,
+  lackingText,
+  laterText,
+  migrationsText,
+  NAMES_SHOWN,
+  planBlocks,
+} from './plan-blocks.ts';
 import { someOf } from './plural.ts';
 import { estimateText, rehearsalText } from './rehearsal-view.ts';
 import { stateText, type Paint } from './style.ts';
@@ -23,7 +30,7 @@ export function renderRolloutPlan(raw: Rollout, paint: Paint): string {
       { title: 'migrations', value: migrationsText },
       { title: 'lacking', value: lackingText },
       { title: 'budget', value: (each) => each.plan?.budget && budgetText(each.plan.budget) },
-      { title: 'takes', value: (each) => estimateText(each.estimate) },
+      { title: 'takes', value: (each) => estimateText(each.estimate, laterText(each)) },
       { title: 'rehearsal', value: (each) => rehearsalText(each.rehearsal, paint) },
     ],
     paint,

@@ -1,9 +1,8 @@
 import type { RehearsedMigration } from '../../../contract/rehearsal.ts';
-import { isUnreachable, SQLSTATE, sqlState, summarizeError } from '../../../platform/errors.ts';
+import { summarizeError } from '../../../platform/errors.ts';
 import type { PgAddress, PgClient } from '../../../platform/pg.ts';
 import { processId } from '../../releases/apply.ts';
 import {
-  isContention,
   LockWaitError,
   retryContention,
   type Blocker,
@@ -16,8 +15,10 @@ import { missingMigrations, type Migration } from '../../releases/release.ts';
 import { withMigrationSession } from '../../releases/session.ts';
 import { advanceStamp, isSameStamp, readStamp, type SchemaStamp } from '../../releases/stamp.ts';
 import type { Limits, Rehearsed } from './rehearsal.ts';
-import type { Obstacle, Prepare, Prepared } from './prepare.ts';
+import type { LeftOut } from './left-out.ts';
+import type { Prepare, Prepared } from './prepare.ts';
 import { openTransaction, type Trial } from './trial.ts';
+import { trySteps, type Ending } from './try-steps.ts';
 
 export interface InPlaceRequest {
   ownerRole: string;
@@ -37,11 +38,6 @@ export interface InPlaceRequest {
  * transactions; whoever holds a lock for longer is told as busy.
  */
 const LOCK_RETRIES = 2;
-
-/** SQLSTATE unsafe_new_enum_value_usage: a value that was added in the same transaction. */
-const NEW_ENUM_VALUE = '55P04';
-
-const ADVICE = 'rehearse it on a copy: --clone';
 
 /**
  * Runs the migrations that the database lacks in one transaction that is always rolled back. It takes the migration
@@ -69,9 +65,9 @@ export async function rehearseInPlace(
       return { rehearsed, stamp: null };
     }
     const proven = missing.length === 0 ? null : await proveSchema(client, found, request.guard);
-    const { ready, obstacle } = await request.prepare(missing);
-    const session = { client, request, missing, obstacle, blockers: [], trial: undefined, changes: 0 };
-    const rehearsed = await rehearse(session, ready);
+    const steps = await request.prepare(missing);
+    const session = { client, request, missing, steps, blockers: [], trial: undefined, changes: 0 };
+    const rehearsed = await rehearse(session);
     return { rehearsed, stamp: await stampAfter(session, proven) };
   });
 }
@@ -86,7 +82,7 @@ interface Session {
   client: PgClient;
   request: InPlaceRequest;
   missing: Migration[];
-  obstacle: Obstacle | null;
+  steps: (Prepared | LeftOut)[];
   blockers: Blocker[];
   /** The last try. */
   trial: Trial | undefined;
@@ -94,23 +90,12 @@ interface Session {
   changes: number | null;
 }
 
-/** Why a try ended before the last migration; neither: it did not. */
-interface Ending {
-  /** Nothing more can be said in place. */
-  reason?: string;
-  /** The rollout would fail so. */
-  error?: Error;
-  /** Others hold what it needs. */
-  busy?: boolean;
-}
-
-async function rehearse(session: Session, ready: Prepared[]): Promise<Rehearsed> {
-  const { missing, obstacle } = session;
+async function rehearse(session: Session): Promise<Rehearsed> {
+  const { missing } = session;
   const waiting = { pid: undefined, retries: LOCK_RETRIES, signal: session.request.signal };
   try {
-    const { value, lockWaitMs } = await retryContention(() => tryOnce(session, ready), waiting);
-    const ending = value ?? (obstacle === null ? {} : { reason: `${obstacle.reason}; ${ADVICE}` });
-    return { ...verdict(missing, session.trial, ending), lockWaitMs };
+    const { value, lockWaitMs } = await retryContention(() => tryOnce(session), waiting);
+    return { ...verdict(missing, session.trial, value), lockWaitMs };
   } catch (error) {
     const { trial } = session;
     if (!(error instanceof LockWaitError) || trial?.current === undefined) throw error;
@@ -119,8 +104,8 @@ async function rehearse(session: Session, ready: Prepared[]): Promise<Rehearsed>
   }
 }
 
-/** One transaction. Answers undefined when it went through. @throws what a repeat may help against */
-async function tryOnce(session: Session, ready: readonly Prepared[]): Promise<Ending | undefined> {
+/** One transaction. @throws what a repeat may help against */
+async function tryOnce(session: Session): Promise<Ending> {
   const { client, request } = session;
   const trial = await openTransaction(client, {
     ...request,
@@ -128,14 +113,7 @@ async function tryOnce(session: Session, ready: readonly Prepared[]): Promise<En
   });
   session.trial = trial;
   try {
-    for (const step of ready) {
-      const ending = await trial.run(step).then(
-        () => undefined,
-        (error: unknown) => endingOf(error, trial, step),
-      );
-      if (ending !== undefined) return ending;
-    }
-    return undefined;
+    return await trySteps(trial, session.steps);
   } finally {
     await trial.rollBack();
     session.changes =
@@ -156,21 +134,6 @@ async function stampAfter(
   return isSameStamp(expected, await readStamp(client, expected.version)) ? expected : null;
 }
 
-/** @throws the error, where it says nothing of the migration: a wait for a lock, a connection that was lost */
-function endingOf(error: unknown, trial: Trial, { migration, addsEnumValue }: Prepared): Ending {
-  const state = sqlState(error);
-  if (state === undefined || isContention(error) || isUnreachable(error)) throw error;
-  if (state === SQLSTATE.queryCanceled && trial.isOver()) {
-    const reason = `${migration.name} was ended after ${trial.maxHoldMs} ms, longer than a tenant may wait`;
-    return { reason: `${reason}; ${ADVICE}, or give more time: --max-hold` };
-  }
-  if (state === NEW_ENUM_VALUE && trial.steps.length > 0 && !addsEnumValue) {
-    const reason = `${migration.name} uses an enum value that an earlier migration adds, and which is not yet committed`;
-    return { reason: `${reason}; ${ADVICE}` };
-  }
-  return { error: migrationFailure(error, migration, trial.sqlStartsAt()) };
-}
-
 /** Only words for a message: what fails here fails the rehearsal in no way. */
 async function noteBlockers(session: Session): Promise<void> {
   const pid = processId(session.client);
@@ -179,18 +142,18 @@ async function noteBlockers(session: Session): Promise<void> {
 }
 
 function verdict(missing: readonly Migration[], trial: Trial | undefined, ending: Ending): Rehearsed {
-  const steps = trial?.steps ?? [];
+  const passed = new Map((trial?.steps ?? []).map((step) => [step.name, step]));
   const { reason = null, error, busy = false } = ending;
-  const failed = error !== undefined && !busy ? missing[steps.length]?.name : undefined;
-  const rest = missing.slice(steps.length).map(({ name }): RehearsedMigration => {
+  const failed = error !== undefined && !busy ? trial?.current?.migration.name : undefined;
+  const migrations = missing.map(({ name }): RehearsedMigration => {
     const outcome = name === failed ? 'failed' : 'not_rehearsed';
-    return { name, outcome, durationMs: null, rows: null };
+    return passed.get(name) ?? { name, outcome, durationMs: null, rows: null };
   });
   return {
     outcome: busy ? 'busy' : error !== undefined ? 'fails' : reason !== null ? 'not_rehearsed' : 'passes',
     reason,
     error: error === undefined ? null : summarizeError(error),
-    migrations: [...steps, ...rest],
+    migrations,
     lockWaitMs: null,
     heldMs: trial?.heldMs() ?? null,
     locks: trial?.watch.locks() ?? [],

@@ -1,5 +1,6 @@
 import type { Migration } from '../../releases/release.ts';
 import { parseStatements, SqlSyntaxError, type Statement } from '../../releases/sql.ts';
+import { isOnlyOfIndexes, mayCauseByIndexes, mayCauseByNames, type LeftOut } from './left-out.ts';
 
 /** A migration that can be tried in a transaction that is rolled back, cut into its statements. */
 export interface Prepared {
@@ -10,44 +11,44 @@ export interface Prepared {
   addsEnumValue: boolean;
 }
 
-/** Why a migration, and all behind it, cannot be tried so. */
-export interface Obstacle {
-  migration: string;
-  reason: string;
-}
-
-/** What of the missing migrations can be tried in place: those before the first that cannot. */
-export type Prepare = (
-  missing: readonly Migration[],
-) => Promise<{ ready: Prepared[]; obstacle: Obstacle | null }>;
+/** Each of the missing migrations, to be tried in place or to be left out there; in their order. */
+export type Prepare = (missing: readonly Migration[]) => Promise<(Prepared | LeftOut)[]>;
 
 /** Parses each migration once, for however many targets lack it. */
 export function createPrepare(): Prepare {
-  const known = new Map<string, Promise<Prepared | Obstacle>>();
+  const known = new Map<string, Promise<Prepared | LeftOut>>();
   return async (missing) => {
-    const ready: Prepared[] = [];
+    const steps: (Prepared | LeftOut)[] = [];
     for (const migration of missing) {
       const pending = known.get(migration.name) ?? prepareOne(migration);
       known.set(migration.name, pending);
-      const one = await pending;
-      if ('reason' in one) return { ready, obstacle: one };
-      ready.push(one);
+      steps.push(await pending);
     }
-    return { ready, obstacle: null };
+    return steps;
   };
 }
 
-async function prepareOne(migration: Migration): Promise<Prepared | Obstacle> {
+export function isLeftOut(step: Prepared | LeftOut): step is LeftOut {
+  return 'mayCause' in step;
+}
+
+async function prepareOne(migration: Migration): Promise<Prepared | LeftOut> {
   const { name, upSql } = migration;
-  const obstacle = (reason: string): Obstacle => ({ migration: name, reason: `${name} ${reason}` });
-  if (migration.backfill !== undefined) return obstacle('is a backfill, which commits chunk by chunk');
-  if (!migration.transactional) return obstacle('runs outside of a transaction');
-  if (OUTLIVES_ROLLBACK.test(upSql)) return obstacle('calls a function whose effect no rollback takes back');
+  const leaveOut = (reason: string, mayCause = mayCauseByNames(upSql)): LeftOut => {
+    return { migration: name, reason: `${name} ${reason}`, mayCause };
+  };
+  if (migration.backfill !== undefined) return leaveOut('is a backfill, which commits chunk by chunk');
   try {
     const statements = await parseStatements(upSql);
+    if (!migration.transactional) {
+      const mayCause = isOnlyOfIndexes(statements) ? mayCauseByIndexes(statements) : undefined;
+      return leaveOut('runs outside of a transaction', mayCause);
+    }
+    if (OUTLIVES_ROLLBACK.test(upSql))
+      return leaveOut('calls a function whose effect no rollback takes back');
     // Publishing refuses such statements: they could end the transaction that is to be rolled back.
     if (statements.some(({ kind }) => kind.run !== 'transactional')) {
-      return obstacle('holds a statement that cannot run in a transaction');
+      return leaveOut('holds a statement that cannot run in a transaction');
     }
     return {
       migration,
@@ -56,7 +57,7 @@ async function prepareOne(migration: Migration): Promise<Prepared | Obstacle> {
     };
   } catch (error) {
     if (!(error instanceof SqlSyntaxError)) throw error;
-    return obstacle('cannot be cut into its statements');
+    return leaveOut('cannot be cut into its statements');
   }
 }
 

@@ -2,24 +2,50 @@ import type {
   Rehearsal,
   RehearsalCounts,
   RehearsalGroup,
+  RehearsedOn,
   RehearsalTarget,
 } from '../../../contract/rehearsal.ts';
 import { isStronger } from './rehearsal.ts';
 
 /** What all targets together say. */
-export type Report = Pick<Rehearsal, 'failures' | 'gaps' | 'lockWaitMs' | 'heldMs' | 'tables'>;
+export type Report = Pick<
+  Rehearsal,
+  'failures' | 'gaps' | 'migrations' | 'partly' | 'untried' | 'lockWaitMs' | 'heldMs' | 'tables'
+>;
 
 export function reportOf(targets: readonly RehearsalTarget[]): Report {
+  const migrations = migrationsOf(targets);
   const inPlace = targets.filter(({ how, outcome }) => how === 'in_place' && outcome !== null);
   return {
     failures: groupTargets(targets.filter(({ outcome }) => outcome === 'fails')),
     gaps: groupTargets(
       targets.filter(({ outcome }) => outcome !== null && outcome !== 'passes' && outcome !== 'fails'),
     ),
+    migrations,
+    partly: targets.filter(
+      ({ outcome, migrations: steps }) =>
+        outcome === 'not_rehearsed' && steps.some((step) => step.outcome === 'passed'),
+    ).length,
+    untried: migrations.filter(({ targets: all, untried }) => all === untried).map(({ name }) => name),
     lockWaitMs: medianAndMax(inPlace.map(({ lockWaitMs }) => lockWaitMs)),
     heldMs: medianAndMax(inPlace.map(({ heldMs }) => heldMs)),
     tables: tablesOf(targets),
   };
+}
+
+/** Names are in the order in which migrations run. */
+function migrationsOf(targets: readonly RehearsalTarget[]): RehearsedOn[] {
+  const all = new Map<string, RehearsedOn>();
+  for (const { outcome: of, migrations } of targets) {
+    if (of === null || of === 'skipped') continue;
+    for (const { name, outcome } of migrations) {
+      const on = all.get(name) ?? { name, targets: 0, passed: 0, failed: 0, untried: 0 };
+      all.set(name, on);
+      on.targets += 1;
+      on[outcome === 'not_rehearsed' ? 'untried' : outcome] += 1;
+    }
+  }
+  return [...all.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 export function countOutcomes(targets: readonly Pick<RehearsalTarget, 'outcome'>[]): RehearsalCounts {

@@ -195,7 +195,10 @@ export async function recordRehearsed(
   );
 }
 
-/** Of these databases, those of which the last rehearsal of the release has said that they would fail. */
+/**
+ * Of these databases, those of which the last rehearsal of the release has said that they would fail. It is taken back
+ * by a later one that passes; or that passes what failed, where something else was left out.
+ */
 export async function failingRehearsals(
   db: Queryable,
   release: string,
@@ -211,10 +214,17 @@ export async function failingRehearsals(
        FROM rollout_targets p
        JOIN tenants n ON n.id = p.tenant_id
       CROSS JOIN LATERAL (
-        SELECT t.outcome, t.error FROM rehearsal_targets t JOIN rehearsals r ON r.id = t.rehearsal_id
+        SELECT t.outcome, t.error, t.finished_at,
+               jsonb_path_query_first(t.measured, '$.migrations[*] ? (@.outcome == "failed").name') AS failed FROM rehearsal_targets t JOIN rehearsals r ON r.id = t.rehearsal_id
          WHERE t.database_id = p.database_id AND r.release = $1 AND t.outcome IN ('passes', 'fails')
          ORDER BY t.finished_at DESC LIMIT 1) AS last
       WHERE p.rollout_id = $2 AND p.state IN ('pending', 'deferred') AND last.outcome = 'fails'
+        AND NOT EXISTS (
+          SELECT FROM rehearsal_targets t JOIN rehearsals r ON r.id = t.rehearsal_id
+           WHERE t.database_id = p.database_id AND r.release = $1 AND t.outcome = 'not_rehearsed'
+             AND t.finished_at > last.finished_at
+             AND t.measured -> 'migrations'
+                 @> jsonb_build_array(jsonb_strip_nulls(jsonb_build_object('outcome', 'passed', 'name', last.failed))))
       ORDER BY n.slug`,
     [release, rolloutId],
   );

@@ -17,8 +17,13 @@ export interface Trial {
   /** The one that is being tried, or was tried last. */
   current: Prepared | undefined;
   watch: TableWatch;
-  /** Runs one migration, and settles its deferred checks as a commit would. @throws what the server says */
-  run(step: Prepared): Promise<void>;
+  /**
+   * Runs one migration, and settles its deferred checks as a commit would. Only one that is `revocable` can be stepped
+   * back from when it fails. @throws what the server says
+   */
+  run(step: Prepared, revocable: boolean): Promise<void>;
+  /** Takes back the last migration alone, which failed: the next one can be tried. */
+  stepBack(): Promise<void>;
   /** Where the migration's text would begin in what was sent last, in characters; see migrationFailure. */
   sqlStartsAt(): number;
   /** Whether its time is up. */
@@ -79,11 +84,12 @@ export async function openTransaction(client: PgClient, request: TrialRequest): 
     current: undefined,
     watch: watchTables(rowsOf<TableFacts>(tables)),
     changes: 0,
-    run: async (step) => {
+    run: async (step, revocable) => {
       trial.current = step;
       trial.changes = null;
       const { name } = step.migration;
       const begunAt = performance.now();
+      if (revocable) await send('SAVEPOINT tried');
       await send(`SET LOCAL ROLE ${quoteIdent(request.ownerRole)}; SET LOCAL search_path TO ${SEARCH_PATH}`);
       let rows = 0;
       for (const { text, start } of step.statements) {
@@ -95,6 +101,11 @@ export async function openTransaction(client: PgClient, request: TrialRequest): 
       trial.watch.note(name, rowsOf<TableFacts>(after), rowsOf<HeldLock>(held));
       trial.changes = changesOf(changes) - changesBefore;
       trial.steps.push({ name, outcome: 'passed', durationMs, rows });
+    },
+    stepBack: async () => {
+      // A transaction that has failed takes no settings before this; those from before the savepoint hold again.
+      const results: unknown = await client.query(`ROLLBACK TO SAVEPOINT tried; ${OWN_CHANGES_SQL}`);
+      trial.changes = changesOf((results as StatementResult[])[1]) - changesBefore;
     },
     sqlStartsAt: () => sqlStartsAt,
     isOver: () => performance.now() >= deadline - CLOCK_SLACK_MS,

@@ -1,4 +1,9 @@
-import type { Rehearsal, RehearsalSummary, RehearsalTarget } from '../../../contract/rehearsal.ts';
+import type {
+  Rehearsal,
+  RehearsalSummary,
+  RehearsalTarget,
+  RehearsedMigration,
+} from '../../../contract/rehearsal.ts';
 import type { Queryable } from '../../../platform/pg.ts';
 import { estimateOf } from '../estimate.ts';
 import { rehearsalNotFound } from './rehearsal.ts';
@@ -24,10 +29,11 @@ export async function readRehearsal(
   if (record?.rolloutId !== rolloutId) throw rehearsalNotFound(id);
   const targets = (await listRehearsalTargets(db, id, regions)).map(targetView);
   const { lockTimeoutMs, maxHoldMs, clones } = record;
+  const report = reportOf(targets);
   return {
-    ...summaryView(record, countOutcomes(targets)),
+    ...summaryView({ ...record, ...report }, countOutcomes(targets)),
     ...{ lockTimeoutMs, maxHoldMs, clones },
-    ...reportOf(targets),
+    ...report,
     estimate: await estimateOf(db, rolloutId, regions),
     targets,
   };
@@ -47,10 +53,13 @@ export function rowView(row: RehearsalRow): RehearsalSummary {
   return summaryView(row, { ...emptyCounts(), ...row.counts });
 }
 
-function summaryView(record: RehearsalRecord, counts: RehearsalSummary['counts']): RehearsalSummary {
-  const { id, rolloutId, release, state, error, actor, reason } = record;
+function summaryView(
+  record: RehearsalRecord & Pick<RehearsalSummary, 'partly' | 'untried'>,
+  counts: RehearsalSummary['counts'],
+): RehearsalSummary {
+  const { id, rolloutId, release, state, partly, untried, error, actor, reason } = record;
   return {
-    ...{ id, rolloutId, release, state, counts, error, actor, reason },
+    ...{ id, rolloutId, release, state, counts, partly, untried, error, actor, reason },
     total: Object.values(counts).reduce((sum, count) => sum + count, 0),
     createdAt: record.createdAt.toISOString(),
     startedAt: record.startedAt?.toISOString() ?? null,
@@ -62,6 +71,15 @@ const NOTHING_MEASURED = {
   ...{ migrations: [], lockWaitMs: null, heldMs: null, durationMs: null, locks: [], rewrites: [] },
 };
 
-function targetView({ measured, finishedAt, ...row }: RehearsalTargetRow): RehearsalTarget {
-  return { ...row, ...(measured ?? NOTHING_MEASURED), finishedAt: finishedAt?.toISOString() ?? null };
+/** Where nobody could look, nothing that it lacks was tried. */
+function targetView({ measured, missing, finishedAt, ...row }: RehearsalTargetRow): RehearsalTarget {
+  const found = { ...NOTHING_MEASURED, ...measured };
+  const untried = missing.map((name): RehearsedMigration => {
+    return { name, outcome: 'not_rehearsed', durationMs: null, rows: null };
+  });
+  const migrations =
+    row.outcome !== null && row.outcome !== 'passes' && found.migrations.length === 0
+      ? untried
+      : found.migrations;
+  return { ...row, ...found, migrations, finishedAt: finishedAt?.toISOString() ?? null };
 }

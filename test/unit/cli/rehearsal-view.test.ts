@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import type { Rehearsal } from '../../../contract/rehearsal.ts';
 import {
   estimateText,
+  gapsText,
   rehearsalLine,
   rehearsalText,
   renderRehearsal,
@@ -17,6 +18,12 @@ const FOUND: Rehearsal = {
   createdAt: '2026-11-21T10:00:00.000Z',
   startedAt: '2026-11-21T10:00:00.000Z',
   finishedAt: '2026-11-21T10:00:12.500Z',
+  partly: 1,
+  untried: ['005_fill'],
+  migrations: [
+    { name: '004_brief', targets: 199, passed: 198, failed: 1, untried: 0 },
+    { name: '005_fill', targets: 199, passed: 0, failed: 0, untried: 199 },
+  ],
   failures: [
     {
       code: 'migration_failed',
@@ -66,28 +73,55 @@ describe('a rehearsal on the screen', () => {
       /orders +003_code +AccessExclusive +reads and writes +470 ms +199 of them, up to 50 MB +199\n/,
     );
     assert.doesNotMatch(text, /items/, 'what blocks nobody is left out');
-    assert.match(text, /targets +200 total · 197 pass · 1 would fail · 1 not wholly rehearsed · 1 busy\n/);
-    assert.match(text, /locks held +median 12 ms, longest 480 ms, never over 2000 ms\n/);
     assert.match(
       text,
-      /rollout takes +about 3 m 20 s, by the rehearsal; without 005_fill, not measured yet\n/,
+      /targets +200 total · 197 pass · 1 would fail · 1 pass what can be tried in place · 1 busy\n/,
     );
+    assert.match(text, /state +✖ finished\n/, 'that it is over is not what matters');
+    assert.match(text, /tried nowhere +005_fill\n/);
+    assert.match(text, /005_fill +199 +0 +0 +0 +199\n/);
+    assert.match(text, /locks held +median 12 ms, longest 480 ms, never over 2000 ms\n/);
+    assert.match(text, /rollout takes +at least 3 m 20 s, by the rehearsal; 005_fill not measured\n/);
     assert.match(text, /took +12\.5s/);
   });
 
   it('is a header when all is well', () => {
     const counts = { ...FOUND.counts, passes: 200, fails: 0, not_rehearsed: 0, busy: 0 };
-    const text = renderRehearsal({ ...FOUND, counts, failures: [], gaps: [], tables: [] }, plain);
+    const whole = { partly: 0, untried: [], migrations: FOUND.migrations.slice(0, 1) };
+    const text = renderRehearsal({ ...FOUND, ...whole, counts, failures: [], gaps: [], tables: [] }, plain);
     assert.match(text, /^rehearsal/);
+    assert.match(text, /state +✔ finished\n/);
+    assert.doesNotMatch(text, /nowhere|UNTRIED/i);
+    assert.equal(gapsText({ ...FOUND, ...whole }), undefined);
+  });
+
+  it('names what was tried on some targets only', () => {
+    const migrations = [
+      { name: '005_fill', targets: 3, passed: 1, failed: 0, untried: 2 },
+      { name: '006_rest', targets: 3, passed: 0, failed: 0, untried: 3 },
+    ];
+    assert.equal(
+      gapsText({ ...FOUND, untried: ['006_rest'], migrations }),
+      '006_rest was tried nowhere, 005_fill was tried on 1 of 3 targets',
+    );
+    const some = { ...FOUND, untried: [], counts: { ...FOUND.counts, fails: 0 }, migrations };
+    assert.match(renderRehearsal(some, plain), /state +! finished\n/);
   });
 
   it('is one line in a plan, and while it runs', () => {
-    assert.match(rehearsalText(FOUND, plain) ?? '', /^200 total .* 1 busy, \d+\w ago$/);
+    assert.match(
+      rehearsalText(FOUND, plain) ?? '',
+      /^200 total .* 1 busy, \d+\w ago; 005_fill was tried nowhere: --clone$/,
+    );
     assert.equal(rehearsalText(null, plain), undefined);
     assert.equal(rehearsalLine(FOUND), 'rehearsed 200/200 · 1 would fail');
     assert.equal(estimateText(null), undefined);
     const quick = { seconds: 0.4, basis: 'history' as const, perWave: [], unmeasured: [] };
     assert.equal(estimateText(quick), 'about 0.4 s, by earlier rollouts');
+    assert.equal(
+      estimateText({ ...quick, seconds: 20.3 }, '2 targets later'),
+      'at least 20 s, by earlier rollouts; 2 targets later',
+    );
     assert.equal(estimateText({ ...quick, seconds: 7_500 }), 'about 2 h 5 m, by earlier rollouts');
   });
 });

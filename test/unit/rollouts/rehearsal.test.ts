@@ -1,12 +1,17 @@
 import assert from 'node:assert/strict';
-import type { RehearsalTarget } from '../../../contract/rehearsal.ts';
+import type { RehearsalTarget, RehearsedMigration } from '../../../contract/rehearsal.ts';
 import { REHEARSAL_STATES } from '../../../contract/rehearsal.ts';
 import { migrationChecksum, type Migration } from '../../../control-plane/releases/release.ts';
 import { cloneName } from '../../../control-plane/rollouts/rehearsals/clone.ts';
 import { watchTables } from '../../../control-plane/rollouts/rehearsals/measure.ts';
-import { createPrepare } from '../../../control-plane/rollouts/rehearsals/prepare.ts';
+import { createPrepare, isLeftOut } from '../../../control-plane/rollouts/rehearsals/prepare.ts';
 import { isStronger, transitionRehearsal } from '../../../control-plane/rollouts/rehearsals/rehearsal.ts';
 import { countOutcomes, reportOf } from '../../../control-plane/rollouts/rehearsals/report.ts';
+
+const BACKFILL: Partial<Migration> = {
+  transactional: false,
+  backfill: { table: 't', key: ['id'] } as unknown as Migration['backfill'],
+};
 
 function migration(name: string, upSql: string, more: Partial<Migration> = {}): Migration {
   return {
@@ -47,41 +52,75 @@ describe('rehearsals', () => {
     assert.notEqual(cloneName('r', 'd'), cloneName('r', 'e'));
   });
 
-  it('try what comes before the first migration that a rollback does not take back', async () => {
+  it('leave out what a rollback does not take back, and nothing else', async () => {
     const cases: [what: string, upSql: string, more: Partial<Migration>, reason: RegExp][] = [
       ['no transaction', 'VACUUM t', { transactional: false }, /outside of a transaction/],
       ['setval', "SELECT SETVAL ('s', 1)", {}, /no rollback takes back/],
       ['COMMIT', 'UPDATE t SET n = 1; COMMIT', {}, /cannot run in a transaction/],
       ['what cannot be parsed', 'SELEKT', {}, /cannot be cut/],
-      [
-        'a backfill',
-        'UPDATE t SET n = 1 WHERE id BETWEEN :from AND :to',
-        { transactional: false, backfill: { table: 't', key: ['id'] } as unknown as Migration['backfill'] },
-        /is a backfill/,
-      ],
+      ['a backfill', 'UPDATE t SET n = 1 WHERE id BETWEEN :from AND :to', BACKFILL, /is a backfill/],
     ];
     for (const [what, upSql, more, reason] of cases) {
       const list = [migration('001_a', 'SELECT 1'), migration('002_b', upSql, more), migration('003_c', '')];
-      const { ready, obstacle } = await createPrepare()(list);
-      assert.deepEqual(
-        ready.map((each) => each.migration.name),
-        ['001_a'],
-        what,
-      );
-      assert.equal(obstacle?.migration, '002_b', what);
-      assert.match(obstacle.reason, reason);
+      const steps = await createPrepare()(list);
+      assert.deepEqual(steps.map(isLeftOut), [false, true, false], what);
+      const [left] = steps.filter(isLeftOut);
+      assert.equal(left?.migration, '002_b', what);
+      assert.match(left.reason, reason);
+    }
+  });
+
+  it('tell failures of the data from those that may come of what was left out', async () => {
+    const without = { transactional: false };
+    const cases: [upSql: string, more: Partial<Migration>, state: string, table: string, mayBe: boolean][] = [
+      ['CREATE INDEX CONCURRENTLY i ON t (n)', without, '23514', 't', false],
+      ['CREATE INDEX CONCURRENTLY i ON t (n)', without, '22001', '', false],
+      ['CREATE UNIQUE INDEX CONCURRENTLY i ON t (n)', without, '42704', '', true],
+      ['SET lock_timeout = 0; REINDEX INDEX CONCURRENTLY i', without, '23505', 't', false],
+      ['DROP INDEX CONCURRENTLY i', without, '23505', 't', true],
+      ['DROP INDEX CONCURRENTLY i', without, '2BP01', 't', true],
+      ['UPDATE t SET n = 1 WHERE id BETWEEN :from AND :to', BACKFILL, '23502', 'T', true],
+      ['UPDATE t SET n = 1 WHERE id BETWEEN :from AND :to', BACKFILL, '23502', 'other', false],
+      ['UPDATE "my t" SET n = 1 WHERE id BETWEEN :from AND :to', BACKFILL, '23502', 'my t', true],
+      ['UPDATE t SET n = 1 WHERE id BETWEEN :from AND :to', BACKFILL, '23503', 'other', true],
+      ['UPDATE t SET n = 1 WHERE id BETWEEN :from AND :to', BACKFILL, '23514', '', true],
+      ['UPDATE t SET n = 1 WHERE id BETWEEN :from AND :to', BACKFILL, '22P02', '', true],
+      ['VACUUM t; CREATE TABLE other ()', without, '23514', 'other', true],
+    ];
+    for (const [upSql, more, state, table, mayBe] of cases) {
+      const [left] = await createPrepare()([migration('001_a', upSql, more)]);
+      assert.ok(left !== undefined && isLeftOut(left));
+      const said = left.mayCause({ state, table: table === '' ? undefined : table });
+      assert.equal(said, mayBe, `${upSql}: ${state} ${table}`);
     }
   });
 
   it('cut a migration into statements that know their place', async () => {
     const upSql = "-- one\nSELECT ';'; DO $$ BEGIN END $$;\nSELECT ';';";
-    const { ready, obstacle } = await createPrepare()([migration('001_a', upSql)]);
-    assert.equal(obstacle, null);
-    const [first] = ready;
-    assert.equal(first?.statements.length, 3);
+    const [first] = await createPrepare()([migration('001_a', upSql)]);
+    assert.ok(first !== undefined && !isLeftOut(first));
+    assert.equal(first.statements.length, 3);
     for (const { text, start } of first.statements)
       assert.equal(upSql.slice(start, start + text.length), text);
     assert.ok((first.statements[2]?.start ?? 0) > (first.statements[0]?.start ?? 0));
+  });
+
+  it('count on how many targets each migration was tried', () => {
+    const step = (name: string, outcome: RehearsedMigration['outcome']) => {
+      return { name, outcome, durationMs: null, rows: null };
+    };
+    const part = target('a', {
+      outcome: 'not_rehearsed',
+      migrations: [step('001', 'passed'), step('002', 'not_rehearsed')],
+    });
+    const failing = target('b', { outcome: 'fails', migrations: [step('001', 'failed')] });
+    const nothing = target('c', { outcome: 'not_rehearsed', migrations: [step('002', 'not_rehearsed')] });
+    const { migrations, partly, untried } = reportOf([part, failing, nothing]);
+    assert.deepEqual(migrations, [
+      { name: '001', targets: 2, passed: 1, failed: 1, untried: 0 },
+      { name: '002', targets: 2, passed: 0, failed: 0, untried: 2 },
+    ]);
+    assert.deepEqual([partly, untried], [1, ['002']]);
   });
 
   it('tell which migration has taken the strongest lock, and which has written a table again', () => {
