@@ -78,6 +78,8 @@ async function cutBody(node: NodeOf<'DoStmt'>, text: string, firstLine: number):
 interface BodyStatement {
   lineno?: number;
   sqlstmt?: Expression;
+  /** Of PERFORM: the SELECT that it runs. */
+  expr?: Expression;
   query?: Expression;
 }
 
@@ -87,6 +89,7 @@ interface Expression {
 
 const BODY_TAGS = new Set([
   'PLpgSQL_stmt_execsql',
+  'PLpgSQL_stmt_perform',
   'PLpgSQL_stmt_dynexecute',
   'PLpgSQL_stmt_commit',
   'PLpgSQL_stmt_rollback',
@@ -103,7 +106,8 @@ function* bodyStatements(value: unknown): Generator<{ tag: string; value: BodySt
 /** The SQL of a body's statement; `dynamic` where it is an expression that yields the SQL. */
 function sqlOf(tag: string, value: BodyStatement): { sql: string; dynamic: boolean } {
   const dynamic = tag === 'PLpgSQL_stmt_dynexecute';
-  return { sql: (dynamic ? value.query : value.sqlstmt)?.PLpgSQL_expr?.query ?? '', dynamic };
+  const statement = dynamic ? value.query : (value.sqlstmt ?? value.expr);
+  return { sql: statement?.PLpgSQL_expr?.query ?? '', dynamic };
 }
 
 async function addStatement(

@@ -3,6 +3,7 @@ import { BREAKING_RULES } from './rules/breaking.ts';
 import { CONSTRAINT_RULES } from './rules/constraints.ts';
 import { DATA_RULES } from './rules/data.ts';
 import { INDEX_RULES } from './rules/indexes.ts';
+import { REACH_RULES } from './rules/reach.ts';
 import { REWRITE_RULES } from './rules/rewrites.ts';
 import { STYLE_RULES } from './rules/style.ts';
 import { TRANSACTION_RULES } from './rules/transactions.ts';
@@ -48,6 +49,7 @@ export const RULE_GROUPS: { title: string; rules: Rule[] }[] = [
   { title: 'What breaks running code', rules: BREAKING_RULES },
   { title: 'What changes rows', rules: DATA_RULES },
   { title: 'The transaction and the session', rules: TRANSACTION_RULES },
+  { title: 'What reaches beyond the schema', rules: REACH_RULES },
   { title: 'Old servers, and what cannot be read', rules: [...VERSION_RULES, ...Object.values(TEXT_RULES)] },
   { title: 'What is dear to change later', rules: STYLE_RULES },
 ];

@@ -19,9 +19,7 @@ function refusedForm(node: Node): string | undefined {
   if ('IndexStmt' in node) return refusedIndex(node.IndexStmt);
   if ('ReindexStmt' in node) return refusedReindex(node.ReindexStmt);
   if ('AlterTableStmt' in node) return refusedAlterTable(node.AlterTableStmt);
-  if ('CopyStmt' in node && node.CopyStmt.filename === undefined) {
-    return 'COPY from or to the client has no client here; use INSERT';
-  }
+  if ('CopyStmt' in node) return refusedCopy(node.CopyStmt);
   return undefined;
 }
 
@@ -37,6 +35,10 @@ const REFUSED: Record<string, string> = {
   DeclareCursorStmt: 'a cursor has no reader here',
   AlterDatabaseSetStmt: 'ALTER DATABASE reaches beyond what a migration owns',
   AlterRoleSetStmt: 'ALTER ROLE reaches beyond the database that is migrated',
+  CreateRoleStmt: 'CREATE ROLE makes a role for the whole server; the tenant has its roles already',
+  AlterRoleStmt: 'ALTER ROLE changes a role of the whole server; the fleet keeps those of the tenants',
+  DropRoleStmt: 'DROP ROLE takes a role from the whole server; the fleet keeps those of the tenants',
+  GrantRoleStmt: 'GRANT of a role changes who may act as whom on the whole server',
   CreatedbStmt: 'CREATE DATABASE reaches beyond the database that is migrated',
   DropdbStmt: 'DROP DATABASE reaches beyond the database that is migrated',
   AlterDatabaseStmt: 'ALTER DATABASE reaches beyond what a migration owns',
@@ -75,6 +77,13 @@ function holdsUnsafeCall(node: Node): boolean {
 /** A call of set_config whose first argument is the role, as the parser's JSON shows it. */
 const ROLE_CALL =
   /^\{"funcname":\[[^\]]*"sval":"set_config"\}\}\],"args":\[\{"A_Const":\{"sval":\{"sval":"(?:role|session_authorization)"/i;
+
+function refusedCopy({ filename, is_program }: NodeOf<'CopyStmt'>): string {
+  if (filename === undefined) return 'COPY from or to the client has no client here; use INSERT';
+  return is_program === true
+    ? 'COPY from or to a program runs it on the server, which no owner of a database may; use INSERT'
+    : 'COPY from or to a file of the server takes rights that no owner of a database has; use INSERT';
+}
 
 const SESSION_IDENTITY = new Set(['role', 'session_authorization']);
 

@@ -4,6 +4,7 @@ import { changes, isBounded, lockedTables, type Change } from '../data.ts';
 import { list } from '../remedy.ts';
 import { isNew, type Hit, type Rule, type Subject } from '../rule.ts';
 import { hasNode, sqlName } from '../tree.ts';
+import { isFleetTable } from './reach.ts';
 
 /** What changes rows. */
 export const DATA_RULES: Rule[] = [
@@ -54,7 +55,8 @@ export const DATA_RULES: Rule[] = [
 function existing(subject: Subject): Change[] {
   // What runs range by range is bounded by that.
   if (subject.migration.backfill !== undefined && subject.migration.backfill !== null) return [];
-  return changes(subject.node).filter(({ table }) => !isNew(subject, table));
+  // Changes of the fleet's record are not to be batched, but left out.
+  return changes(subject.node).filter(({ table }) => !isNew(subject, table) && !isFleetTable(table));
 }
 
 /** Whether there is a condition at all that looks at a row. */

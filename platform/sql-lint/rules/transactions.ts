@@ -28,7 +28,7 @@ export const TRANSACTION_RULES: Rule[] = [
     lock: 'none',
     hold: 'moment',
     finds:
-      'a statement that reaches beyond the database, changes the role, or cannot be repeated after a crash: `CREATE DATABASE`, `SET ROLE`, `COPY … FROM STDIN`, `DISCARD`, …',
+      'a statement that reaches beyond the database, changes the role, or cannot be repeated after a crash: `CREATE DATABASE`, `CREATE ROLE`, `SET ROLE`, `COPY` from or to a client, a program or a file, `DISCARD`, …',
     danger: 'publishing refuses it',
     remedy: 'take it out of the migration',
     allowable: false,

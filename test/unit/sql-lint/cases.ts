@@ -356,6 +356,36 @@ const TRANSACTIONS: Case[] = [
   },
 ];
 
+const REACH: Case[] = [
+  { sql: 'CREATE ROLE reader', rules: ['forbidden-statement'], fails: 'any' },
+  { sql: "ALTER ROLE postgres PASSWORD 'x'", rules: ['forbidden-statement'], fails: 'any' },
+  { sql: 'GRANT pg_monitor TO CURRENT_USER', rules: ['forbidden-statement'], fails: 'any' },
+  { sql: "COPY tasks FROM '/tmp/tasks'", rules: ['forbidden-statement'], fails: 'any' },
+  { sql: "COPY tasks TO PROGRAM 'cat'", rules: ['forbidden-statement'], fails: 'any' },
+  {
+    sql: 'SELECT pg_terminate_backend(pid) FROM pg_stat_activity',
+    rules: ['server-call'],
+    fails: 'any',
+  },
+  { sql: 'DO $$ BEGIN PERFORM pg_cancel_backend(1); END $$', rules: ['server-call'], fails: 'any' },
+  { sql: 'SELECT pg_advisory_lock(1)', rules: ['server-call'], fails: 'any' },
+  { sql: 'SELECT pg_advisory_xact_lock(1)', rules: [] },
+  {
+    sql: 'CREATE FUNCTION hold() RETURNS void LANGUAGE sql AS $$ SELECT pg_advisory_lock(1) $$',
+    rules: [],
+  },
+  { sql: 'DELETE FROM fleet.migrations', rules: ['fleet-record'], fails: 'any' },
+  { sql: "UPDATE fleet.migrations SET name = 'x' WHERE name = 'y'", rules: ['fleet-record'], fails: 'any' },
+  { sql: "INSERT INTO fleet.migrations (name) VALUES ('x')", rules: ['fleet-record'], fails: 'any' },
+  { sql: 'TRUNCATE fleet.progress', rules: ['ban-truncate', 'fleet-record'], fails: 'any' },
+  { sql: 'ALTER TABLE fleet.progress ADD COLUMN x text', rules: ['fleet-record'], fails: 'any' },
+  { sql: 'DELETE FROM pgmigrations WHERE id = 1', rules: ['forbidden-statement'], fails: 'any' },
+  { sql: 'CREATE EXTENSION dblink', rules: ['untrusted-extension'], fails: 'any' },
+  { sql: 'CREATE EXTENSION IF NOT EXISTS pgcrypto', rules: [], fails: 'any' },
+  { sql: 'GRANT SELECT ON tasks TO PUBLIC', rules: ['grant-to-public'] },
+  { sql: 'REVOKE ALL ON tasks FROM PUBLIC', rules: [] },
+];
+
 const STYLE: Case[] = [
   { sql: 'CREATE TABLE fresh (id bigint PRIMARY KEY, body jsonb, name text, at timestamptz)', rules: [] },
   { sql: 'CREATE TABLE fresh (body json)', rules: ['prefer-jsonb'] },
@@ -378,5 +408,6 @@ export const CASES: Case[] = [
   ...BREAKING,
   ...DATA,
   ...TRANSACTIONS,
+  ...REACH,
   ...STYLE,
 ];
