@@ -34,6 +34,8 @@ export interface EtaTarget {
   elapsedMs: number;
   /** What its backfill says of itself. */
   backfillMs: number | null;
+  /** Whether its backfill stands still until somebody, or a server, lets it go on. */
+  held: boolean;
 }
 
 /** Of five targets the mean says something; of a few in all, a tenth of them has to do. */
@@ -44,8 +46,9 @@ const OUTLIER = 4;
 /** Halvings in the search for the shortest time: 40 tell a millisecond in thirty years. */
 const HALVINGS = 40;
 
-/** Null until the pace means something. */
+/** Null until the pace means something, and while a target is held: nobody knows until when. */
 export function estimateEnd(input: EtaInput): RolloutEta | null {
+  if (input.waves.some(({ running }) => running.some(({ held }) => held))) return null;
   const targetMs = paceOf(input);
   if (targetMs === null) return null;
   const ends = new Map<number, number>();

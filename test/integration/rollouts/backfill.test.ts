@@ -5,6 +5,7 @@ import { insertMigrations, insertRelease, listMigrations } from '../../../contro
 import { listHolds } from '../../../control-plane/rollouts/backfills/store.ts';
 import { switchBackfills } from '../../../control-plane/rollouts/backfills/switch.ts';
 import { createRolloutDriver } from '../../../control-plane/rollouts/driver.ts';
+import { readProgress } from '../../../control-plane/rollouts/progress.ts';
 import { abortRollout, pauseRollout, resumeRollout } from '../../../control-plane/rollouts/verbs.ts';
 import { createPool, type PgPool, type PgPoolClient } from '../../../platform/pg.ts';
 import { clusters } from '../../support/clusters.ts';
@@ -143,6 +144,10 @@ describe('a rollout with a backfill', () => {
     const { id, driven } = await begin();
     const held = await met(id, 'it is held', ({ reason }) => reason !== null);
     assert.deepEqual([held.reason, held.rowsDone], ['held for the tenant by system: month end', 0]);
+    const { eta, noEta } = await readProgress(fleet.registry, id, null);
+    assert.deepEqual([eta, noEta], [null, { code: 'held', targets: 1, reason: held.reason }]);
+    const abroad = await readProgress(fleet.registry, id, ['us']);
+    assert.deepEqual(abroad.noEta, { code: 'held', targets: 1, reason: null });
     assert.deepEqual(
       (await listHolds(fleet.registry, null)).map(({ scope, name }) => [scope, name]),
       [['tenant', 'acme']],

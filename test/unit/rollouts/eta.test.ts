@@ -45,6 +45,12 @@ describe('the estimated end of a rollout', () => {
     assert.equal(seconds(waves, { total: 3, recentMs: [10_000] }), 230);
   });
 
+  it('is not told while a target is held: nobody knows until when', () => {
+    const held = { server: 'eu-1', elapsedMs: 1_000, backfillMs: 5_000, held: true };
+    assert.equal(seconds([wave({ running: [held] })]), undefined);
+    assert.equal(seconds([wave({ running: [{ ...held, held: false }] })]), 5);
+  });
+
   it('counts whole rounds of targets, within parallel and within what each server bears', () => {
     assert.equal(seconds([wave({ waiting: new Map([['eu-1', 8]]) })]), 20);
     assert.equal(seconds([wave({ waiting: new Map([['eu-1', 9]]) })]), 30);
@@ -57,13 +63,13 @@ describe('the estimated end of a rollout', () => {
   });
 
   it('gives targets in flight what is left of their time, and those over it as much again', () => {
-    const running = (elapsedMs: number) => [{ server: 'eu-1', elapsedMs, backfillMs: null }];
+    const running = (elapsedMs: number) => [{ server: 'eu-1', elapsedMs, backfillMs: null, held: false }];
     assert.equal(seconds([wave({ running: running(4_000) })]), 6);
     assert.equal(seconds([wave({ running: running(25_000) })]), 15);
   });
 
   it('believes running backfills what they say of themselves, and takes it for the others', () => {
-    const running = Array(5).fill({ server: 'eu-1', elapsedMs: 60_000, backfillMs: 540_000 });
+    const running = Array(5).fill({ server: 'eu-1', elapsedMs: 60_000, backfillMs: 540_000, held: false });
     assert.equal(seconds([wave({ running, parallel: 5, perServer: 5 })], { recentMs: [] }), 540);
     const waiting = new Map([['eu-1', 5]]);
     assert.equal(seconds([wave({ running, waiting, parallel: 5, perServer: 5 })], { recentMs: [] }), 1_140);
