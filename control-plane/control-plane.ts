@@ -12,6 +12,7 @@ import { auditRoutes } from './audit/http.ts';
 import { bootstrapFleet } from './bootstrap.ts';
 import { forgetOldChecks } from './drift/check-store.ts';
 import { createDriftDriver, checkWhenDue } from './drift/driver.ts';
+import { openGuard } from './drift/guard.ts';
 import { driftRoutes } from './drift/http.ts';
 import { releaseDiffRoutes } from './drift/release-diff.ts';
 import { createHttpApp } from './http/app.ts';
@@ -81,7 +82,11 @@ export interface ControlPlaneOptions {
 
 /** All durable operations, by kind. */
 export function allOperations(deps: Deps): ReadonlyMap<string, BoundOperation> {
-  const tenants: TenantDeps = { ...deps, throttle: (place) => createThrottle(deps, place) };
+  const tenants: TenantDeps = {
+    ...deps,
+    throttle: (place) => createThrottle(deps, place),
+    guard: (databaseId) => openGuard(deps)(databaseId, null),
+  };
   const bound = [
     bindOperation(createTenant, tenants),
     bindOperation(suspendTenant, tenants),
