@@ -208,6 +208,8 @@ async function exchange(
   const answer = plain
     ? await fencedStatement(run.lease, () => writeBatch(run.registry, batch))
     : await run.lease.transaction(async (tx) => {
+        // First, as everybody's word does: outages and targets come after it.
+        await lockRollout(tx, run.rolloutId);
         if (stop !== undefined) await stopRollout(tx, stage, stop);
         for (const serverId of servers.lost) await openOutage(tx, run, serverId);
         for (const serverId of servers.back) await closeOutage(tx, run, serverId);
