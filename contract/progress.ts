@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { BackfillProgress } from './backfill.ts';
 import { Instant } from './page.ts';
 import { StoredError } from './problem.ts';
+import { RehearsalSummary } from './rehearsal.ts';
 import { RolloutState, RolloutSummary, RolloutWave, TargetState, WaveState } from './rollout.ts';
 
 /** A target that is being migrated, or whose worker died. */
@@ -130,6 +131,16 @@ export type RolloutChange = z.infer<typeof RolloutChange>;
 /** A rollout and its waves, without anything of single targets: what its events carry. */
 export const RolloutOverview = RolloutSummary.extend({ waves: z.array(RolloutWave) });
 export type RolloutOverview = z.infer<typeof RolloutOverview>;
+
+/**
+ * How a rollout stands after a person's word to it: as large for ten thousand targets as for ten, since it is read while
+ * the rollout is locked, and kept for whoever repeats the call.
+ */
+export const RolloutStanding = RolloutOverview.extend({
+  /** The last one of it. */
+  rehearsal: RehearsalSummary.nullable(),
+});
+export type RolloutStanding = z.infer<typeof RolloutStanding>;
 
 /** Everything that a watcher shows: as large for ten thousand targets as for ten. */
 export const RolloutProgress = RolloutOverview.extend({

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { Permission } from '../../contract/access.ts';
 import { PageQuery, pageOf } from '../../contract/page.ts';
+import { RolloutStanding } from '../../contract/progress.ts';
 import {
   AbortRollout,
   ApproveRollout,
@@ -37,7 +38,7 @@ import { findRollout } from './store.ts';
 import { undoRollout } from './undo.ts';
 import { abortRollout, pauseRollout, resumeRollout, retryRollout, skipTarget } from './verbs.ts';
 import { listRollouts, listTargets, type TargetRow } from './view-store.ts';
-import { readRollout, rowView, targetView } from './view.ts';
+import { readRollout, readStanding, rowView, targetView } from './view.ts';
 import { withdraw } from './withdraw-http.ts';
 
 const RolloutId = z.object({ id: z.uuid() });
@@ -240,7 +241,7 @@ const undo = route({
   },
 });
 
-/** A verb on one rollout: all answer the rollout as it then stands. */
+/** A verb on one rollout: all answer the rollout as it then stands, without its targets. */
 function verb<B extends { reason?: string | undefined }>(
   name: string,
   summary: string,
@@ -264,11 +265,12 @@ function verb<B extends { reason?: string | undefined }>(
     params: RolloutId,
     body,
     status: 200,
-    response: Rollout,
+    response: RolloutStanding,
     etag: true,
     handle: async ({ params, body: given, caller, requestId, ifMatch, tx }) => {
       await act(tx, params.id, { ...given, caller, requestId, ifMatch });
-      return answer(tx, params.id, caller);
+      const body = await readStanding(tx, params.id, visibleRegions(caller));
+      return { body, version: body.version };
     },
   });
 }

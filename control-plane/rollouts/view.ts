@@ -1,5 +1,5 @@
 import type { GateStatus } from '../../contract/gate.ts';
-import type { RolloutOverview } from '../../contract/progress.ts';
+import type { RolloutOverview, RolloutStanding } from '../../contract/progress.ts';
 import type { Rollout, RolloutSummary, RolloutTarget, RolloutWave } from '../../contract/rollout.ts';
 import type { Queryable } from '../../platform/pg.ts';
 import { blockersIn } from '../apps/contract.ts';
@@ -36,6 +36,16 @@ export async function readOverview(
     waveView(wave, byWave.get(wave.ordinal) ?? {}, { planned, names, gates: gates.get(wave.ordinal) ?? [] }),
   );
   return { ...summaryView(rollout, sum(waves.map((wave) => wave.counts)), regions), waves };
+}
+
+/** How it stands after somebody's word to it, as far as the reader may see it. */
+export async function readStanding(
+  db: Queryable,
+  id: string,
+  regions: string[] | null,
+): Promise<RolloutStanding> {
+  const overview = await readOverview(db, id, regions);
+  return { ...overview, rehearsal: await lastRehearsal(db, id, regions) };
 }
 
 /** The whole of it, as far as the reader may see it. */

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { parse, YAMLParseError } from 'yaml';
 import { z } from 'zod';
+import { RolloutStanding } from '../../contract/progress.ts';
 import { NothingToPlan, Rollout, RolloutSpec, RolloutSummary } from '../../contract/rollout.ts';
 import { change } from '../change.ts';
 import { path } from '../client.ts';
@@ -52,7 +53,7 @@ export async function startRollout(
   file: string | undefined,
   flags: StartFlags,
 ): Promise<void> {
-  const reply = await change(session, startRequest(session, file, flags), Rollout);
+  const reply = await change(session, startRequest(session, file, flags), RolloutStanding);
   if (reply === undefined) return;
   const untried = reply.body.rehearsal && nowhereText(reply.body.rehearsal);
   if (typeof untried === 'string') session.out.note(`${untried} in its rehearsal`);
@@ -101,7 +102,7 @@ export async function supersedeRollout(
 }
 
 /** Shows where it stands; with `wait`, when it is over. @throws CliError exit 5 unless it has then succeeded */
-export async function showOrFollow(session: Session, rollout: Rollout, wait: boolean): Promise<void> {
+export async function showOrFollow(session: Session, rollout: RolloutStanding, wait: boolean): Promise<void> {
   if (wait) return waitForRollout(session, rollout.id);
   await showRollout(session, rollout.id);
   if (rollout.state === 'running') session.out.note(`watch it: fleet rollout get ${rollout.id} -w`);

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { Rollout } from '../../contract/rollout.ts';
+import { RolloutStanding } from '../../contract/progress.ts';
 import { change } from '../change.ts';
 import { path } from '../client.ts';
 import { confirmName, confirmYes } from '../confirm.ts';
@@ -104,7 +104,7 @@ async function say(session: Session, name: string, verb: Verb, flags: VerbFlags)
     path: `${path`/api/v1/rollouts/${id}`}/${verb.name}`,
     body: { ...flags, ...verb.body?.(session) },
   };
-  const reply = await change(session, request, Rollout);
+  const reply = await change(session, request, RolloutStanding);
   if (reply === undefined) return;
   await showOrFollow(session, reply.body, session.globals.wait === true && verb.goesOn === true);
 }

@@ -4,7 +4,7 @@ import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import type { CreatedKey } from '../../../contract/access.ts';
 import type { GateMeasurement } from '../../../contract/gate.ts';
 import type { Page } from '../../../contract/page.ts';
-import type { RolloutChange, RolloutProgress } from '../../../contract/progress.ts';
+import type { RolloutChange, RolloutProgress, RolloutStanding } from '../../../contract/progress.ts';
 import { Rollout, type RolloutSummary, type RolloutTarget } from '../../../contract/rollout.ts';
 import { apiClient, type Api } from '../../support/api.ts';
 import { startFleet, type Fleet } from '../../support/fleet.ts';
@@ -188,7 +188,8 @@ describe('rollout API', () => {
       { 'if-match': '"99"' },
     );
     assert.equal(stale.status, 412);
-    await fleet.admin.ok('POST', `/api/v1/rollouts/${planned.id}/start`, {});
+    const begun = await fleet.admin.ok<RolloutStanding>('POST', `/api/v1/rollouts/${planned.id}/start`, {});
+    assert.deepEqual([begun.state, begun.total, 'targets' in begun], ['running', 3, false]);
     await over(planned.id);
     const list = await fleet.admin.ok<Page<RolloutSummary>>(
       'GET',

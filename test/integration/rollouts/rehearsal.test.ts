@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import type { RolloutStanding } from '../../../contract/progress.ts';
 import type { Rehearsal, RehearsalTarget } from '../../../contract/rehearsal.ts';
 import type { Rollout } from '../../../contract/rollout.ts';
 import { dropLeftClones } from '../../../control-plane/rollouts/rehearsals/clone.ts';
@@ -245,7 +246,9 @@ describe('a rehearsal', function () {
 
     const careless = await plan('strict', { approve: true });
     const path = `/api/v1/rollouts/${careless}`;
-    const waiting = await fleet.admin.ok<Rollout>('POST', `${path}/start`, { despiteRehearsal: true });
+    const waiting = await fleet.admin.ok<RolloutStanding>('POST', `${path}/start`, {
+      despiteRehearsal: true,
+    });
     assert.equal(waiting.state, 'awaiting_approval');
     const { rows } = await fleet.registry.query<{ after: object }>(
       "SELECT after FROM audit_log WHERE action = 'rollout.despite_rehearsal'",
