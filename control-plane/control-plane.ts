@@ -27,6 +27,7 @@ import { migrateRegistry, openRegistry, type Registry } from './registry/registr
 import { releaseRoutes } from './releases/http.ts';
 import { backfillRoutes } from './rollouts/backfills/http.ts';
 import { createThrottle } from './rollouts/backfills/throttle.ts';
+import { expirePlans } from './rollouts/expire.ts';
 import { forgetOldMeasurements } from './rollouts/gates/store.ts';
 import { createRolloutDriver } from './rollouts/driver.ts';
 import { rolloutRoutes } from './rollouts/http.ts';
@@ -183,6 +184,7 @@ function startFleetWorker(
   const schedules: Schedule[] = [
     { name: 'server-health', cron: '* * * * *', run: () => checkServers(deps) },
     { name: 'idempotency-keys', cron: '17 * * * *', run: () => forgetOldIdempotencyKeys(registry) },
+    { name: 'plans', cron: '29 * * * *', run: () => expirePlans(registry) },
     { name: 'history', cron: '41 3 * * *', run: () => forgetHistory(registry) },
     { name: 'app-instances', cron: '* * * * *', run: () => tendApps(registry) },
     { name: 'rehearsal-copies', cron: '23 * * * *', run: () => sweepClones(deps) },

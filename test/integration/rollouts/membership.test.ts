@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict';
 import { RolloutSpec } from '../../../contract/rollout.ts';
-import { currentRelease } from '../../../control-plane/releases/store.ts';
+import {
+  currentRelease,
+  insertMigrations,
+  insertRelease,
+  setCurrentRelease,
+} from '../../../control-plane/releases/store.ts';
+import { expirePlans } from '../../../control-plane/rollouts/expire.ts';
 import { planRollout, startRollout } from '../../../control-plane/rollouts/start.ts';
 import type { FleetError } from '../../../platform/errors.ts';
 import { pauseRollout, resumeRollout, retryRollout } from '../../../control-plane/rollouts/verbs.ts';
@@ -171,6 +177,34 @@ describe('rollout over a changing fleet', () => {
     await one(cannary, { mayBeEmpty: true });
     await fleet.registry.query(`UPDATE databases SET schema_version = '002_gate'`);
     await one({ tenants: ['aaa'] });
+  });
+
+  it('expires plans that can never start or are a month old, and no others', async () => {
+    const plan = () =>
+      fleet.registry.transaction((tx) => planRollout(tx, RolloutSpec.parse({ release: 'r1' }), ASKER));
+    const [fresh, old] = [await plan(), await plan()];
+    await fleet.registry.query(`UPDATE rollouts SET created_at = now() - interval '31 days' WHERE id = $1`, [
+      old,
+    ]);
+    const standing = async (id: string) => {
+      const { state, cause } = await fleet.read(id);
+      return [state, cause?.code, cause?.actor];
+    };
+    await expirePlans(fleet.registry);
+    assert.deepEqual(await standing(fresh), ['planned', undefined, undefined]);
+    assert.deepEqual(await standing(old), ['aborted', 'plan_expired', 'engine']);
+    await fleet.registry.transaction(async (tx) => {
+      const release = { head: '003_next', headOrdinal: 3, checksum: 'c', publishedBy: 'test' };
+      const step = { name: '003_next', ordinal: 3, checksum: 'c', upSql: 'SELECT 1', downSql: null };
+      const limits = { lockTimeoutMs: 1, statementTimeoutMs: 1, statements: null };
+      await insertMigrations(tx, [{ ...step, ...limits, phase: 'expand', transactional: true }]);
+      await insertRelease(tx, { name: 'r2', ...release });
+      await setCurrentRelease(tx, 'r2');
+    });
+    await expirePlans(fleet.registry);
+    assert.deepEqual(await standing(fresh), ['aborted', 'release_superseded', 'engine']);
+    const told = await fleet.registry.query(`SELECT 1 FROM audit_log WHERE action = 'rollout.abort'`);
+    assert.equal(told.rowCount, 2);
   });
 
   it('keeps a plan until it is started, and starts it once', async () => {
