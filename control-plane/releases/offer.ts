@@ -21,9 +21,14 @@ export interface Holders {
   tenants: string[];
 }
 
-export interface OfferRules {
-  /** For the words of a refusal. */
+/** For the words of a refusal. */
+export interface OfferWords {
   holders?: readonly Holders[] | undefined;
+  /** How the migration at this place of the list can leave it; undefined where it cannot. */
+  wayBack?: ((ordinal: number) => string | undefined) | undefined;
+}
+
+export interface OfferRules extends OfferWords {
   /** Takes new migrations that stand in front of published ones, and appends them all the same. */
   allowOutOfOrder?: boolean | undefined;
 }
@@ -39,24 +44,24 @@ export interface OfferRules {
 export function takeOffer(
   published: readonly Migration[],
   offered: readonly RenderedMigration[],
-  { holders = [], allowOutOfOrder = false }: OfferRules = {},
+  { allowOutOfOrder = false, ...words }: OfferRules = {},
 ): Offer {
   refuseRepeatedNames(offered);
   const list = new Map(published.map((migration) => [migration.name, migration]));
   for (const given of offered) {
     const known = list.get(given.name);
-    if (known !== undefined) refuseEdit(known, given, holders);
+    if (known !== undefined) refuseEdit(known, given, words);
   }
   const fresh = offered.filter(({ name }) => !list.has(name));
   const count = offered.length - fresh.length;
   const names = new Set(offered.map(({ name }) => name));
   if (fresh.length > 0 || !published.slice(0, count).every(({ name }) => names.has(name))) {
-    refuseMissing(published, names, holders);
+    refuseMissing(published, names, words);
   }
   refuseMoved(published, offered);
   const last = offered.findLastIndex(({ name }) => list.has(name));
   const late = offered.slice(0, Math.max(0, last)).filter(({ name }) => !list.has(name));
-  if (!allowOutOfOrder) refuseLate(late, { offered, list, holders });
+  if (!allowOutOfOrder) refuseLate(late, { offered, list, holders: words.holders ?? [] });
   return { known: count, fresh, late: new Set(late.map(({ name }) => name)) };
 }
 
@@ -64,7 +69,7 @@ export function takeOffer(
 export function refuseGap(
   published: readonly Migration[],
   known: number,
-  holders: readonly Holders[] = [],
+  { holders = [], wayBack }: OfferWords = {},
 ): void {
   const missing = published.slice(known);
   const [first] = missing;
@@ -73,7 +78,11 @@ export function refuseGap(
     code: 'migration_out_of_order',
     status: 409,
     message: `the folder ends before ${first.name}, which is published already (${missing.length} missing)${heldBy(holders, first)}`,
-    fix: 'bring the folder up to date (it looks like an older checkout) and publish again',
+    fix: withWayBack(
+      'bring the folder up to date (it looks like an older checkout) and publish again',
+      wayBack,
+      first,
+    ),
     errors: missing.map((migration) => lacking(migration, holders)),
   });
 }
@@ -81,7 +90,7 @@ export function refuseGap(
 function refuseMissing(
   published: readonly Migration[],
   names: ReadonlySet<string>,
-  holders: readonly Holders[],
+  { holders = [], wayBack }: OfferWords,
 ): void {
   const missing = published.filter(({ name }) => !names.has(name));
   const [first] = missing;
@@ -91,7 +100,11 @@ function refuseMissing(
     code: 'migration_out_of_order',
     status: 409,
     message: `${first.name} is published with checksum ${first.checksum}, but it is not in the folder${more}${heldBy(holders, first)}`,
-    fix: `restore ${first.name}; what is no longer wanted is taken back by a new migration`,
+    fix: withWayBack(
+      `restore ${first.name}; what is no longer wanted is taken back by a new migration`,
+      wayBack,
+      first,
+    ),
     errors: missing.map((migration) => lacking(migration, holders)),
   });
 }
@@ -188,7 +201,7 @@ function refuseRepeatedNames(offered: readonly RenderedMigration[]): void {
   }
 }
 
-function refuseEdit(known: Migration, given: RenderedMigration, holders: readonly Holders[]): void {
+function refuseEdit(known: Migration, given: RenderedMigration, { holders = [], wayBack }: OfferWords): void {
   const checksum = migrationChecksum(given.upSql, given.downSql);
   const changed = checksum === known.checksum ? changedDirective(known, given) : undefined;
   if (checksum === known.checksum && changed === undefined) return;
@@ -200,7 +213,7 @@ function refuseEdit(known: Migration, given: RenderedMigration, holders: readonl
       changed === undefined
         ? `${given.name} was edited after it was published: published ${known.checksum}, now ${checksum}${held}`
         : `${given.name} was edited after it was published: its ${changed} changed (checksum ${checksum})${held}`,
-    fix: `restore ${given.file}, and put the change into a new migration`,
+    fix: withWayBack(`restore ${given.file}, and put the change into a new migration`, wayBack, known),
     errors: [{ path: given.file, message: `published ${known.checksum}, now ${checksum}${held}` }],
   });
 }
@@ -213,6 +226,11 @@ function changedDirective(known: Migration, given: RenderedMigration): string | 
   if (known.statementTimeoutMs !== given.statementTimeoutMs) return 'statement-timeout';
   if (!isDeepStrictEqual(known.backfill, given.backfill)) return 'backfill directive';
   return undefined;
+}
+
+function withWayBack(fix: string, wayBack: OfferWords['wayBack'], { ordinal }: Migration): string {
+  const way = wayBack?.(ordinal);
+  return way === undefined ? fix : `${fix}; or, ${way}`;
 }
 
 /** Who has the migration, in words; nothing where nobody has. */

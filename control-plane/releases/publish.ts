@@ -6,7 +6,7 @@ import type { Caller } from '../access/caller.ts';
 import { audit } from '../audit/audit.ts';
 import type { Transaction } from '../registry/registry.ts';
 import { lintRelease } from './lint.ts';
-import { refuseGap, takeOffer, type Holders, type Offer } from './offer.ts';
+import { refuseGap, takeOffer, type Offer, type OfferWords } from './offer.ts';
 import { migrationChecksum, releaseChecksum, type Migration } from './release.ts';
 import type { Statement } from './sql.ts';
 import {
@@ -18,6 +18,7 @@ import {
   insertMigrations,
   insertRelease,
   listMigrations,
+  listReleasesUpTo,
   lockPublishing,
   migrationHolders,
   nextReleaseName,
@@ -25,6 +26,7 @@ import {
   setCurrentRelease,
 } from './store.ts';
 import { validateMigrations } from './validate.ts';
+import { wayBack } from './way-back.ts';
 import { findWithdrawn } from './withdrawn-store.ts';
 
 /**
@@ -45,10 +47,10 @@ export async function publishRelease(
 ): Promise<string> {
   await lockPublishing(tx);
   const published = await listMigrations(tx);
-  const holders = await migrationHolders(tx);
-  const offer = takeOffer(published, request.migrations, { ...request, holders });
+  const words = await wordsOf(tx, published.length);
+  const offer = takeOffer(published, request.migrations, { ...request, ...words });
   await refuseWithdrawnName(tx, request.name);
-  const existing = await existingRelease(tx, request, { published, known: offer.known, holders });
+  const existing = await existingRelease(tx, request, { published, known: offer.known, words });
   if (existing !== undefined) return existing;
 
   const { fresh } = offer;
@@ -92,6 +94,13 @@ export async function publishRelease(
   return release.name;
 }
 
+async function wordsOf(tx: Transaction, count: number): Promise<OfferWords> {
+  const holders = await migrationHolders(tx);
+  const releases = await listReleasesUpTo(tx, count);
+  const bornAt = (await fleetHasDatabases(tx)) ? ((await currentRelease(tx))?.headOrdinal ?? 0) : 0;
+  return { holders, wayBack: (ordinal) => wayBack({ holders, releases, bornAt }, ordinal) };
+}
+
 /** What an auditor wants to know: which rules were broken on purpose, where and why. */
 function lintSummary(findings: Finding[]) {
   return {
@@ -127,11 +136,11 @@ async function refuseWithdrawnName(tx: Transaction, name: string | undefined): P
 async function existingRelease(
   tx: Transaction,
   { name, migrations, upTo }: PublishRelease,
-  { published, known, holders }: { published: Migration[]; known: number; holders: Holders[] },
+  { published, known, words }: { published: Migration[]; known: number; words: OfferWords },
 ): Promise<string | undefined> {
   const named = name === undefined ? undefined : await findRelease(tx, name);
   if (named !== undefined && named.headOrdinal === migrations.length) return named.name;
-  if (upTo === undefined || migrations.at(-1)?.name !== upTo) refuseGap(published, known, holders);
+  if (upTo === undefined || migrations.at(-1)?.name !== upTo) refuseGap(published, known, words);
   if (named !== undefined) {
     throw new FleetError({
       code: 'release_exists',

@@ -29,13 +29,28 @@ export async function refuseFailingRehearsal(
     });
   }
   const regions = visibleRegions(asker.caller);
-  const shown = failing.filter(({ region }) => regions?.includes(region) ?? true).slice(0, TENANTS_NAMED);
-  const more = failing.length - shown.length;
-  throw new FleetError({
+  throw wouldFail(
+    { id, release },
+    failing.filter(({ region }) => regions?.includes(region) ?? true),
+    failing.length,
+  );
+}
+
+type Failing = Pick<Awaited<ReturnType<typeof failingRehearsals>>[number], 'tenant' | 'error'>;
+
+/** The refusal, with the first of those that the reader may see, of so many in all. */
+export function wouldFail(
+  { id, release }: Pick<RolloutRecord, 'id' | 'release'>,
+  seen: readonly Failing[],
+  count: number,
+): FleetError {
+  const shown = seen.slice(0, TENANTS_NAMED);
+  const more = count - shown.length;
+  return new FleetError({
     code: 'rehearsal_failed',
     status: 409,
     message: `release ${release} would fail on ${shown.map(({ tenant }) => tenant).join(', ')}${more > 0 ? ` and ${more} more` : ''}, as its last rehearsal there has shown`,
-    fix: `mend them and rehearse again: fleet rollout rehearse ${id}; or start all the same: --despite-rehearsal`,
+    fix: `mend them and rehearse again: fleet rollout rehearse ${id}; if the release is at fault: fleet release withdraw ${release}; or start all the same: --despite-rehearsal`,
     errors: shown.map(({ tenant, error }) => ({
       path: tenant,
       message: error?.message ?? 'would fail',

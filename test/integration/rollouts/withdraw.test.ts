@@ -67,6 +67,9 @@ describe('withdrawing a release', function () {
     await rests(failed, 'halted');
     assert.equal((await refused('broken')).code, 'rollout_active');
     await abort(failed);
+    const edited = await fleet.admin.call('POST', '/api/v1/releases', { migrations: rendered(BASE, MENDED) });
+    assert.equal((edited.body as Problem).code, 'migration_edited');
+    assert.match((edited.body as Problem).fix ?? '', /fleet release withdraw broken/);
 
     const line = `release withdraw broken --reason=broken`;
     const unsaid = await cli(line);

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import type { RenderedMigration } from '../../../contract/release.ts';
 import { refuseGap, takeOffer, type Offer, type OfferRules } from '../../../control-plane/releases/offer.ts';
 import { migrationChecksum, type Migration } from '../../../control-plane/releases/release.ts';
+import { wayBack } from '../../../control-plane/releases/way-back.ts';
 import { FleetError } from '../../../platform/errors.ts';
 
 const RUNS = { numRuns: 1_000, seed: 20_261_121 };
@@ -118,6 +119,24 @@ describe('a folder held against the published list', () => {
     assert.equal(takeOffer(published, offer(['a', 'b', 'c'])).known, 3);
     assert.match(refused(published, ['a', 'b'])?.message ?? '', /^c is published .* not in the folder/);
     assert.match(refused(published, ['a', 'b', 'c', 'e'])?.message ?? '', /^d is published/);
+  });
+
+  it('names the releases that can be withdrawn, as long as nobody has or is born with what goes', () => {
+    const releases = [
+      { name: 'r1', headOrdinal: 1 },
+      { name: 'r2', headOrdinal: 3 },
+      { name: 'r3', headOrdinal: 4 },
+    ];
+    const held = (ordinal: number) => [{ ordinal, databases: 1, tenants: ['some'] }];
+    const way = (ordinal: number, more: object = {}) =>
+      wayBack({ holders: held(1), releases, bornAt: 1, ...more }, ordinal);
+    assert.match(way(4) ?? '', /withdraw r3 \(/);
+    assert.match(way(3) ?? '', /withdraw r3, then r2 \(/);
+    assert.equal(way(3, { holders: held(2) }), undefined, 'what is before it in its release is had');
+    assert.equal(way(3, { bornAt: 3 }), undefined);
+    assert.equal(way(1), undefined);
+    const edited = refused(list(['a', 'b']), ['b'], { wayBack: () => 'a way' });
+    assert.match(edited?.fix ?? '', /; or, a way$/);
   });
 
   it('is refused with files, checksums and the tenants that it is about', () => {
