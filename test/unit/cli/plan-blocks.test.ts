@@ -7,6 +7,7 @@ import { gateText } from '../../../fleet-cli/output/gate-text.ts';
 import {
   approvalText,
   lackingText,
+  laterText,
   migrationsText,
   planBlocks,
 } from '../../../fleet-cli/output/plan-blocks.ts';
@@ -67,6 +68,22 @@ describe('a plan on the command line', () => {
       lackingText(rollout({ starts })) ?? '',
       /^2 targets lack 5: a, b, c, d and 1 more\n[^]*\nand 3 more$/,
     );
+  });
+
+  it('says how many targets do not run at once, and from when they do', () => {
+    const group = (targets: number, first: string | null, state: 'deferred' | 'skipped' = 'deferred') => {
+      return { wave: 'all', state, reason: null, targets, first, last: first, timeZone: 'Europe/Berlin' };
+    };
+    assert.equal(laterText(rollout()), undefined);
+    assert.equal(laterText(rollout({ waiting: [group(3, null, 'skipped')] })), undefined);
+    assert.equal(laterText(rollout({ waiting: [group(1, null)] })), '1 target later');
+    const late = group(1, '2026-11-24T21:00:00.000Z');
+    const soon = group(1, '2026-11-23T21:00:00.000Z');
+    assert.equal(
+      laterText(rollout({ waiting: [late, soon] })),
+      '2 targets later (from 2026-11-23 22:00 Europe/Berlin)',
+    );
+    assert.equal(laterText(rollout({ waiting: [group(1, '9999-12-31T00:00:00.000Z')] })), '1 target later');
   });
 
   it('says whose word it needs, and who has given it', () => {
