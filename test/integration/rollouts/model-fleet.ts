@@ -122,14 +122,7 @@ export async function makeModelFleet(): Promise<ModelFleet> {
     setTenantState: (index, state) =>
       setTenantState(world, nth(index) ?? { slug: '', databaseId: '' }, state),
     tenant: (index) => nth(index)?.slug ?? '',
-    failing: async (index) => {
-      const { rows } = await registry.query<{ slug: string }>(
-        `SELECT n.slug FROM rollout_targets t JOIN tenants n ON n.id = t.tenant_id
-          WHERE t.rollout_id::text = $1 AND t.state = 'failed' ORDER BY t.ordinal`,
-        [world.ids.at(-1) ?? ''],
-      );
-      return rows[index % Math.max(1, rows.length)]?.slug;
-    },
+    failing: (index) => failing(world, index),
     breaches: async () => {
       const { rows } = await registry.query<{ breach: string }>('SELECT breach FROM breaches');
       return [...world.breaches, ...rows.map((row) => row.breach)];
@@ -138,6 +131,15 @@ export async function makeModelFleet(): Promise<ModelFleet> {
     isLost: (databaseId) => world.lost.has(databaseId) || world.ghosts.has(databaseId),
     drop: () => test.drop(),
   };
+}
+
+async function failing({ registry, ids }: World, index: number): Promise<string | undefined> {
+  const { rows } = await registry.query<{ slug: string }>(
+    `SELECT n.slug FROM rollout_targets t JOIN tenants n ON n.id = t.tenant_id
+      WHERE t.rollout_id::text = $1 AND t.state = 'failed' ORDER BY t.ordinal`,
+    [ids.at(-1) ?? ''],
+  );
+  return rows[index % Math.max(1, rows.length)]?.slug;
 }
 
 /** Plans and starts in one transaction: what is refused leaves no plan. */
