@@ -4,6 +4,16 @@ import { Finding } from './lint.ts';
 import { Instant } from './page.ts';
 import { MigrationSummary } from './schema-diff.ts';
 
+/** What refuses a start at the moment. */
+export const StartProblem = z.object({
+  code: z.string(),
+  message: z.string(),
+  fix: z.string().optional(),
+  /** Tenants or servers that stand against it, as far as the reader may see them. */
+  names: z.array(z.string()),
+});
+export type StartProblem = z.infer<typeof StartProblem>;
+
 /** What somebody has to know before a plan is approved or started, beside its waves and targets. */
 export const RolloutPlan = z.object({
   /** Everything that some target lacks, in the order in which it runs. */
@@ -47,5 +57,9 @@ export const RolloutPlan = z.object({
   ),
   /** The gates by name, with what they ask and where they draw the line. */
   gates: z.record(z.string(), GateSpec),
+  /** Why it cannot be started now, beside contract steps that wait; empty where it can, absent once it was started. */
+  cannotStart: z.array(StartProblem).optional(),
+  /** Given while it is queued: the active rollout that it waits for. */
+  behind: z.object({ id: z.uuid(), release: z.string(), state: z.string() }).optional(),
 });
 export type RolloutPlan = z.infer<typeof RolloutPlan>;

@@ -14,6 +14,7 @@ const WORDS: Record<string, (it: string) => string> = {
   plan: () => 'planned',
   start: () => 'started',
   queue: () => 'put in the queue',
+  dequeue: () => 'taken out of the queue',
   submit: (it) => `waits for an approval${it === '' ? '' : ` behind ${it}`}`,
   approve: (it) => `approved${it === '' ? '' : ` ${it}`}`,
   promote: () => 'promoted',

@@ -6,7 +6,8 @@ import { summaryOf } from '../drift/version-diff.ts';
 import type { Migration } from '../releases/release.ts';
 import { findRelease, listFindings, listMigrations } from '../releases/store.ts';
 import { targetsByMissing, waitingMembers, type LackingTargets } from './plan-store.ts';
-import { findRollout, type RolloutRecord } from './store.ts';
+import { startProblems } from './start-problems.ts';
+import { findActiveRollout, findRollout, type RolloutRecord } from './store.ts';
 import { listWaves, type WaveRecord } from './wave-store.ts';
 import { groupWaiting } from './windows.ts';
 
@@ -35,8 +36,17 @@ export async function planOf(db: Queryable, id: string, regions: string[] | null
     approvals: approvalsOf(rollout, await listWaves(db, id)),
     waiting: groupWaiting(await waitingMembers(db, id, regions), spec.calendar ?? []),
     gates: spec.gates ?? {},
+    ...(rollout.state === 'planned' ? { cannotStart: await startProblems(db, rollout, regions) } : {}),
+    ...(rollout.queuedAt === null ? {} : await whatIsAhead(db)),
     ...(spec.budget === undefined ? {} : { budget: spec.budget }),
   };
+}
+
+async function whatIsAhead(db: Queryable): Promise<Pick<RolloutPlan, 'behind'>> {
+  const active = await findActiveRollout(db);
+  if (active === undefined) return {};
+  const { id, release, state } = active;
+  return { behind: { id, release, state } };
 }
 
 function startOf(

@@ -1,6 +1,7 @@
 import { FleetError } from '../../platform/errors.ts';
 import type { Lease } from '../operations/lease.ts';
 import type { Registry } from '../registry/registry.ts';
+import { recordEngineAction } from './halt.ts';
 import { ENGINE_ACTOR } from './rollout.ts';
 import { startRollout } from './start.ts';
 import { explainPlan, findRollout, lockActiveRollout } from './store.ts';
@@ -26,7 +27,10 @@ export async function startNextInQueue(registry: Registry, lease: Lease, id: str
   } catch (error) {
     if (!(error instanceof FleetError)) throw error;
     const cause = { ...refusal(id, error), actor: ENGINE_ACTOR };
-    await lease.transaction((tx) => explainPlan(tx, id, cause, error.retryable ? AGAIN_MS : null));
+    await lease.transaction(async (tx) => {
+      const told = await explainPlan(tx, id, cause, error.retryable ? AGAIN_MS : null);
+      if (told && !error.retryable) recordEngineAction(tx, queued, 'rollout.dequeue', { cause });
+    });
   }
   return true;
 }

@@ -211,3 +211,13 @@ function wayOn(id: string, state: RolloutState): string {
   if (state === 'awaiting_approval') return `fleet rollout approve ${id}, by somebody else than its author`;
   return `fleet rollout get ${id}`;
 }
+
+/** One at a time: `active` is the one that is not over. */
+export function alreadyActive(active: { id: string; release: string; state: RolloutState }): FleetError {
+  return new FleetError({
+    code: 'rollout_active',
+    status: 409,
+    message: `rollout ${active.id} of release ${active.release} is ${active.state}; the fleet has one at a time`,
+    fix: `wait for it with --queue, or end it: fleet rollout abort ${active.id}; to take its place: --supersede`,
+  });
+}

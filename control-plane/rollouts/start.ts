@@ -18,7 +18,7 @@ import { refuseChangedSincePlan, refuseEdited } from './edited.ts';
 import { refuseUnhealthy } from './health.ts';
 import { refuseFailingRehearsal } from './rehearsals/refuse.ts';
 import { isLive, planWaves, type PlannedWave } from './plan.ts';
-import { rolloutInWrongState, rolloutNotFound } from './rollout.ts';
+import { alreadyActive, rolloutInWrongState, rolloutNotFound } from './rollout.ts';
 import { checkSpec } from './spec.ts';
 import {
   insertRollout,
@@ -208,13 +208,4 @@ async function requireUsable(
     });
   }
   return release;
-}
-
-function alreadyActive(active: RolloutRecord): FleetError {
-  return new FleetError({
-    code: 'rollout_active',
-    status: 409,
-    message: `rollout ${active.id} of release ${active.release} is ${active.state}; the fleet has one at a time`,
-    fix: `wait for it with --queue, or end it: fleet rollout abort ${active.id}; to take its place: --supersede`,
-  });
 }

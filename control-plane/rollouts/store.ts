@@ -131,6 +131,11 @@ export async function lockRollout(db: Queryable, id: string): Promise<RolloutRec
 /** The one rollout that is not over. Locks the line, so that two starts see each other. */
 export async function lockActiveRollout(db: Queryable): Promise<RolloutRecord | undefined> {
   await db.query('SELECT pg_advisory_xact_lock($1)', [ADVISORY_LOCKS.activeRollout]);
+  return findActiveRollout(db);
+}
+
+/** The same, to be told of only. */
+export async function findActiveRollout(db: Queryable): Promise<RolloutRecord | undefined> {
   const { rows } = await db.query<RolloutRecord>(
     `SELECT ${ROLLOUT_COLUMNS} FROM rollouts r WHERE r.state = ANY($1)`,
     [ACTIVE_STATES],
@@ -249,14 +254,14 @@ export async function queueRollout(
 
 /**
  * Why a plan stays a plan, when it is nothing more than that: it may have been started or dropped meanwhile. With
- * `againInMs` it keeps its place in the queue, and is tried again then.
+ * `againInMs` it keeps its place in the queue, and is tried again then. Answers whether it was.
  */
 export async function explainPlan(
   db: Queryable,
   rolloutId: string,
   cause: Cause,
   againInMs: number | null,
-): Promise<void> {
+): Promise<boolean> {
   const { rowCount } = await db.query(
     `UPDATE rollouts
         SET cause = $2, version = version + 1, wake_at = clock_timestamp() + $3::int * interval '1 ms',
@@ -266,6 +271,7 @@ export async function explainPlan(
     [rolloutId, JSON.stringify(cause), againInMs],
   );
   if (rowCount === 1) await announce(db, rolloutId);
+  return rowCount === 1;
 }
 
 export async function supersede(db: Queryable, rolloutId: string, by: string): Promise<void> {

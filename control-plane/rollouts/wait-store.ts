@@ -158,12 +158,15 @@ export async function unsettledElsewhere(
   return rows[0];
 }
 
-/** Names of servers that hold targets which are still to run, and did not answer the last health check. */
-export async function unreachableServers(db: Queryable, rolloutId: string): Promise<string[]> {
-  const { rows } = await db.query<{ name: string }>(
-    `SELECT DISTINCT s.name FROM rollout_targets t JOIN servers s ON s.id = t.server_id
+/** Servers that hold targets which are still to run, and did not answer the last health check. */
+export async function unreachableServers(
+  db: Queryable,
+  rolloutId: string,
+): Promise<{ name: string; region: string }[]> {
+  const { rows } = await db.query<{ name: string; region: string }>(
+    `SELECT DISTINCT s.name, s.region FROM rollout_targets t JOIN servers s ON s.id = t.server_id
       WHERE t.rollout_id = $1 AND NOT s.reachable AND t.state IN ('pending', 'deferred') ORDER BY s.name`,
     [rolloutId],
   );
-  return rows.map((row) => row.name);
+  return rows;
 }

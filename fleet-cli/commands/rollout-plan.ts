@@ -4,6 +4,7 @@ import { change } from '../change.ts';
 import { path } from '../client.ts';
 import { CliError } from '../errors.ts';
 import { EXIT } from '../exit.ts';
+import { isHindered } from '../output/plan-state.ts';
 import { renderRolloutPlan } from '../output/rollout-plan.ts';
 import { renderRolloutDiff } from '../output/schema-diff-view.ts';
 import type { Session } from '../session.ts';
@@ -29,7 +30,10 @@ export async function planRollout(
   const plan = reply.body;
   if ('nothingToDo' in plan) return sayNothingToDo(session, plan);
   await showPlan(session, plan, flags.diff !== false);
-  session.out.note(`nothing is started; to start it: fleet rollout start ${plan.id}`);
+  const how = isHindered(plan)
+    ? 'see why it cannot start now'
+    : `to start it: fleet rollout start ${plan.id}`;
+  session.out.note(`nothing is started; ${how}`);
   // Those that a person has left behind are shown, and stay as they are.
   const left = plan.total - plan.counts.skipped;
   if (flags.detailedExitcode !== true || left === 0) return;

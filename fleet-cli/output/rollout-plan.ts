@@ -12,7 +12,10 @@ import {
 } from './plan-blocks.ts';
 import { someOf } from './plural.ts';
 import { estimateText, rehearsalText } from './rehearsal-view.ts';
-import { stateText, type Paint } from './style.ts';
+import { hindrances, isHindered, planStateText, queuedText } from './plan-state.ts';
+import { causeText } from './rollout-lines.ts';
+import { nextWords } from './rollout-next.ts';
+import type { Paint } from './style.ts';
 import { renderFields, renderTable } from './table.ts';
 
 /** A stored plan as a person reads it before starting it. */
@@ -23,7 +26,10 @@ export function renderRolloutPlan(raw: Rollout, paint: Paint): string {
     [
       { title: 'rollout', value: (each) => each.id },
       { title: 'release', value: (each) => each.release },
-      { title: 'state', value: (each) => stateText(paint, each.state) },
+      { title: 'state', value: (each) => planStateText(each, paint) },
+      { title: 'cause', value: causeText },
+      { title: 'queued', value: queuedText },
+      { title: 'next', value: (each) => (isHindered(each) ? undefined : nextWords(each)) },
       { title: 'author', value: (each) => each.author },
       { title: 'approval', value: approvalText },
       { title: 'targets', value: (each) => each.total },
@@ -52,7 +58,8 @@ export function renderRolloutPlan(raw: Rollout, paint: Paint): string {
     paint,
     undefined,
   );
-  return [fields, waves, ...planBlocks(plan, paint), ...blockedText(plan.contract, paint)].join('\n\n');
+  const hindered = [...hindrances(plan, paint), ...blockedText(plan.contract, paint)];
+  return [fields, waves, ...planBlocks(plan, paint), ...hindered].join('\n\n');
 }
 
 interface Behind {

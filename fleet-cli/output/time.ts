@@ -24,6 +24,13 @@ export function spell(seconds: number): string {
   return `${Math.floor(whole / 86_400)}d ${Math.floor((whole % 86_400) / 3_600)}h`;
 }
 
+/** The time between two instants, up to now when the second is absent: `3.2s`, from a minute on `4m 3s`. */
+export function spent(from: string | null, to: string | null, now = Date.now()): string | undefined {
+  if (from === null) return undefined;
+  const seconds = Math.max(0, (to === null ? now : Date.parse(to)) - Date.parse(from)) / 1_000;
+  return seconds < 60 ? `${seconds.toFixed(1)}s` : spell(seconds);
+}
+
 /** The time from an instant to `now` (or the other way round), in words; undefined where there is none. */
 export function between(instant: string | null, now: number): string | undefined {
   return instant === null ? undefined : spell(Math.abs(now - Date.parse(instant)) / 1_000);

@@ -184,6 +184,26 @@ describe('a plan, as it is read before it starts', () => {
     );
   });
 
+  it('says what would refuse a start now, naming only what the reader may see', async () => {
+    const { id } = await plan({ release: 'r4' });
+    const reachable = (value: boolean) =>
+      fleet.registry.query("UPDATE servers SET reachable = $1 WHERE region = 'eu'", [value]);
+    assert.deepEqual(
+      (await fleet.registry.transaction((tx) => readRollout(tx, id, null))).plan?.cannotStart,
+      [],
+    );
+    await reachable(false);
+    const told = async (regions: string[] | null) =>
+      (await fleet.registry.transaction((tx) => readRollout(tx, id, regions))).plan?.cannotStart;
+    const [all] = (await told(null)) ?? [];
+    const [us] = (await told(['us'])) ?? [];
+    await reachable(true);
+    assert.deepEqual([all?.code, all?.names], ['servers_unreachable', ['eu-1']]);
+    assert.match(all?.message ?? '', /do not answer: eu-1$/);
+    assert.deepEqual([us?.code, us?.names], ['servers_unreachable', []]);
+    assert.doesNotMatch(us?.message ?? '', /eu-1/);
+  });
+
   it('shows what it makes of the schema, in words and as a diff', async () => {
     const { id } = await plan({ release: 'r4' });
     const { starts } = await diffOf(id);

@@ -4,7 +4,7 @@ import { parse } from 'yaml';
 import type { Globals } from '../../../fleet-cli/globals.ts';
 import { createOutput } from '../../../fleet-cli/output/output.ts';
 import { fitWidths } from '../../../fleet-cli/output/table.ts';
-import { age, lasted } from '../../../fleet-cli/output/time.ts';
+import { age, lasted, spent } from '../../../fleet-cli/output/time.ts';
 import type { View } from '../../../fleet-cli/output/view.ts';
 import { screenIo } from './harness.ts';
 
@@ -103,5 +103,7 @@ describe('output', () => {
     assert.equal(age(null, now), undefined);
     assert.equal(lasted('2026-01-01T23:59:58.500Z', null, now), '1.5s');
     assert.equal(lasted(null, null, now), undefined);
+    assert.equal(spent('2026-01-01T23:59:58.500Z', null, now), '1.5s');
+    assert.equal(spent('2026-01-01T23:55:56.600Z', null, now), '4m 3s');
   });
 });

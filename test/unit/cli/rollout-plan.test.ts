@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import type { Rollout, RolloutTarget, RolloutWave, TargetCounts } from '../../../contract/rollout.ts';
+import { rolloutView } from '../../../fleet-cli/output/rollout-view.ts';
 import { renderRolloutPlan } from '../../../fleet-cli/output/rollout-plan.ts';
 
 const plain = (_tone: string, text: string) => text;
@@ -70,6 +71,53 @@ describe('a plan with contract steps', () => {
   it('says nothing when nobody does', () => {
     assert.ok(!renderRolloutPlan({ ...PLAN, contract: CONTRACT }, plain).includes('cannot start'));
     assert.ok(!renderRolloutPlan(PLAN, plain).includes('cannot start'));
+  });
+});
+
+describe('a plan that is not started', () => {
+  const refused = { code: 'refused', message: 'its turn came', fix: 'fleet drift list', actor: 'engine' };
+  const nothing = { migrations: [], starts: [], lint: [], approvals: [], waiting: [], gates: {} };
+
+  it('says that it is in the queue, since when, and behind whom', () => {
+    const behind = { id: 'other', release: '2026.11.1', state: 'running' };
+    const text = renderRolloutPlan(
+      { ...PLAN, queuedAt: '2026-11-21T10:00:00.000Z', plan: { ...nothing, behind } },
+      plain,
+    );
+    assert.match(text, /state +○ planned \(queued\)\n/);
+    assert.match(
+      text,
+      /queued .*since 2026-11-21T10:00:00\.000Z\), behind rollout other of release 2026\.11\.1, which is running\n/,
+    );
+  });
+
+  it('says that it was refused when its turn came, why, and what to do', () => {
+    const text = renderRolloutPlan({ ...PLAN, cause: refused }, plain);
+    assert.match(text, /state +○ planned \(refused\)\n/);
+    assert.match(text, /cause +refused: its turn came \(engine\)\n/);
+    assert.match(text, /next +fleet drift list\n/);
+    const [state] = rolloutView.columns.filter(({ title }) => title === 'state');
+    assert.equal(state?.value({ ...PLAN, cause: refused }, plain), '○ planned (refused)');
+    assert.equal(state?.value({ ...PLAN, queuedAt: PLAN.createdAt }, plain), '○ planned (queued)');
+  });
+
+  it('says why it cannot be started now, and then not how to start it', () => {
+    const away = {
+      code: 'servers_unreachable',
+      message: 'away: eu-1',
+      fix: 'bring it back',
+      names: ['eu-1'],
+    };
+    const text = renderRolloutPlan({ ...PLAN, plan: { ...nothing, cannotStart: [away] } }, plain);
+    assert.match(text, /cannot start now\n {2}✖ servers_unreachable: away: eu-1\n {6}bring it back$/);
+    assert.doesNotMatch(text, /fleet rollout start/);
+    assert.match(renderRolloutPlan(PLAN, plain), /next +fleet rollout start /);
+  });
+
+  it('has done nothing, whoever it leaves behind', () => {
+    const [done] = rolloutView.columns.filter(({ title }) => title === 'done');
+    const left = { ...PLAN, total: 3, counts: { ...counts, pending: 2, skipped: 1 } };
+    assert.equal(done?.value(left, plain), '0/3');
   });
 });
 
