@@ -50,7 +50,7 @@ describe('releases and rollouts on the command line', () => {
       releaseFolder(folder, 'one', 'create table one (id int)');
       const published = await cli('release publish migrations --name r1', { cwd: folder });
       assert.equal(published.code, 0, published.stderr);
-      assert.match(published.stderr, /fleet rollout start --release r1/);
+      assert.match(published.stderr, /fleet rollout plan --release r1/);
       assert.match(published.stdout, /newly published/);
       assert.match((await cli('release get r1')).stdout, /9000000000000_one/);
 
