@@ -85,6 +85,8 @@ export const SQLSTATE = {
   /** Also a template with a session that is just leaving. */
   objectInUse: '55006',
   lockNotAvailable: '55P03',
+  /** A value that was added to its type in the same transaction. */
+  unsafeNewEnumValueUsage: '55P04',
   /** By its `statement_timeout`, or by somebody who asked. */
   queryCanceled: '57014',
   adminShutdown: '57P01',

@@ -70,9 +70,6 @@ export interface RetryPolicy {
  */
 export const DEFAULT_RETRY: RetryPolicy = { retries: 4, firstDelayMs: 500, maxDelayMs: 8_000 };
 
-/** SQLSTATE invalid_catalog_name: the server is there, the database is not. */
-const DATABASE_MISSING = '3D000';
-
 /**
  * Brings one database to the release's head, or back to where it was before. Answers undefined when `signal` ended it: then nobody knows the
  * outcome, and the next owner asks the database. Never throws for what is wrong with the target.
@@ -248,7 +245,8 @@ function wasCancelled(error: unknown): boolean {
 }
 
 function describe(error: unknown): ErrorSummary {
-  if (sqlState(error) !== DATABASE_MISSING) return summarizeError(error);
+  // The server is there, the database is not.
+  if (sqlState(error) !== SQLSTATE.invalidCatalogName) return summarizeError(error);
   return {
     code: 'database_missing',
     message: 'the registry lists this database, but its server does not have it',

@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import type { AddServer } from '../../contract/server.ts';
 import { FleetError, sqlState, SQLSTATE } from '../../platform/errors.ts';
-import type { Caller } from '../access/caller.ts';
-import { audit } from '../audit/audit.ts';
+import type { Asker } from '../access/caller.ts';
+import { auditAsked } from '../audit/audit.ts';
 import type { OperationDefinition } from '../operations/definition.ts';
 import { startOperation } from '../operations/operation.ts';
 import type { Transaction } from '../registry/registry.ts';
@@ -62,11 +62,6 @@ function providerOf(input: Input, deps: RegistrationDeps): Provider {
   });
 }
 
-export interface Request {
-  caller: Caller;
-  requestId: string;
-}
-
 /**
  * Stores the server, seals the URL's password and starts the operation, all in `tx`.
  * @throws FleetError `bad_server_url`, `region_not_found`, `server_name_taken`, `server_already_registered`
@@ -75,7 +70,7 @@ export async function startAddServer(
   tx: Transaction,
   secrets: Secrets,
   wanted: AddServer,
-  request: Request,
+  asker: Asker,
 ): Promise<{ operationId: string; serverId: string }> {
   const address = parseServerUrl(wanted.url);
   const { url: _url, ...rest } = wanted;
@@ -102,7 +97,7 @@ export async function startAddServer(
   };
   const version = { owner: subject, subject, region: wanted.region, login: address.user };
   await secrets.importVersion(tx, { ...version, id: input.bootstrapVersionId }, address.password);
-  await startRegistration(tx, { operationId, definition: addServer, input, ...request });
+  await startRegistration(tx, { operationId, definition: addServer, input, asker });
   return { operationId, serverId };
 }
 
@@ -130,14 +125,16 @@ function nameTaken(name: string): FleetError {
   });
 }
 
-interface Registration extends Request {
+interface Registration {
   operationId: string;
   definition: { kind: string; steps: { name: string }[] };
   input: RegistrationInput;
+  asker: Asker;
 }
 
 export async function startRegistration(tx: Transaction, registration: Registration): Promise<void> {
-  const { operationId, definition, input, caller, requestId } = registration;
+  const { operationId, definition, input, asker } = registration;
+  const { caller, requestId } = asker;
   await startOperation(tx, {
     id: operationId,
     definition,
@@ -149,9 +146,7 @@ export async function startRegistration(tx: Transaction, registration: Registrat
     requestId,
   });
   const server = await findServer(tx, input.serverId);
-  audit(tx, {
-    actor: caller.name,
-    actorRole: caller.role,
+  auditAsked(tx, asker, {
     action: definition.kind,
     resource: `server:${input.name}`,
     region: input.region,
@@ -162,6 +157,5 @@ export async function startRegistration(tx: Transaction, registration: Registrat
       mode: server?.mode,
       operation: operationId,
     },
-    requestId,
   });
 }

@@ -1,4 +1,4 @@
-import { FleetError, sqlState } from '../../platform/errors.ts';
+import { FleetError, sqlState, SQLSTATE } from '../../platform/errors.ts';
 import { quoteIdent, quoteLiteral, type PgAddress, type PgClient } from '../../platform/pg.ts';
 import { ADMIN_MARK, connected, FLEET_ADMIN } from './inspect.ts';
 import { dropMigratorRole } from './migrator.ts';
@@ -9,9 +9,6 @@ import { dropMigratorRole } from './migrator.ts';
  * that others made on the server are not touched.
  */
 const OPEN_DATABASES = ['postgres', 'template1'];
-
-/** `insufficient_privilege`, `dependent_objects_still_exist`, `undefined_object`. */
-const [FORBIDDEN, STILL_OWNS, NO_SUCH_ROLE] = ['42501', '2BP01', '42704'];
 
 /**
  * With a superuser: makes or adjusts fleet_admin and closes the open databases.
@@ -126,8 +123,8 @@ export async function removeRoles(address: PgAddress, serverId: string): Promise
     const role = quoteIdent(FLEET_ADMIN);
     await client.query(`REVOKE ALL ON DATABASE ${quoteIdent(address.database)} FROM ${role}`);
     await client.query(`DROP ROLE IF EXISTS ${role}`).catch(async (error: unknown) => {
-      if (sqlState(error) === NO_SUCH_ROLE) return;
-      if (sqlState(error) !== STILL_OWNS) throw error;
+      if (sqlState(error) === SQLSTATE.undefinedObject) return;
+      if (sqlState(error) !== SQLSTATE.dependentObjectsStillExist) throw error;
       await client.query(`ALTER ROLE ${role} WITH NOLOGIN PASSWORD NULL`);
       await client.query(`COMMENT ON ROLE ${role} IS NULL`);
     });
@@ -135,5 +132,5 @@ export async function removeRoles(address: PgAddress, serverId: string): Promise
 }
 
 function ignoreForbidden(error: unknown): void {
-  if (sqlState(error) !== FORBIDDEN) throw error;
+  if (sqlState(error) !== SQLSTATE.insufficientPrivilege) throw error;
 }

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import type { CreateServer } from '../../contract/server.ts';
+import type { Asker } from '../access/caller.ts';
 import type { OperationDefinition, StepContext } from '../operations/definition.ts';
 import type { Transaction } from '../registry/registry.ts';
-import { insertNewServer, startRegistration, type Request } from './add.ts';
+import { insertNewServer, startRegistration } from './add.ts';
 import { embeddedProvider, type EmbeddedDeps } from './providers/embedded.ts';
 import type { Provider } from './providers/provider.ts';
 import {
@@ -59,7 +60,7 @@ const PORT_TO_COME = 1;
 export async function startCreateServer(
   tx: Transaction,
   wanted: CreateServer,
-  request: Request,
+  asker: Asker,
 ): Promise<{ operationId: string; serverId: string }> {
   const [operationId, serverId] = [randomUUID(), randomUUID()];
   await insertNewServer(tx, {
@@ -75,6 +76,6 @@ export async function startCreateServer(
     ...{ serverId, name: wanted.name, region: wanted.region },
     ...{ adminVersionId: randomUUID(), migratorVersionId: randomUUID() },
   };
-  await startRegistration(tx, { operationId, definition: createServer, input, ...request });
+  await startRegistration(tx, { operationId, definition: createServer, input, asker });
   return { operationId, serverId };
 }

@@ -1,4 +1,4 @@
-import { FleetError, isUnreachable, sqlState } from '../../platform/errors.ts';
+import { FleetError, isUnreachable, sqlState, SQLSTATE } from '../../platform/errors.ts';
 import { withClient, type PgAddress, type PgClient } from '../../platform/pg.ts';
 
 /** What a server says of itself and of the user we come as. */
@@ -87,7 +87,7 @@ function connectionError(address: PgAddress, cause: unknown): FleetError | undef
   const place = `${address.host}:${address.port}`;
   const code = errorCode(cause);
   const state = sqlState(cause);
-  if (state === '28P01' || state === '28000') {
+  if (state === SQLSTATE.invalidPassword || state === SQLSTATE.invalidAuthorization) {
     return new FleetError({
       code: 'server_login_refused',
       status: 422,
@@ -96,7 +96,7 @@ function connectionError(address: PgAddress, cause: unknown): FleetError | undef
       cause,
     });
   }
-  if (state === '3D000') {
+  if (state === SQLSTATE.invalidCatalogName) {
     return new FleetError({
       code: 'server_database_missing',
       status: 422,

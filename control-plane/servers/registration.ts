@@ -10,7 +10,13 @@ import { lockPlacement } from './database-store.ts';
 import { assertUsable, FLEET_ADMIN, FLEET_MIGRATOR, inspectServer } from './inspect.ts';
 import { ensureMigratorRole, verifyMigrator } from './migrator.ts';
 import type { Provider } from './providers/provider.ts';
-import { migratorSubject, serverNotFound, serverSubject, transitionServer } from './server.ts';
+import {
+  migratorSubject,
+  serverInWrongState,
+  serverNotFound,
+  serverSubject,
+  transitionServer,
+} from './server.ts';
 import { deleteProvisioning, findServer, moveServer, setServerAdmin } from './store.ts';
 
 /** What registering and creating a server have in common: check → harden → ready, and their inverses. */
@@ -152,17 +158,8 @@ async function step(tx: Transaction, serverId: string, event: 'ready' | 'unready
   const server = await findServer(tx, serverId);
   if (server === undefined) throw serverNotFound(serverId);
   const next = transitionServer(server.state, event);
-  if (next === undefined) throw wrongServerState(server.name, server.state, event);
+  if (next === undefined) throw serverInWrongState(server, event);
   if (next !== server.state) await moveServer(tx, serverId, server.state, next);
-}
-
-export function wrongServerState(name: string, state: string, event: string): FleetError {
-  return new FleetError({
-    code: 'server_state_conflict',
-    status: 409,
-    message: `server ${name} is ${state}: "${event}" has no meaning there`,
-    fix: `fleet server get ${name}`,
-  });
 }
 
 export function serverInUse(name: string, databases: number): FleetError {

@@ -1,15 +1,15 @@
-import { sqlState } from '../../platform/errors.ts';
+import { sqlState, SQLSTATE } from '../../platform/errors.ts';
 import { databaseUnreachable, RoutingError } from './problem.ts';
 import { WrongDatabaseError } from './tenant-connection.ts';
 
-/** 28P01: wrong password; 28000: the login may not log in (any more). Both are what a rotation leaves behind. */
+/** A wrong password, or a login that may not log in (any more): both are what a rotation leaves behind. */
 export function isRefusedLogin(error: unknown): boolean {
   const state = sqlState(error);
-  return state === '28P01' || state === '28000';
+  return state === SQLSTATE.invalidPassword || state === SQLSTATE.invalidAuthorization;
 }
 
 export function isTooManyConnections(error: unknown): boolean {
-  return sqlState(error) === '53300';
+  return sqlState(error) === SQLSTATE.tooManyConnections;
 }
 
 /** Failures to connect that show a server that answers: they do not open its breaker. */

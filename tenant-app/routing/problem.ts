@@ -1,7 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import type { ErrorRequestHandler, Response } from 'express';
 import type { Problem } from '../../contract/problem.ts';
-import { FleetError, isUnreachable, sqlState, type FleetErrorFields } from '../../platform/errors.ts';
+import {
+  FleetError,
+  isUnreachable,
+  SQLSTATE,
+  sqlState,
+  type FleetErrorFields,
+} from '../../platform/errors.ts';
 import type { Logger } from '../../platform/logging.ts';
 import type { TenantHandle } from './tenant-handle.ts';
 
@@ -76,12 +82,17 @@ function requestIdOf(response: Response): string {
   return made;
 }
 
-const UNDEFINED_OBJECTS = new Set(['42P01', '42703', '42883', '3F000']);
+const UNDEFINED_OBJECTS = new Set<string>([
+  SQLSTATE.undefinedTable,
+  SQLSTATE.undefinedColumn,
+  SQLSTATE.undefinedFunction,
+  SQLSTATE.invalidSchemaName,
+]);
 
 function asFleetError(error: unknown): FleetError {
   if (error instanceof FleetError) return error;
   const state = sqlState(error);
-  if (state === '57014') {
+  if (state === SQLSTATE.queryCanceled) {
     return new RoutingError({
       code: 'statement_timeout',
       status: 503,

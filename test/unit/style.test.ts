@@ -29,6 +29,8 @@ const ENVIRONMENT_READERS = [
   // Passes PATH on to PostgreSQL's programs; reads no configuration.
   /^control-plane\/servers\/providers\/cluster\.ts$/,
 ];
+/** The one table of them. */
+const NAMES_OF_SQLSTATES = 'platform/errors.ts';
 const TEXT_SEARCHES = new Set(['includes', 'match', 'startsWith', 'endsWith', 'search', 'indexOf']);
 
 interface Source {
@@ -67,6 +69,11 @@ describe('style', () => {
 
   it('recognises no error by the text of its message', () => {
     assert.deepEqual(findings(code, messageSearch), []);
+  });
+
+  it('calls errors of PostgreSQL by their names', () => {
+    const others = product.filter((file) => file.path !== NAMES_OF_SQLSTATES);
+    assert.deepEqual(findings(others, bareSqlState), []);
   });
 
   it('reads the environment in mains only', () => {
@@ -187,6 +194,11 @@ function messageSearch(node: ts.Node): string | undefined {
 
 function isMessage(node: ts.Node): boolean {
   return ts.isPropertyAccessExpression(node) && node.name.text === 'message';
+}
+
+function bareSqlState(node: ts.Node): string | undefined {
+  const isCode = ts.isStringLiteral(node) && /^[0-9][0-9A-Z]{4}$/.test(node.text);
+  return isCode ? `the SQLSTATE ${node.text}` : undefined;
 }
 
 function environmentRead(node: ts.Node): string | undefined {

@@ -16,9 +16,6 @@ export interface Ending {
   busy?: boolean;
 }
 
-/** SQLSTATE unsafe_new_enum_value_usage: a value that was added in the same transaction. */
-const NEW_ENUM_VALUE = '55P04';
-
 const ADVICE = 'rehearse it on a copy: --clone';
 
 /**
@@ -70,7 +67,7 @@ function doubtOf(
   if (isOver(failure, trial)) {
     return `was ended after ${trial.maxHoldMs} ms, longer than a tenant may wait`;
   }
-  if (state === NEW_ENUM_VALUE && trial.steps.length > 0 && !addsEnumValue) {
+  if (state === SQLSTATE.unsafeNewEnumValueUsage && trial.steps.length > 0 && !addsEnumValue) {
     return 'uses an enum value that an earlier migration adds, and which is not yet committed';
   }
   const causes = left.filter(({ mayCause }) => mayCause(failure)).map(({ migration }) => migration);
