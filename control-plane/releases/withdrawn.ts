@@ -117,4 +117,4 @@ export function releaseInUse(
 }
 
 /** A refusal names this many tenants: who it is about is clear, and the line stays one. */
-export const TENANTS_NAMED = 5;
+const TENANTS_NAMED = 5;
