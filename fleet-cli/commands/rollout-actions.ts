@@ -23,7 +23,7 @@ export interface SpecFlags {
 
 export interface StartFlags extends SpecFlags {
   queue?: boolean;
-  supersede?: string;
+  supersede?: string | undefined;
   despiteRehearsal?: boolean;
   reason?: string;
 }
@@ -53,7 +53,8 @@ export async function startRollout(
   file: string | undefined,
   flags: StartFlags,
 ): Promise<void> {
-  const reply = await change(session, startRequest(session, file, flags), RolloutStanding);
+  const named = await withIds(session, file, flags);
+  const reply = await change(session, startRequest(session, named.file, named.flags), RolloutStanding);
   if (reply === undefined) return;
   const untried = reply.body.rehearsal && nowhereText(reply.body.rehearsal);
   if (typeof untried === 'string') session.out.note(`${untried} in its rehearsal`);
@@ -65,6 +66,13 @@ export async function startRollout(
     message: `${reply.body.total} targets are behind release ${reply.body.release}`,
     fix: `fleet rollout status ${reply.body.id}`,
   });
+}
+
+/** `latest` stands for an id, both for the plan to start and for the rollout whose place it takes. */
+async function withIds(session: Session, file: string | undefined, flags: StartFlags) {
+  const idOf = async (name: string | undefined) =>
+    name === 'latest' ? await rolloutId(session, name) : name;
+  return { file: await idOf(file), flags: { ...flags, supersede: await idOf(flags.supersede) } };
 }
 
 function startRequest(session: Session, file: string | undefined, flags: StartFlags) {
@@ -117,9 +125,14 @@ export function readSpec({ io }: Session, file: string | undefined, { release }:
     throw usageError('neither a file nor a release is given', 'pass FILE, or --release RELEASE');
   }
   const content = file === undefined ? {} : parseYaml(resolve(io.cwd, file));
-  const spec = typeof content === 'object' && content !== null ? content : { release: content };
+  if (typeof content !== 'object' || content === null || Array.isArray(content)) {
+    throw usageError(
+      `the file ${file ?? ''} holds no rollout`,
+      'write "release: RELEASE" and its waves; for a release without a file: --release RELEASE',
+    );
+  }
   const what = file ?? `release ${release ?? ''}`;
-  return checkInput(RolloutSpec, release === undefined ? spec : { ...spec, release }, what);
+  return checkInput(RolloutSpec, release === undefined ? content : { ...content, release }, what);
 }
 
 function parseYaml(file: string): unknown {

@@ -3,6 +3,7 @@ import { RolloutStanding } from '../../contract/progress.ts';
 import { change } from '../change.ts';
 import { path } from '../client.ts';
 import { confirmName, confirmYes } from '../confirm.ts';
+import { brokenOf } from '../output/rollout-bar.ts';
 import type { OpenSession, Session } from '../session.ts';
 import { showOrFollow } from './rollout-actions.ts';
 import { rolloutId } from './rollout-watch.ts';
@@ -107,4 +108,7 @@ async function say(session: Session, name: string, verb: Verb, flags: VerbFlags)
   const reply = await change(session, request, RolloutStanding);
   if (reply === undefined) return;
   await showOrFollow(session, reply.body, session.globals.wait === true && verb.goesOn === true);
+  const { id: of, state, counts } = reply.body;
+  if (verb.name === 'skip' && state === 'halted' && brokenOf(counts) === 0)
+    session.out.note(`next: fleet rollout retry ${of} goes on without the tenants left behind`);
 }

@@ -81,7 +81,7 @@ function timeText({ startedAt, finishedAt, queuedAt, eta, noEta }: RolloutProgre
     return `${took} · no estimate: ${noEta.targets} ${noEta.reason === null ? 'held' : heldText(noEta.reason)}`;
   if (eta === null) return took;
   const until = eta.until === 'end' ? '' : ' until an approval is needed';
-  return `${took} · about ${between(eta.at, now)} left${until} (${clock(eta.at)})`;
+  return `${took} · about ${between(eta.at, now)} left${until} (${dayAndClock(eta.at, now)})`;
 }
 
 function eventSection({ events }: RolloutProgress, paint: Paint): Section {
@@ -91,6 +91,12 @@ function eventSection({ events }: RolloutProgress, paint: Paint): Section {
   });
   const lines = texts.map((text, rank) => ({ text, rank }));
   return { title: paint('bold', 'last events'), lines, priority: 6, least: 1 };
+}
+
+/** The same, with the date where that is not the one of now. */
+function dayAndClock(instant: string, now: number): string {
+  const day = instant.slice(0, 10);
+  return day === new Date(now).toISOString().slice(0, 10) ? clock(instant) : `${day} ${clock(instant)}`;
 }
 
 /** The time of the day, UTC as everywhere: `17:04:12Z`. */

@@ -75,6 +75,8 @@ describe('the picture of a rollout', () => {
     assert.match(said, new RegExp(`^rollout ● running {2}${ID}\\nrelease 2026\\.11\\.2\\n`));
     assert.match(said, /by +anna · approved by ben\n/);
     assert.match(said, /time +4m 12s · about 3m 12s left \(17:07:24Z\)\n/);
+    const late = text({ eta: { at: '2026-11-24T01:00:00.000Z', seconds: 200_000, until: 'end' } });
+    assert.match(late, /left \(2026-11-24 01:00:00Z\)\n/);
     assert.match(said, /targets 250\/500 done · 2 running · 1 failed\n/);
     assert.match(said, /canary {2}█{24} +10\/10 {2}✔ passed\n/);
     assert.match(said, /eu {6}█{14}▒▓░{8} {2}240\/400 {2}● running {2}2 running, 1 failed\n/);
