@@ -117,7 +117,13 @@ const TARGET: Machine<TargetState, TargetEvent> = {
   /** A live tenant that is still behind at the end: resumed, or changed from outside. */
   join: { deferred: 'pending', skipped: 'pending', verified: 'pending' },
   /** Its database is where it was before. */
-  undo: { verified: 'undone', failed: 'undone', unreachable: 'undone', skipped: 'undone' },
+  undo: {
+    verified: 'undone',
+    failed: 'undone',
+    unreachable: 'undone',
+    skipped: 'undone',
+    deferred: 'undone',
+  },
 };
 
 /** The next state, or undefined where the event is not allowed. Total and pure. */

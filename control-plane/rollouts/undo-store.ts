@@ -15,9 +15,9 @@ export interface ChangedTarget {
 }
 
 /**
- * Which of a rollout's targets have, or may have, migrations from it: verified ones, those that got some before they
- * ended otherwise, those that are past the first one that they missed, and those of which the registry cannot know (a lost server, a second try). Their databases
- * have the last word. Deleted tenants have none.
+ * Which of a rollout's targets have, or may have, migrations from it: all that were begun, but for those that have failed
+ * in their first try with nothing applied. Of others the registry cannot know: a server was lost, an owner died, and who
+ * was to ask next left it behind or was stopped by an abort. Their databases have the last word. Deleted tenants have none.
  */
 const CHANGED = `
   FROM rollout_targets t
@@ -26,8 +26,7 @@ const CHANGED = `
   LEFT JOIN migrations has ON has.name = d.schema_version
   JOIN migrations first ON first.name = t.missing ->> 0
  WHERE t.rollout_id = $1 AND t.tries > 0 AND t.state <> 'undone'
-   AND (t.state IN ('verified', 'unreachable')
-        OR t.state = 'failed' AND t.tries > 1
+   AND (t.state <> 'failed' OR t.tries > 1
         OR jsonb_array_length(coalesce(t.applied, '[]')) > 0
         OR coalesce(has.ordinal, 0) >= first.ordinal)`;
 

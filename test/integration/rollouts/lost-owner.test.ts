@@ -2,7 +2,14 @@ import assert from 'node:assert/strict';
 import type { Driver } from '../../../control-plane/operations/driver.ts';
 import { MIGRATION_LOCK } from '../../../control-plane/releases/bookkeeping.ts';
 import { createRolloutDriver } from '../../../control-plane/rollouts/driver.ts';
-import { pauseRollout, resumeRollout, retryRollout } from '../../../control-plane/rollouts/verbs.ts';
+import { changedTargets } from '../../../control-plane/rollouts/undo-store.ts';
+import {
+  abortRollout,
+  pauseRollout,
+  resumeRollout,
+  retryRollout,
+  skipTarget,
+} from '../../../control-plane/rollouts/verbs.ts';
 import { withClient } from '../../../platform/pg.ts';
 import { driveOnce, takeLease } from '../../support/drive.ts';
 import { quietLogger } from '../../support/registry.ts';
@@ -52,6 +59,19 @@ describe('rollout whose owner or server was lost', () => {
 
     await serverIsBack(id);
     assert.equal((await fleet.states(id))['us-aaa'], 'verified');
+  });
+
+  it('may have left something that an undo takes back, though a person has left the tenant behind', async () => {
+    const id = await fleet.start([{ name: 'all', match: { tenants: ['us-aaa'] } }]);
+    await crash(id, 'us-aaa');
+    fleet.down.add('us');
+    await driveOnce(fleet.registry, patientDriver(), id);
+    await fleet.registry.transaction((tx) =>
+      skipTarget(tx, id, { ...ASKER, target: 'us-aaa', reason: 'it does not answer' }),
+    );
+    await fleet.registry.transaction((tx) => abortRollout(tx, id, ASKER));
+    const [changed] = await changedTargets(fleet.registry, id);
+    assert.deepEqual([changed?.slug, changed?.schemaVersion], ['us-aaa', null]);
   });
 
   it('ends the session of the lost owner also where nobody could be asked at first', async () => {
@@ -145,6 +165,13 @@ describe('rollout whose owner or server was lost', () => {
     await until(`${slug} runs`, async () => (await fleet.states(id))[slug] === 'running');
     lease.abort.abort();
     await driving;
+    // Its session dies with it, before the gate lets it through.
+    await fleet.onDatabase(slug, (client) =>
+      client.query(
+        'SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = $1',
+        [`fleet:${id}:${lease.epoch}`],
+      ),
+    );
     await gate.open();
     await fleet.registry.query('UPDATE leases SET holder = NULL, expires_at = NULL');
   }
