@@ -44,9 +44,9 @@ describe('a backfill on the command line', () => {
       assert.equal(started.code, 0, started.stderr);
       const shown = await until('it is held', async () => {
         const { stdout } = await cli('rollout get latest');
-        return stdout.includes('held: ') && stdout;
+        return stdout.includes('held for ') && stdout;
       });
-      assert.match(shown, /acme +eu-1 +9000000000001_fill_weight .*held: held for the fleet by .*: freeze/);
+      assert.match(shown, /acme +eu-1 +9000000000001_fill_weight .*held for the fleet by .*: freeze/);
       const refused = await cli(`api POST ${SWITCH} --data {"scope":"tenant","on":false}`);
       assert.equal(refused.code, 2, refused.stderr);
 
