@@ -46,7 +46,10 @@ describe('a backfill on the command line', () => {
         const { stdout } = await cli('rollout get latest');
         return stdout.includes('held for ') && stdout;
       });
-      assert.match(shown, /9000000000001_fill_weight: 1 running, 1 of them held .*held for the fleet by .*: freeze/);
+      assert.match(
+        shown,
+        /9000000000001_fill_weight: 1 running, 1 of them held .*held for the fleet by .*: freeze/,
+      );
       const refused = await cli(`api POST ${SWITCH} --data {"scope":"tenant","on":false}`);
       assert.equal(refused.code, 2, refused.stderr);
 
