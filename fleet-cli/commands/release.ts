@@ -79,7 +79,8 @@ async function publish(session: Session, folder: string, flags: PublishFlags): P
   if (reply === undefined) return;
   session.out.one(reply.body, publishedView);
   for (const line of findingNotes(reply.body.findings)) session.out.note(line);
-  if (reply.body.behind > 0) session.out.note(`next: fleet rollout plan --release ${reply.body.name}, then fleet rollout rehearse`);
+  if (reply.body.behind > 0)
+    session.out.note(`next: fleet rollout plan --release ${reply.body.name}, then fleet rollout rehearse`);
 }
 
 function cutAfter(migrations: RenderedMigration[], name: string | undefined): RenderedMigration[] {
