@@ -196,7 +196,7 @@ describe('rollout under any words, crashes and changes', () => {
   after(() => Promise.all(fleets.map((fleet) => fleet.drop())));
 
   it('keeps its invariants', async function () {
-    this.timeout(240_000);
+    this.timeout(sized(240_000, 900_000));
     const runs = fleets.map((fleet, world) =>
       fc.assert(
         fc.asyncProperty(
