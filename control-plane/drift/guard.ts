@@ -6,7 +6,7 @@ import type { DriftDeps } from './check.ts';
 import { compareLive } from './compare.ts';
 import { schemaDrifted, type Finding } from './drift.ts';
 import { recordFindings } from './record.ts';
-import { openReferences, type References } from './reference.ts';
+import { lazyReferences, type References } from './reference.ts';
 import { findTarget, type DriftTarget } from './store.ts';
 
 /** Guards databases before they are migrated; `stamp` as it was stored with the last comparison. */
@@ -17,14 +17,7 @@ export type GuardSchema = (databaseId: string, stamp: SchemaStamp | null) => Sch
  * mostly is none: what nobody has touched is known by its stamp.
  */
 export function openGuard(deps: DriftDeps): GuardSchema {
-  let opened: Promise<References> | undefined;
-  const references = (): Promise<References> => {
-    opened ??= openReferences(deps).catch((error: unknown) => {
-      opened = undefined;
-      throw error;
-    });
-    return opened;
-  };
+  const references = lazyReferences(deps);
   return (databaseId, stamp) => ({
     stamp,
     prove: async (client, applied) => {

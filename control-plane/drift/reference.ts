@@ -48,6 +48,18 @@ export async function openReferences(deps: ReferenceDeps): Promise<References> {
   };
 }
 
+/** The same, opened when they are first asked for; what failed is tried again at the next question. */
+export function lazyReferences(deps: ReferenceDeps): () => Promise<References> {
+  let opened: Promise<References> | undefined;
+  return () => {
+    opened ??= openReferences(deps).catch((error: unknown) => {
+      opened = undefined;
+      throw error;
+    });
+    return opened;
+  };
+}
+
 async function reference(
   { registry, servers }: ReferenceDeps,
   migrations: Migration[],

@@ -2,9 +2,7 @@ import type { BackfillProgress } from '../../contract/backfill.ts';
 import type { StoredError } from '../../contract/problem.ts';
 import type { BackfillSum, Deferral, FailureGroup, Skips } from '../../contract/progress.ts';
 import type { Queryable } from '../../platform/pg.ts';
-import type { Lease } from '../operations/lease.ts';
-import { ROLLOUT_CHANNEL } from './announce.ts';
-import { targetAfter } from './rollout.ts';
+import { writeInFlight, type Fence } from './in-flight-store.ts';
 
 /**
  * What watchers read, counted and grouped by the database: as cheap for ten thousand targets as for ten. Joins
@@ -233,31 +231,12 @@ export async function findSpokenOf(
 export async function writeStep(
   db: Queryable,
   target: { rolloutId: string; databaseId: string },
-  lease: Pick<Lease, 'resource' | 'holder' | 'epoch'>,
+  lease: Fence,
   step: { migration: string; elapsedMs: number },
 ): Promise<void> {
-  await db.query(
-    `WITH fenced AS MATERIALIZED (
-       SELECT fence($1, $2, $3) AS ours
-     ), written AS (
-       UPDATE rollout_targets t
-          SET step = jsonb_build_object('migration', $6::text, 'since',
-                       greatest(t.started_at, clock_timestamp() - $7 * interval '1 millisecond'))
-         FROM fenced
-        WHERE fenced.ours AND t.rollout_id = $4 AND t.database_id = $5 AND t.state = $8 AND t.epoch = $3
-        RETURNING 1
-     )
-     SELECT pg_notify($9, $4::text) FROM written`,
-    [
-      lease.resource,
-      lease.holder,
-      lease.epoch,
-      target.rolloutId,
-      target.databaseId,
-      step.migration,
-      step.elapsedMs,
-      targetAfter('claim'),
-      ROLLOUT_CHANNEL,
-    ],
-  );
+  await writeInFlight(db, target, lease, {
+    set: `step = jsonb_build_object('migration', $6::text, 'since',
+                   greatest(t.started_at, clock_timestamp() - $7 * interval '1 millisecond'))`,
+    values: [step.migration, step.elapsedMs],
+  });
 }

@@ -1,8 +1,7 @@
 import type { BackfillHold, BackfillProgress } from '../../../contract/backfill.ts';
 import type { Queryable } from '../../../platform/pg.ts';
-import type { Lease } from '../../operations/lease.ts';
-import { ROLLOUT_CHANNEL } from '../announce.ts';
-import { targetAfter, targetSources } from '../rollout.ts';
+import { writeInFlight, type Fence } from '../in-flight-store.ts';
+import { targetSources } from '../rollout.ts';
 
 /** SQL of `backfill_switches`, and of the progress of targets. Joins servers and tenants for their names. */
 
@@ -90,30 +89,11 @@ export async function recallHeld(tx: Queryable): Promise<string[]> {
 export async function writeProgress(
   db: Queryable,
   target: { rolloutId: string; databaseId: string },
-  lease: Pick<Lease, 'resource' | 'holder' | 'epoch'>,
+  lease: Fence,
   progress: Omit<BackfillProgress, 'at'>,
 ): Promise<void> {
-  await db.query(
-    `WITH fenced AS MATERIALIZED (
-       SELECT fence($1, $2, $3) AS ours
-     ), written AS (
-       UPDATE rollout_targets t
-          SET progress = $6::jsonb || jsonb_build_object('at', to_char(now() AT TIME ZONE 'UTC', $8))
-         FROM fenced
-        WHERE fenced.ours AND t.rollout_id = $4 AND t.database_id = $5 AND t.state = $7 AND t.epoch = $3
-        RETURNING 1
-     )
-     SELECT pg_notify($9, $4::text) FROM written`,
-    [
-      lease.resource,
-      lease.holder,
-      lease.epoch,
-      target.rolloutId,
-      target.databaseId,
-      JSON.stringify(progress),
-      targetAfter('claim'),
-      'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"',
-      ROLLOUT_CHANNEL,
-    ],
-  );
+  await writeInFlight(db, target, lease, {
+    set: `progress = $6::jsonb || jsonb_build_object('at', to_char(now() AT TIME ZONE 'UTC', $7))`,
+    values: [JSON.stringify(progress), 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'],
+  });
 }

@@ -1,5 +1,5 @@
 import { compareLive } from '../../drift/compare.ts';
-import { openReferences, type References } from '../../drift/reference.ts';
+import { lazyReferences, type References } from '../../drift/reference.ts';
 import { targetsById } from '../../drift/store.ts';
 import { readLiveSchema, type LiveSchema } from '../../releases/schema-live.ts';
 import type { Reading } from './gate.ts';
@@ -25,8 +25,7 @@ export async function readSchemas(deps: SourceDeps, subject: Subject): Promise<R
     canaries.set(canary.serverMajor, asked);
     return asked;
   };
-  let opened: Promise<References> | undefined;
-  const references = (): Promise<References> => (opened ??= openReferences(deps));
+  const references = lazyReferences(deps);
   return askEach(deps, subject, subject.targets, async (target) => {
     const canary = findCanary(subject, target) ?? target;
     const [expected, found] = await Promise.all([readCanary(canary), read(target)]);
