@@ -27,11 +27,11 @@ import { migrateRegistry, openRegistry, type Registry } from './registry/registr
 import { releaseRoutes } from './releases/http.ts';
 import { backfillRoutes } from './rollouts/backfills/http.ts';
 import { createThrottle } from './rollouts/backfills/throttle.ts';
-import { expirePlans } from './rollouts/expire.ts';
+import { expirePlans } from './rollouts/engine/expire.ts';
 import { forgetOldMeasurements } from './rollouts/gates/store.ts';
-import { createRolloutDriver } from './rollouts/driver.ts';
+import { createRolloutDriver } from './rollouts/engine/driver.ts';
 import { rolloutRoutes } from './rollouts/http.ts';
-import { fleetMetrics } from './rollouts/metrics.ts';
+import { fleetMetrics } from './rollouts/view/metrics.ts';
 import { createRehearsalDriver, sweepClones } from './rollouts/rehearsals/driver.ts';
 import { routeRoutes } from './routes/http.ts';
 import { secretRoutes } from './secrets/http.ts';

@@ -2,7 +2,7 @@ import type { RolloutSpec, RolloutState } from '../../contract/rollout.ts';
 import type { Queryable } from '../../platform/pg.ts';
 import type { Caller } from '../access/caller.ts';
 import { ADVISORY_LOCKS } from '../registry/locks.ts';
-import type { PlannedWave } from './plan.ts';
+import type { PlannedWave } from './plan/plan.ts';
 import {
   ACTIVE_STATES,
   TERMINAL_STATES,

@@ -7,8 +7,8 @@ import type { MigrationStatistics } from '../releases/statistics.ts';
 import { setProvenVersionsSql } from '../servers/database-store.ts';
 import { moveTarget, targetAfter, targetSources, type TargetEvent } from './rollout.ts';
 import { ROLLOUT_CHANNEL } from './announce.ts';
-import type { Matched } from './match.ts';
-import type { PlannedTarget } from './plan.ts';
+import type { Matched } from './plan/match.ts';
+import type { PlannedTarget } from './plan/plan.ts';
 
 /**
  * SQL of `rollout_targets`. Reads of tenants and databases are joins for names and for the state that the tenant

@@ -1,6 +1,6 @@
 import type { Budget, WaveSpec, WaveState } from '../../contract/rollout.ts';
 import type { Queryable } from '../../platform/pg.ts';
-import type { PlannedWave } from './plan.ts';
+import type { PlannedWave } from './plan/plan.ts';
 import { transitionWave, waveSources, type WaveEvent } from './rollout.ts';
 import { announce } from './announce.ts';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { Rollout } from '../../contract/rollout.ts';
 import type { Tenant } from '../../contract/tenant.ts';
-import { changedTargets } from '../../control-plane/rollouts/undo-store.ts';
+import { changedTargets } from '../../control-plane/rollouts/verbs/undo-store.ts';
 import { withClient, type PgClient } from '../../platform/pg.ts';
 import { clusters } from '../support/clusters.ts';
 import { eachAtOnce } from '../support/concurrency.ts';

@@ -1,6 +1,6 @@
 import type { BackfillHold, BackfillProgress } from '../../../contract/backfill.ts';
 import type { Queryable } from '../../../platform/pg.ts';
-import { writeInFlight, type Fence } from '../in-flight-store.ts';
+import { writeInFlight, type Fence } from '../engine/in-flight-store.ts';
 import { targetSources } from '../rollout.ts';
 
 /** SQL of `backfill_switches`, and of the progress of targets. Joins servers and tenants for their names. */

@@ -1,7 +1,7 @@
 import type { GateScope, GateSpec, GateState, MeasurementOutcome } from '../../../contract/gate.ts';
 import type { RolloutSpec, WaveState } from '../../../contract/rollout.ts';
 import { durationSeconds } from '../../../contract/duration.ts';
-import type { Verdict } from '../gating.ts';
+import type { Verdict } from '../engine/gating.ts';
 
 /**
  * A gate asks again and again whether a rollout may go on. Every answer is a row, and it is judged by the rows alone

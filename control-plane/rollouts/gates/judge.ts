@@ -1,5 +1,5 @@
 import type { GateState, GateStatus, MeasurementOutcome } from '../../../contract/gate.ts';
-import type { Verdict } from '../gating.ts';
+import type { Verdict } from '../engine/gating.ts';
 import { CAUSE_CODES, GO, type Gate, type GateRules, type Measured } from './gate.ts';
 
 /** Successes, failures and the rest, with the measurements that nobody made in their time. */

@@ -2,7 +2,7 @@ import { durationSeconds } from '../../../contract/duration.ts';
 import type { RolloutSpec } from '../../../contract/rollout.ts';
 import type { Lease } from '../../operations/lease.ts';
 import { announce } from '../announce.ts';
-import type { GateRun, Verdict } from '../gating.ts';
+import type { GateRun, Verdict } from '../engine/gating.ts';
 import type { WaveRecord } from '../wave-store.ts';
 import { assess, type Standing } from './assess.ts';
 import { gatesOf, GO, isWatched, type Gate } from './gate.ts';

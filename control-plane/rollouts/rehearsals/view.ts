@@ -5,7 +5,7 @@ import type {
   RehearsedMigration,
 } from '../../../contract/rehearsal.ts';
 import type { Queryable } from '../../../platform/pg.ts';
-import { estimateOf } from '../estimate.ts';
+import { estimateOf } from '../plan/estimate.ts';
 import { rehearsalNotFound } from './rehearsal.ts';
 import { countOutcomes, emptyCounts, reportOf } from './report.ts';
 import { findRehearsal, type RehearsalRecord } from './store.ts';

@@ -20,7 +20,7 @@ import { MIGRATION_LOCK } from '../../../control-plane/releases/bookkeeping.ts';
 import { publishRelease } from '../../../control-plane/releases/publish.ts';
 import { readSchema } from '../../../control-plane/releases/schema.ts';
 import { listMigrations, setCurrentRelease } from '../../../control-plane/releases/store.ts';
-import { planRollout, startRollout } from '../../../control-plane/rollouts/start.ts';
+import { planRollout, startRollout } from '../../../control-plane/rollouts/verbs/start.ts';
 import { RolloutSpec } from '../../../contract/rollout.ts';
 import { FleetError } from '../../../platform/errors.ts';
 import { startResumeTenant } from '../../../control-plane/tenants/resume.ts';

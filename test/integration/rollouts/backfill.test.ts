@@ -4,9 +4,9 @@ import { migrationChecksum, releaseChecksum } from '../../../control-plane/relea
 import { insertMigrations, insertRelease, listMigrations } from '../../../control-plane/releases/store.ts';
 import { listHolds } from '../../../control-plane/rollouts/backfills/store.ts';
 import { switchBackfills } from '../../../control-plane/rollouts/backfills/switch.ts';
-import { createRolloutDriver } from '../../../control-plane/rollouts/driver.ts';
-import { readProgress } from '../../../control-plane/rollouts/progress.ts';
-import { abortRollout, pauseRollout, resumeRollout } from '../../../control-plane/rollouts/verbs.ts';
+import { createRolloutDriver } from '../../../control-plane/rollouts/engine/driver.ts';
+import { readProgress } from '../../../control-plane/rollouts/view/progress.ts';
+import { abortRollout, pauseRollout, resumeRollout } from '../../../control-plane/rollouts/verbs/verbs.ts';
 import { createPool, type PgPool, type PgPoolClient } from '../../../platform/pg.ts';
 import { clusters } from '../../support/clusters.ts';
 import { driveOnce } from '../../support/drive.ts';

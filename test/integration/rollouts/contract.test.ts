@@ -5,10 +5,10 @@ import { RolloutSpec } from '../../../contract/rollout.ts';
 import { takeReport } from '../../../control-plane/apps/report.ts';
 import { migrationChecksum, releaseChecksum } from '../../../control-plane/releases/release.ts';
 import { insertMigrations, insertRelease, listMigrations } from '../../../control-plane/releases/store.ts';
-import { approveRollout } from '../../../control-plane/rollouts/approve.ts';
-import { planRollout } from '../../../control-plane/rollouts/start.ts';
-import { abortRollout, retryRollout } from '../../../control-plane/rollouts/verbs.ts';
-import { readRollout } from '../../../control-plane/rollouts/view.ts';
+import { approveRollout } from '../../../control-plane/rollouts/verbs/approve.ts';
+import { planRollout } from '../../../control-plane/rollouts/verbs/start.ts';
+import { abortRollout, retryRollout } from '../../../control-plane/rollouts/verbs/verbs.ts';
+import { readRollout } from '../../../control-plane/rollouts/view/view.ts';
 import { FleetError } from '../../../platform/errors.ts';
 import { ASKER, makeRolloutFleet, type RolloutFleet } from './rollout-fleet.ts';
 

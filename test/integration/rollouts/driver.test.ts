@@ -6,8 +6,8 @@ import {
   resumeRollout,
   retryRollout,
   skipTarget,
-} from '../../../control-plane/rollouts/verbs.ts';
-import { whileRunning } from '../../../control-plane/rollouts/run.ts';
+} from '../../../control-plane/rollouts/verbs/verbs.ts';
+import { whileRunning } from '../../../control-plane/rollouts/engine/run.ts';
 import { takeLease } from '../../support/drive.ts';
 import { until } from '../../support/until.ts';
 import { ASKER, makeRolloutFleet, type RolloutFleet } from './rollout-fleet.ts';

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
-import { lastEvents } from '../../../control-plane/rollouts/events.ts';
+import { lastEvents } from '../../../control-plane/rollouts/view/events.ts';
 import { listMeasurements } from '../../../control-plane/rollouts/gates/view-store.ts';
-import { promoteRollout } from '../../../control-plane/rollouts/promote.ts';
+import { promoteRollout } from '../../../control-plane/rollouts/verbs/promote.ts';
 import {
   pauseRollout,
   resumeRollout,
   retryRollout,
   skipTarget,
-} from '../../../control-plane/rollouts/verbs.ts';
+} from '../../../control-plane/rollouts/verbs/verbs.ts';
 import { until } from '../../support/until.ts';
 import { serve } from './gates-fleet.ts';
 import { ASKER, makeRolloutFleet, type RolloutFleet } from './rollout-fleet.ts';

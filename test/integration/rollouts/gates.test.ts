@@ -5,7 +5,7 @@ import { openReferences } from '../../../control-plane/drift/reference.ts';
 import { acceptDifference, targetsById, upsertFindings } from '../../../control-plane/drift/store.ts';
 import { releaseChecksum } from '../../../control-plane/releases/release.ts';
 import { readLiveSchema } from '../../../control-plane/releases/schema-live.ts';
-import type { Verdict } from '../../../control-plane/rollouts/gating.ts';
+import type { Verdict } from '../../../control-plane/rollouts/engine/gating.ts';
 import { restartGates } from '../../../control-plane/rollouts/gates/store.ts';
 import { listMeasurements, type ShownMeasurement } from '../../../control-plane/rollouts/gates/view-store.ts';
 import { gateStatuses } from '../../../control-plane/rollouts/gates/view.ts';

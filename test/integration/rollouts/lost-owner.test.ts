@@ -1,15 +1,15 @@
 import assert from 'node:assert/strict';
 import type { Driver } from '../../../control-plane/operations/driver.ts';
 import { MIGRATION_LOCK } from '../../../control-plane/releases/bookkeeping.ts';
-import { createRolloutDriver } from '../../../control-plane/rollouts/driver.ts';
-import { changedTargets } from '../../../control-plane/rollouts/undo-store.ts';
+import { createRolloutDriver } from '../../../control-plane/rollouts/engine/driver.ts';
+import { changedTargets } from '../../../control-plane/rollouts/verbs/undo-store.ts';
 import {
   abortRollout,
   pauseRollout,
   resumeRollout,
   retryRollout,
   skipTarget,
-} from '../../../control-plane/rollouts/verbs.ts';
+} from '../../../control-plane/rollouts/verbs/verbs.ts';
 import { withClient } from '../../../platform/pg.ts';
 import { driveOnce, takeLease } from '../../support/drive.ts';
 import { quietLogger } from '../../support/registry.ts';

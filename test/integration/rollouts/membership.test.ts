@@ -6,10 +6,10 @@ import {
   insertRelease,
   setCurrentRelease,
 } from '../../../control-plane/releases/store.ts';
-import { expirePlans } from '../../../control-plane/rollouts/expire.ts';
-import { planRollout, startRollout } from '../../../control-plane/rollouts/start.ts';
+import { expirePlans } from '../../../control-plane/rollouts/engine/expire.ts';
+import { planRollout, startRollout } from '../../../control-plane/rollouts/verbs/start.ts';
 import type { FleetError } from '../../../platform/errors.ts';
-import { pauseRollout, resumeRollout, retryRollout } from '../../../control-plane/rollouts/verbs.ts';
+import { pauseRollout, resumeRollout, retryRollout } from '../../../control-plane/rollouts/verbs/verbs.ts';
 import { until } from '../../support/until.ts';
 import { ASKER, makeRolloutFleet, type RolloutFleet } from './rollout-fleet.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { openRegistry } from '../../../control-plane/registry/registry.ts';
-import { fleetMetrics } from '../../../control-plane/rollouts/metrics.ts';
+import { fleetMetrics } from '../../../control-plane/rollouts/view/metrics.ts';
 import { quietLogger } from '../../support/registry.ts';
 import { makeRolloutFleet, type RolloutFleet } from './rollout-fleet.ts';
 

@@ -7,7 +7,7 @@ import {
 } from '../../../control-plane/releases/release.ts';
 import { migrationsToRevert } from '../../../control-plane/releases/revert.ts';
 import type { MigrationStatistics } from '../../../control-plane/releases/statistics.ts';
-import type { TargetRun } from '../../../control-plane/rollouts/target.ts';
+import type { TargetRun } from '../../../control-plane/rollouts/engine/target.ts';
 
 /** What the release of the model is made of. */
 export const MIGRATIONS: readonly Migration[] = ['001_a', '002_b', '003_c'].map((name, index) => {

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import type { Registry } from '../../../control-plane/registry/registry.ts';
 import { currentRelease } from '../../../control-plane/releases/store.ts';
-import { planRollout, startRollout, type StartRequest } from '../../../control-plane/rollouts/start.ts';
-import { undoRollout } from '../../../control-plane/rollouts/undo.ts';
+import { planRollout, startRollout, type StartRequest } from '../../../control-plane/rollouts/verbs/start.ts';
+import { undoRollout } from '../../../control-plane/rollouts/verbs/undo.ts';
 import { lockMembership } from '../../../control-plane/tenants/store.ts';
 import { freshRegistry } from '../../support/registry.ts';
 import {

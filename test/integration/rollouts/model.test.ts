@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { approveRollout } from '../../../control-plane/rollouts/approve.ts';
-import { promoteRollout } from '../../../control-plane/rollouts/promote.ts';
+import { approveRollout } from '../../../control-plane/rollouts/verbs/approve.ts';
+import { promoteRollout } from '../../../control-plane/rollouts/verbs/promote.ts';
 import {
   abortRollout,
   pauseRollout,
   resumeRollout,
   retryRollout,
   skipTarget,
-} from '../../../control-plane/rollouts/verbs.ts';
+} from '../../../control-plane/rollouts/verbs/verbs.ts';
 import { FleetError } from '../../../platform/errors.ts';
 import { sized } from '../../support/full-size.ts';
 import { MIGRATIONS, versionOf } from './model-database.ts';

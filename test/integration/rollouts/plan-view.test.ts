@@ -7,9 +7,9 @@ import { RolloutSpec, type Rollout } from '../../../contract/rollout.ts';
 import type { ReleaseDiff, RolloutSchemaDiff } from '../../../contract/schema-diff.ts';
 import { SYSTEM_CALLER } from '../../../control-plane/access/caller.ts';
 import { migrationChecksum } from '../../../control-plane/releases/release.ts';
-import { rolloutSchemaDiff } from '../../../control-plane/rollouts/plan-diff.ts';
-import { planUnlessDone } from '../../../control-plane/rollouts/start.ts';
-import { readRollout } from '../../../control-plane/rollouts/view.ts';
+import { rolloutSchemaDiff } from '../../../control-plane/rollouts/plan/plan-diff.ts';
+import { planUnlessDone } from '../../../control-plane/rollouts/verbs/start.ts';
+import { readRollout } from '../../../control-plane/rollouts/view/view.ts';
 import { apiClient } from '../../support/api.ts';
 import { startFleet, type Fleet } from '../../support/fleet.ts';
 

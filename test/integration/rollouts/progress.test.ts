@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import type { RolloutProgress } from '../../../contract/progress.ts';
 import { RolloutProgress as Schema } from '../../../contract/progress.ts';
-import { changesAfter } from '../../../control-plane/rollouts/change-store.ts';
+import { changesAfter } from '../../../control-plane/rollouts/view/change-store.ts';
 import { SYSTEM_CALLER } from '../../../control-plane/access/caller.ts';
-import { readProgress } from '../../../control-plane/rollouts/progress.ts';
-import { abortRollout, skipTarget } from '../../../control-plane/rollouts/verbs.ts';
+import { readProgress } from '../../../control-plane/rollouts/view/progress.ts';
+import { abortRollout, skipTarget } from '../../../control-plane/rollouts/verbs/verbs.ts';
 import { until } from '../../support/until.ts';
 import { makeRolloutFleet, type RolloutFleet } from './rollout-fleet.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { readOverview, readRollout, rowView } from '../../../control-plane/rollouts/view.ts';
-import { listRollouts } from '../../../control-plane/rollouts/view-store.ts';
+import { readOverview, readRollout, rowView } from '../../../control-plane/rollouts/view/view.ts';
+import { listRollouts } from '../../../control-plane/rollouts/view/view-store.ts';
 import { makeRolloutFleet, type RolloutFleet } from './rollout-fleet.ts';
 
 describe('rollout before the eyes of one region', () => {

@@ -10,9 +10,9 @@ import {
 } from '../../../control-plane/releases/release.ts';
 import { insertMigrations, insertRelease } from '../../../control-plane/releases/store.ts';
 import type { GuardSchema } from '../../../control-plane/drift/guard.ts';
-import { createRolloutDriver } from '../../../control-plane/rollouts/driver.ts';
-import { planRollout, startRollout } from '../../../control-plane/rollouts/start.ts';
-import { readRollout } from '../../../control-plane/rollouts/view.ts';
+import { createRolloutDriver } from '../../../control-plane/rollouts/engine/driver.ts';
+import { planRollout, startRollout } from '../../../control-plane/rollouts/verbs/start.ts';
+import { readRollout } from '../../../control-plane/rollouts/view/view.ts';
 import type { ServerAccess } from '../../../control-plane/servers/access.ts';
 import { withClient, type PgAddress, type PgClient } from '../../../platform/pg.ts';
 import { driveOnce } from '../../support/drive.ts';

@@ -1,17 +1,17 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { rolesWith } from '../../../control-plane/access/role.ts';
-import { approveRollout } from '../../../control-plane/rollouts/approve.ts';
+import { approveRollout } from '../../../control-plane/rollouts/verbs/approve.ts';
 import { rolloutRoutes } from '../../../control-plane/rollouts/http.ts';
-import { promoteRollout } from '../../../control-plane/rollouts/promote.ts';
-import { startRollout, planRollout } from '../../../control-plane/rollouts/start.ts';
+import { promoteRollout } from '../../../control-plane/rollouts/verbs/promote.ts';
+import { startRollout, planRollout } from '../../../control-plane/rollouts/verbs/start.ts';
 import {
   abortRollout,
   pauseRollout,
   resumeRollout,
   retryRollout,
   skipTarget,
-} from '../../../control-plane/rollouts/verbs.ts';
+} from '../../../control-plane/rollouts/verbs/verbs.ts';
 import { RolloutSpec } from '../../../contract/rollout.ts';
 import { until } from '../../support/until.ts';
 import { ASKER, makeRolloutFleet, type RolloutFleet } from './rollout-fleet.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { borne } from '../../../contract/budget.ts';
 import { Budget } from '../../../contract/rollout.ts';
-import { exceeded, mayBeInFlight, type Tally } from '../../../control-plane/rollouts/budget.ts';
+import { exceeded, mayBeInFlight, type Tally } from '../../../control-plane/rollouts/engine/budget.ts';
 
 const RUNS = { numRuns: 1_000, seed: 20261121 };
 

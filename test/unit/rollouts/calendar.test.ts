@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { CalendarRule } from '../../../contract/rollout.ts';
-import { createCalendar } from '../../../control-plane/rollouts/calendar.ts';
+import { createCalendar } from '../../../control-plane/rollouts/plan/calendar.ts';
 import type { FleetError } from '../../../platform/errors.ts';
 
 const TARGET = {

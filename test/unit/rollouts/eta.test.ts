@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { seededRandom } from '../../support/random.ts';
-import { estimateEnd, type EtaInput, type EtaWave } from '../../../control-plane/rollouts/eta.ts';
+import { estimateEnd, type EtaInput, type EtaWave } from '../../../control-plane/rollouts/view/eta.ts';
 
 const NOW = new Date('2026-11-21T12:00:00.000Z');
 const RUNS = { seed: 20_261_121, numRuns: 1_000 };

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { createGateWatch, type WatchedWave } from '../../../control-plane/rollouts/gate-watch.ts';
-import type { GateRun, Verdict } from '../../../control-plane/rollouts/gating.ts';
+import { createGateWatch, type WatchedWave } from '../../../control-plane/rollouts/engine/gate-watch.ts';
+import type { GateRun, Verdict } from '../../../control-plane/rollouts/engine/gating.ts';
 
 const NOW = new Date('2026-11-21T12:00:00Z');
 const WAVE: WatchedWave = { ordinal: 0, state: 'running', doneAt: null, version: 1 };

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { RolloutSpec } from '../../../contract/rollout.ts';
-import { createCalendar } from '../../../control-plane/rollouts/calendar.ts';
-import { planWaves, type Member } from '../../../control-plane/rollouts/plan.ts';
+import { createCalendar } from '../../../control-plane/rollouts/plan/calendar.ts';
+import { planWaves, type Member } from '../../../control-plane/rollouts/plan/plan.ts';
 
 const RUNS = { numRuns: 1_000, seed: 20261121 };
 const MIGRATIONS = ['001_a', '002_b', '003_c'].map((name) => ({ name }));

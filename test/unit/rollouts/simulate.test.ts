@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { simulateWaves, type SimulatedWave } from '../../../control-plane/rollouts/simulate.ts';
+import { simulateWaves, type SimulatedWave } from '../../../control-plane/rollouts/plan/simulate.ts';
 
 const RUNS = { numRuns: 1_000, seed: 20_261_121 };
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { openSlots } from '../../../control-plane/rollouts/slots.ts';
+import { openSlots } from '../../../control-plane/rollouts/engine/slots.ts';
 import type { ClaimedTarget } from '../../../control-plane/rollouts/target-store.ts';
 
 function target(databaseId: string): ClaimedTarget {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { RolloutSpec } from '../../../contract/rollout.ts';
-import { checkSpec } from '../../../control-plane/rollouts/spec.ts';
+import { checkSpec } from '../../../control-plane/rollouts/plan/spec.ts';
 
 function findings(waves: object[], more: object = {}): string[] {
   try {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { Registry } from '../../../control-plane/registry/registry.ts';
 import { wholeVersion } from '../../../control-plane/releases/inspect.ts';
 import type { Migration } from '../../../control-plane/releases/release.ts';
-import { migrateTarget, sureOf, type TargetRun } from '../../../control-plane/rollouts/target.ts';
+import { migrateTarget, sureOf, type TargetRun } from '../../../control-plane/rollouts/engine/target.ts';
 import type { TargetResult } from '../../../control-plane/rollouts/target-store.ts';
 import { FleetError } from '../../../platform/errors.ts';
 

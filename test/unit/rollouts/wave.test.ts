@@ -2,9 +2,14 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { borne } from '../../../contract/budget.ts';
 import type { Budget } from '../../../contract/rollout.ts';
-import { exceeded, type Tally } from '../../../control-plane/rollouts/budget.ts';
+import { exceeded, type Tally } from '../../../control-plane/rollouts/engine/budget.ts';
 import type { WaitingTarget } from '../../../control-plane/rollouts/target-store.ts';
-import { isDrained, pickTargets, type Bounds, type WaveRun } from '../../../control-plane/rollouts/wave.ts';
+import {
+  isDrained,
+  pickTargets,
+  type Bounds,
+  type WaveRun,
+} from '../../../control-plane/rollouts/engine/wave.ts';
 
 const RUNS = { numRuns: 1_000, seed: 20261121 };
 const NOW = new Date('2026-11-21T12:00:00Z');

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { CalendarRule } from '../../../contract/rollout.ts';
-import type { WaitingMember } from '../../../control-plane/rollouts/plan-store.ts';
-import { groupWaiting } from '../../../control-plane/rollouts/windows.ts';
+import type { WaitingMember } from '../../../control-plane/rollouts/plan/plan-store.ts';
+import { groupWaiting } from '../../../control-plane/rollouts/plan/windows.ts';
 
 function member(slug: string, more: Partial<WaitingMember> = {}): WaitingMember {
   return {
