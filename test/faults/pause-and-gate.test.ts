@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { setTimeout as wait } from 'node:timers/promises';
-import { pauseRollout, resumeRollout } from '../../control-plane/rollouts/verbs/verbs.ts';
+import { pauseRollout, resumeRollout } from '../../control-plane/rollouts/verbs/pause.ts';
 import { serve } from '../integration/rollouts/gates-fleet.ts';
 import { ASKER, makeRolloutFleet, type RolloutFleet } from '../integration/rollouts/rollout-fleet.ts';
 import { seededRandom } from '../support/random.ts';

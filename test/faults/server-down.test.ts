@@ -6,7 +6,7 @@ import { setCurrentRelease } from '../../control-plane/releases/store.ts';
 import { publishRelease } from '../../control-plane/releases/publish.ts';
 import { createRolloutDriver } from '../../control-plane/rollouts/engine/driver.ts';
 import { planRollout, startRollout } from '../../control-plane/rollouts/verbs/start.ts';
-import { retryRollout } from '../../control-plane/rollouts/verbs/verbs.ts';
+import { retryRollout } from '../../control-plane/rollouts/verbs/retry.ts';
 import { readRollout } from '../../control-plane/rollouts/view/view.ts';
 import { startCluster, stopCluster } from '../../control-plane/servers/providers/cluster.ts';
 import { RolloutSpec, type Rollout } from '../../contract/rollout.ts';

@@ -3,7 +3,7 @@ import { expiredPlans, type ExpiredPlan } from './expire-store.ts';
 import { recordEngineAction } from './halt.ts';
 import { ENGINE_ACTOR, type Cause } from '../rollout.ts';
 import { lockRollout, moveRollout } from '../store.ts';
-import { leaveOff } from '../verbs/verbs.ts';
+import { leaveOff } from '../verbs/abort.ts';
 
 /** Aborts plans that can never start any more, or are too old for anybody to mean them still. */
 export async function expirePlans(registry: Registry): Promise<void> {

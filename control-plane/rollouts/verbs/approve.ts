@@ -5,7 +5,7 @@ import { wake } from '../../operations/driver.ts';
 import type { Transaction } from '../../registry/registry.ts';
 import { refuseChangedSincePlan } from '../plan/edited.ts';
 import { approvePlan, moveRollout, touchRollout, type RolloutRecord } from '../store.ts';
-import { admit, requireWave } from './verbs.ts';
+import { admit, requireWave } from './admit.ts';
 import { approveWaves, listWaves, type WaveRecord } from '../wave-store.ts';
 
 /**

@@ -10,7 +10,7 @@ import { restartGates } from '../gates/store.ts';
 import { endOutages } from '../engine/outage-store.ts';
 import { rolloutInWrongState, rolloutSources } from '../rollout.ts';
 import { approvePlan, forgiveRollout, moveRollout, touchRollout, type RolloutRecord } from '../store.ts';
-import { admit } from './verbs.ts';
+import { admit } from './admit.ts';
 import {
   approveWaves,
   endBakes,

@@ -3,7 +3,8 @@ import type { Asker } from '../../access/caller.ts';
 import { auditAsked } from '../../audit/audit.ts';
 import type { Transaction } from '../../registry/registry.ts';
 import { moveRollout, supersede, type RolloutRecord } from '../store.ts';
-import { admit, leaveOff } from './verbs.ts';
+import { admit } from './admit.ts';
+import { leaveOff } from './abort.ts';
 
 /**
  * Puts `next` in the place of a rollout that stands halted, paused or aborted, by a person's express word: nothing is

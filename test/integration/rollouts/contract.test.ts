@@ -7,7 +7,8 @@ import { migrationChecksum, releaseChecksum } from '../../../control-plane/relea
 import { insertMigrations, insertRelease, listMigrations } from '../../../control-plane/releases/store.ts';
 import { approveRollout } from '../../../control-plane/rollouts/verbs/approve.ts';
 import { planRollout } from '../../../control-plane/rollouts/verbs/start.ts';
-import { abortRollout, retryRollout } from '../../../control-plane/rollouts/verbs/verbs.ts';
+import { abortRollout } from '../../../control-plane/rollouts/verbs/abort.ts';
+import { retryRollout } from '../../../control-plane/rollouts/verbs/retry.ts';
 import { readRollout } from '../../../control-plane/rollouts/view/view.ts';
 import { FleetError } from '../../../platform/errors.ts';
 import { ASKER, makeRolloutFleet, type RolloutFleet } from './rollout-fleet.ts';

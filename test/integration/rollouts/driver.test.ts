@@ -1,12 +1,9 @@
 import assert from 'node:assert/strict';
 import { currentRelease } from '../../../control-plane/releases/store.ts';
-import {
-  abortRollout,
-  pauseRollout,
-  resumeRollout,
-  retryRollout,
-  skipTarget,
-} from '../../../control-plane/rollouts/verbs/verbs.ts';
+import { abortRollout } from '../../../control-plane/rollouts/verbs/abort.ts';
+import { pauseRollout, resumeRollout } from '../../../control-plane/rollouts/verbs/pause.ts';
+import { retryRollout } from '../../../control-plane/rollouts/verbs/retry.ts';
+import { skipTarget } from '../../../control-plane/rollouts/verbs/skip.ts';
 import { whileRunning } from '../../../control-plane/rollouts/engine/run.ts';
 import { takeLease } from '../../support/drive.ts';
 import { until } from '../../support/until.ts';

@@ -2,12 +2,9 @@ import assert from 'node:assert/strict';
 import { lastEvents } from '../../../control-plane/rollouts/view/events.ts';
 import { listMeasurements } from '../../../control-plane/rollouts/gates/view-store.ts';
 import { promoteRollout } from '../../../control-plane/rollouts/verbs/promote.ts';
-import {
-  pauseRollout,
-  resumeRollout,
-  retryRollout,
-  skipTarget,
-} from '../../../control-plane/rollouts/verbs/verbs.ts';
+import { pauseRollout, resumeRollout } from '../../../control-plane/rollouts/verbs/pause.ts';
+import { retryRollout } from '../../../control-plane/rollouts/verbs/retry.ts';
+import { skipTarget } from '../../../control-plane/rollouts/verbs/skip.ts';
 import { until } from '../../support/until.ts';
 import { serve } from './gates-fleet.ts';
 import { ASKER, makeRolloutFleet, type RolloutFleet } from './rollout-fleet.ts';

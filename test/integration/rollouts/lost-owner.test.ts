@@ -3,13 +3,10 @@ import type { Driver } from '../../../control-plane/operations/driver.ts';
 import { MIGRATION_LOCK } from '../../../control-plane/releases/bookkeeping.ts';
 import { createRolloutDriver } from '../../../control-plane/rollouts/engine/driver.ts';
 import { changedTargets } from '../../../control-plane/rollouts/verbs/undo-store.ts';
-import {
-  abortRollout,
-  pauseRollout,
-  resumeRollout,
-  retryRollout,
-  skipTarget,
-} from '../../../control-plane/rollouts/verbs/verbs.ts';
+import { abortRollout } from '../../../control-plane/rollouts/verbs/abort.ts';
+import { pauseRollout, resumeRollout } from '../../../control-plane/rollouts/verbs/pause.ts';
+import { retryRollout } from '../../../control-plane/rollouts/verbs/retry.ts';
+import { skipTarget } from '../../../control-plane/rollouts/verbs/skip.ts';
 import { withClient } from '../../../platform/pg.ts';
 import { driveOnce, takeLease } from '../../support/drive.ts';
 import { quietLogger } from '../../support/registry.ts';

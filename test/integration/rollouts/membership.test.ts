@@ -9,7 +9,8 @@ import {
 import { expirePlans } from '../../../control-plane/rollouts/engine/expire.ts';
 import { planRollout, startRollout } from '../../../control-plane/rollouts/verbs/start.ts';
 import type { FleetError } from '../../../platform/errors.ts';
-import { pauseRollout, resumeRollout, retryRollout } from '../../../control-plane/rollouts/verbs/verbs.ts';
+import { pauseRollout, resumeRollout } from '../../../control-plane/rollouts/verbs/pause.ts';
+import { retryRollout } from '../../../control-plane/rollouts/verbs/retry.ts';
 import { until } from '../../support/until.ts';
 import { ASKER, makeRolloutFleet, type RolloutFleet } from './rollout-fleet.ts';
 

@@ -2,13 +2,10 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { approveRollout } from '../../../control-plane/rollouts/verbs/approve.ts';
 import { promoteRollout } from '../../../control-plane/rollouts/verbs/promote.ts';
-import {
-  abortRollout,
-  pauseRollout,
-  resumeRollout,
-  retryRollout,
-  skipTarget,
-} from '../../../control-plane/rollouts/verbs/verbs.ts';
+import { abortRollout } from '../../../control-plane/rollouts/verbs/abort.ts';
+import { pauseRollout, resumeRollout } from '../../../control-plane/rollouts/verbs/pause.ts';
+import { retryRollout } from '../../../control-plane/rollouts/verbs/retry.ts';
+import { skipTarget } from '../../../control-plane/rollouts/verbs/skip.ts';
 import { FleetError } from '../../../platform/errors.ts';
 import { sized } from '../../support/full-size.ts';
 import { MIGRATIONS, versionOf } from './model-database.ts';

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { retryRollout } from '../../../control-plane/rollouts/verbs/verbs.ts';
+import { retryRollout } from '../../../control-plane/rollouts/verbs/retry.ts';
 import { until } from '../../support/until.ts';
 import { ASKER, makeRolloutFleet, type RolloutFleet } from './rollout-fleet.ts';
 

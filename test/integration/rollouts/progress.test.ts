@@ -4,7 +4,8 @@ import { RolloutProgress as Schema } from '../../../contract/progress.ts';
 import { changesAfter } from '../../../control-plane/rollouts/view/change-store.ts';
 import { SYSTEM_CALLER } from '../../../control-plane/access/caller.ts';
 import { readProgress } from '../../../control-plane/rollouts/view/progress.ts';
-import { abortRollout, skipTarget } from '../../../control-plane/rollouts/verbs/verbs.ts';
+import { abortRollout } from '../../../control-plane/rollouts/verbs/abort.ts';
+import { skipTarget } from '../../../control-plane/rollouts/verbs/skip.ts';
 import { until } from '../../support/until.ts';
 import { makeRolloutFleet, type RolloutFleet } from './rollout-fleet.ts';
 

@@ -5,13 +5,10 @@ import { approveRollout } from '../../../control-plane/rollouts/verbs/approve.ts
 import { rolloutRoutes } from '../../../control-plane/rollouts/http.ts';
 import { promoteRollout } from '../../../control-plane/rollouts/verbs/promote.ts';
 import { startRollout, planRollout } from '../../../control-plane/rollouts/verbs/start.ts';
-import {
-  abortRollout,
-  pauseRollout,
-  resumeRollout,
-  retryRollout,
-  skipTarget,
-} from '../../../control-plane/rollouts/verbs/verbs.ts';
+import { abortRollout } from '../../../control-plane/rollouts/verbs/abort.ts';
+import { pauseRollout, resumeRollout } from '../../../control-plane/rollouts/verbs/pause.ts';
+import { retryRollout } from '../../../control-plane/rollouts/verbs/retry.ts';
+import { skipTarget } from '../../../control-plane/rollouts/verbs/skip.ts';
 import { RolloutSpec } from '../../../contract/rollout.ts';
 import { until } from '../../support/until.ts';
 import { ASKER, makeRolloutFleet, type RolloutFleet } from './rollout-fleet.ts';
