@@ -20,7 +20,7 @@ import {
   type ClaimedTarget,
   type TargetResult,
 } from '../target-store.ts';
-import { hasWaiting, isDrained, pickTargets, type Pick, type WaveRun } from './wave.ts';
+import { hasWaiting, isDrained, pickTargets, type Pick, type OpenWave } from './wave.ts';
 
 /** Watchers are told at most this often while targets end, in milliseconds; each wave's end is told at once. */
 const ANNOUNCE_MS = 100;
@@ -142,7 +142,7 @@ function pick(stage: Stage): Pick[] {
 
 /** Why the rollout has to stop, decided by the results at hand. */
 interface Stop {
-  run: WaveRun;
+  open: OpenWave;
   verdict: Verdict['state'] & ('pause' | 'halt');
   cause: NonNullable<Verdict['cause']>;
 }
@@ -153,11 +153,11 @@ function noteResults(stage: Stage, results: readonly TargetResult[]): Stop | und
     const target = stage.inFlight.get(result.databaseId);
     stage.inFlight.delete(result.databaseId);
     if (result.state === 'unreachable') stage.lost.add(result.serverId);
-    const run = target === undefined ? undefined : stage.waves.get(target.wave);
-    for (const tally of [stage.tally, ...(run === undefined ? [] : [run.tally])]) note(tally, result);
-    if (run === undefined) continue;
-    run.inFlight -= 1;
-    stop ??= judgeResult(stage, run, result);
+    const open = target === undefined ? undefined : stage.waves.get(target.wave);
+    for (const tally of [stage.tally, ...(open === undefined ? [] : [open.tally])]) note(tally, result);
+    if (open === undefined) continue;
+    open.inFlight -= 1;
+    stop ??= judgeResult(stage, open, result);
   }
   return stop;
 }
@@ -169,25 +169,29 @@ function note(tally: Tally, { state }: TargetResult): void {
   if (state === 'verified') tally.inARow = 0;
 }
 
-function judgeResult(stage: Stage, run: WaveRun, result: TargetResult): Stop | undefined {
+function judgeResult(stage: Stage, open: OpenWave, result: TargetResult): Stop | undefined {
   const { rolloutId, spec } = stage.run;
   const verdict = stage.verdicts.get(result.databaseId);
   stage.verdicts.delete(result.databaseId);
   if (verdict?.cause !== undefined && (verdict.state === 'halt' || verdict.state === 'pause')) {
-    return { run, verdict: verdict.state, cause: verdict.cause };
+    return { open, verdict: verdict.state, cause: verdict.cause };
   }
   if (result.state !== 'failed') return undefined;
-  const ofWave = exceeded(run.wave.budget, run.tally);
+  const ofWave = exceeded(open.wave.budget, open.tally);
   if (ofWave !== undefined) {
     return {
-      run,
+      open,
       verdict: 'halt',
-      cause: overBudget(rolloutId, `wave ${run.wave.name}`, ofWave, run.inFlight),
+      cause: overBudget(rolloutId, `wave ${open.wave.name}`, ofWave, open.inFlight),
     };
   }
   const ofAll = spec.budget === undefined ? undefined : exceeded(spec.budget, stage.tally);
   if (ofAll === undefined) return undefined;
-  return { run, verdict: 'halt', cause: overBudget(rolloutId, 'over all waves', ofAll, stage.inFlight.size) };
+  return {
+    open,
+    verdict: 'halt',
+    cause: overBudget(rolloutId, 'over all waves', ofAll, stage.inFlight.size),
+  };
 }
 
 /** Writes what has ended and claims what was picked; a stop is in the transaction that records its reason. */
@@ -221,8 +225,8 @@ async function exchange(
 
 function take(stage: Stage, picks: readonly Pick[], answer: BatchAnswer): void {
   for (const target of answer.claimed) {
-    const run = stage.waves.get(target.wave);
-    if (run !== undefined) run.inFlight += 1;
+    const open = stage.waves.get(target.wave);
+    if (open !== undefined) open.inFlight += 1;
     stage.inFlight.set(target.databaseId, target);
     stage.slots.start(target);
   }
@@ -232,14 +236,14 @@ function take(stage: Stage, picks: readonly Pick[], answer: BatchAnswer): void {
     stage.running = false;
     return;
   }
-  for (const { run, index } of picks) run.queue[index] = null;
+  for (const { open, index } of picks) open.queue[index] = null;
 }
 
-async function stopRollout(tx: Transaction, stage: Stage, { run, verdict, cause }: Stop): Promise<void> {
+async function stopRollout(tx: Transaction, stage: Stage, { open, verdict, cause }: Stop): Promise<void> {
   const rollout = await lockRollout(tx, stage.run.rolloutId);
   if (rollout === undefined) return;
-  if (verdict === 'halt') await haltRollout(tx, rollout, run.wave, cause);
-  else await pauseByEngine(tx, rollout, run.wave, cause);
+  if (verdict === 'halt') await haltRollout(tx, rollout, open.wave, cause);
+  else await pauseByEngine(tx, rollout, open.wave, cause);
 }
 
 /** Servers that were lost, or that have answered again. */

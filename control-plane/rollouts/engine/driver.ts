@@ -11,7 +11,7 @@ import { watchBackfill, type BackfillSettings } from '../backfills/watch.ts';
 import { carryRollout } from './carry.ts';
 import { createCalendar } from '../plan/calendar.ts';
 import { openGates } from '../gates/run.ts';
-import type { GateRun, OpenGates } from './gating.ts';
+import type { WaveGates, OpenGates } from './gating.ts';
 import { haltRollout } from './halt.ts';
 import { startNextInQueue } from './queue.ts';
 import { askTarget, settleUnknown, type AskTarget } from './settle.ts';
@@ -52,7 +52,7 @@ export interface RolloutDriverDeps {
 export type OpenGatesFor = (
   owner: { rolloutId: string; spec: RolloutSpec; lease: Lease },
   wave: WaveRecord,
-) => GateRun | undefined;
+) => WaveGates | undefined;
 
 export type MigrateTarget = (
   run: TargetRun,
@@ -135,7 +135,7 @@ async function prepare(deps: RolloutDriverDeps, rollout: RolloutRecord, lease: L
 
 /** A wave's gates keep what they have measured: one of each for the whole drive. */
 function openOnce(open: OpenGates): OpenGates {
-  const opened = new Map<number, GateRun | undefined>();
+  const opened = new Map<number, WaveGates | undefined>();
   return (wave) => {
     if (!opened.has(wave.ordinal)) opened.set(wave.ordinal, open(wave));
     return opened.get(wave.ordinal);

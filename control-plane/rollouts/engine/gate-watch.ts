@@ -1,4 +1,4 @@
-import type { GateRun, Verdict } from './gating.ts';
+import type { WaveGates, Verdict } from './gating.ts';
 import type { WaveRecord } from '../wave-store.ts';
 
 /**
@@ -10,7 +10,7 @@ export interface GateWatch {
    * The verdict, where one has come since the last call; otherwise when the next measurement is due. Starts one that
    * is due now.
    */
-  ask(wave: WatchedWave, gates: GateRun, now: Date): { verdict?: Verdict; nextAt?: Date };
+  ask(wave: WatchedWave, gates: WaveGates, now: Date): { verdict?: Verdict; nextAt?: Date };
   /** Something of the wave has to be measured by then: a target that was asked in vain. */
   measureBy(ordinal: number, at: Date): void;
   /** Whether a measurement is under way. */
@@ -43,7 +43,7 @@ export function createGateWatch(): GateWatch {
   const watched = new Map<number, Watched>();
   let broken: { error: unknown } | undefined;
 
-  const measure = (entry: Watched, gates: GateRun, now: Date): void => {
+  const measure = (entry: Watched, gates: WaveGates, now: Date): void => {
     entry.measuring = gates
       .measure(now)
       .then(

@@ -13,7 +13,7 @@ export interface Verdict {
 }
 
 /** The gates of one wave, as the driver asks them. */
-export interface GateRun {
+export interface WaveGates {
   /** Asked when a target has been verified, before its result is written. `nextAt`: when to ask again what said nothing. */
   afterTarget(target: ClaimedTarget): Promise<Verdict>;
   /** Measures what is due, then the verdict over all gates of the wave. */
@@ -21,4 +21,4 @@ export interface GateRun {
 }
 
 /** Opens the gates of a wave; undefined where it has none. */
-export type OpenGates = (wave: WaveRecord) => GateRun | undefined;
+export type OpenGates = (wave: WaveRecord) => WaveGates | undefined;

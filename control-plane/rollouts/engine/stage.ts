@@ -5,14 +5,14 @@ import type { Outage } from './outage-store.ts';
 import type { Run } from './run.ts';
 import type { Slots } from './slots.ts';
 import type { ClaimedTarget } from '../target-store.ts';
-import type { WaveRun } from './wave.ts';
+import type { OpenWave } from './wave.ts';
 
 /** All waves that run, side by side under one owner: what is in flight, and what bounds it. */
 export interface Stage {
   run: Run;
   slots: Slots;
   /** By ordinal. */
-  waves: Map<number, WaveRun>;
+  waves: Map<number, OpenWave>;
   /** Over all waves. */
   tally: Tally;
   /** By server. */

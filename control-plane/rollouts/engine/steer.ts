@@ -8,7 +8,7 @@ import type { Stage } from './stage.ts';
 import { findRollout, moveRollout, type RolloutRecord } from '../store.ts';
 import { skipPending, waitingTargets } from '../target-store.ts';
 import { deferClosed, releaseDue, tallyRollout, tallyWaves, type WaveTally } from './wait-store.ts';
-import type { WaveRun } from './wave.ts';
+import type { OpenWave } from './wave.ts';
 import { listWaves, moveWave, type WaveRecord } from '../wave-store.ts';
 import { askGates, stepWave } from './wave-steps.ts';
 
@@ -179,7 +179,7 @@ async function openWaves(
   }
 }
 
-async function loadWave(stage: Stage, wave: WaveRecord, tally: WaveTally): Promise<WaveRun> {
+async function loadWave(stage: Stage, wave: WaveRecord, tally: WaveTally): Promise<OpenWave> {
   const { run } = stage;
   const queue = await waitingTargets(run.registry, run.rolloutId, wave.ordinal);
   const inFlight = [...stage.inFlight.values()].filter((target) => target.wave === wave.ordinal).length;

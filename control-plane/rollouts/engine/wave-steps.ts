@@ -5,7 +5,7 @@ import { whileRunning, type Run } from './run.ts';
 import { InterruptedError } from './slots.ts';
 import { clockOf, wakeAt, type Stage } from './stage.ts';
 import { lockRollout, type RolloutRecord } from '../store.ts';
-import { pickTargets, isDrained, type WaveRun } from './wave.ts';
+import { pickTargets, isDrained, type OpenWave } from './wave.ts';
 import { pauseUnproved } from './unproved.ts';
 import type { WaveTally } from './wait-store.ts';
 import { moveWave, type WaveRecord } from '../wave-store.ts';
@@ -94,7 +94,7 @@ function isWaitedFor(stage: Stage): boolean {
   return waited.length > 0;
 }
 
-function canClaim(stage: Stage, open: WaveRun): boolean {
+function canClaim(stage: Stage, open: OpenWave): boolean {
   const bounds = {
     now: clockOf(stage),
     budget: stage.run.spec.budget,
@@ -106,7 +106,7 @@ function canClaim(stage: Stage, open: WaveRun): boolean {
   return pickTargets([open], bounds).length > 0;
 }
 
-function overWhat(stage: Stage, { wave, tally }: WaveRun) {
+function overWhat(stage: Stage, { wave, tally }: OpenWave) {
   const { spec, rolloutId } = stage.run;
   const ofWave = exceeded(wave.budget, tally);
   if (ofWave !== undefined) return overBudget(rolloutId, `wave ${wave.name}`, ofWave, 0);

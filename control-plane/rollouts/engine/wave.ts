@@ -1,13 +1,13 @@
 import { mayBeInFlight, exceeded, type Tally } from './budget.ts';
 import type { Budget } from '../../../contract/rollout.ts';
-import type { GateRun } from './gating.ts';
+import type { WaveGates } from './gating.ts';
 import type { Outage } from './outage-store.ts';
 import type { WaitingTarget } from '../target-store.ts';
 import type { WaveTally } from './wait-store.ts';
 import type { WaveRecord } from '../wave-store.ts';
 
 /** A wave that runs, in the memory of the one driver that claims its targets. */
-export interface WaveRun {
+export interface OpenWave {
   wave: WaveRecord;
   tally: WaveTally;
   /** In the order of the plan; null once taken. */
@@ -15,7 +15,7 @@ export interface WaveRun {
   /** Everything before it is taken. */
   head: number;
   inFlight: number;
-  gates: GateRun | undefined;
+  gates: WaveGates | undefined;
 }
 
 /** What bounds the claims of all waves together. */
@@ -30,7 +30,7 @@ export interface Bounds {
 }
 
 export interface Pick {
-  run: WaveRun;
+  open: OpenWave;
   index: number;
   target: WaitingTarget;
 }
@@ -40,55 +40,59 @@ export interface Pick {
  * left of each budget and one, and on each server, over all waves, than the wave's `perServer`. Of a server that did
  * not answer one target at a time, when its instant has come.
  */
-export function pickTargets(runs: readonly WaveRun[], bounds: Bounds): Pick[] {
+export function pickTargets(waves: readonly OpenWave[], bounds: Bounds): Pick[] {
   const picked: Pick[] = [];
   const added = new Map<string, number>();
   const overall =
     bounds.budget === undefined
       ? Infinity
       : mayBeInFlight(bounds.budget, bounds.tally, Number.MAX_SAFE_INTEGER) - bounds.inFlight;
-  for (const run of runs) {
-    let free = mayBeInFlight(run.wave.budget, run.tally, run.wave.parallel) - run.inFlight;
-    skipTaken(run);
-    for (let index = run.head; index < run.queue.length && free > 0 && picked.length < overall; index += 1) {
-      const target = run.queue[index];
-      if (target === null || target === undefined || !mayRun(run, target, bounds)) continue;
+  for (const open of waves) {
+    let free = mayBeInFlight(open.wave.budget, open.tally, open.wave.parallel) - open.inFlight;
+    skipTaken(open);
+    for (
+      let index = open.head;
+      index < open.queue.length && free > 0 && picked.length < overall;
+      index += 1
+    ) {
+      const target = open.queue[index];
+      if (target === null || target === undefined || !mayRun(open, target, bounds)) continue;
       const busy = bounds.onServer(target.serverId) + (added.get(target.serverId) ?? 0);
-      if (busy >= serverLimit(run, target, bounds)) continue;
+      if (busy >= serverLimit(open, target, bounds)) continue;
       added.set(target.serverId, (added.get(target.serverId) ?? 0) + 1);
-      picked.push({ run, index, target });
+      picked.push({ open, index, target });
       free -= 1;
     }
   }
   return picked;
 }
 
-function skipTaken(run: WaveRun): void {
-  while (run.head < run.queue.length && run.queue[run.head] === null) run.head += 1;
+function skipTaken(open: OpenWave): void {
+  while (open.head < open.queue.length && open.queue[open.head] === null) open.head += 1;
 }
 
 /**
  * Over budget only what has run before: that is what `retry` of a single tenant asked for, while the wave's other
  * targets stay untouched.
  */
-function mayRun(run: WaveRun, target: WaitingTarget, bounds: Bounds): boolean {
+function mayRun(open: OpenWave, target: WaitingTarget, bounds: Bounds): boolean {
   if (target.tries > 0) return true;
-  if (exceeded(run.wave.budget, run.tally) !== undefined) return false;
+  if (exceeded(open.wave.budget, open.tally) !== undefined) return false;
   return bounds.budget === undefined || exceeded(bounds.budget, bounds.tally) === undefined;
 }
 
-function serverLimit(run: WaveRun, target: WaitingTarget, bounds: Bounds): number {
+function serverLimit(open: OpenWave, target: WaitingTarget, bounds: Bounds): number {
   const outage = bounds.outages.get(target.serverId);
-  if (outage === undefined) return run.wave.perServer;
+  if (outage === undefined) return open.wave.perServer;
   return outage.nextTryAt <= bounds.now ? 1 : 0;
 }
 
 /** Whether something of the wave's queue is left to be claimed. */
-export function hasWaiting(run: WaveRun): boolean {
-  skipTaken(run);
-  return run.head < run.queue.length;
+export function hasWaiting(open: OpenWave): boolean {
+  skipTaken(open);
+  return open.head < open.queue.length;
 }
 
-export function isDrained(run: WaveRun): boolean {
-  return run.inFlight === 0 && !hasWaiting(run);
+export function isDrained(open: OpenWave): boolean {
+  return open.inFlight === 0 && !hasWaiting(open);
 }

@@ -2,7 +2,7 @@ import { durationSeconds } from '../../../contract/duration.ts';
 import type { RolloutSpec } from '../../../contract/rollout.ts';
 import type { Lease } from '../../operations/lease.ts';
 import { announce } from '../announce.ts';
-import type { GateRun, Verdict } from '../engine/gating.ts';
+import type { WaveGates, Verdict } from '../engine/gating.ts';
 import type { WaveRecord } from '../wave-store.ts';
 import { assess, type Standing } from './assess.ts';
 import { gatesOf, GO, isWatched, type Gate } from './gate.ts';
@@ -48,7 +48,7 @@ export function openGates(
   deps: SourceDeps,
   owner: { rolloutId: string; spec: RolloutSpec; lease: Lease },
   wave: Pick<WaveRecord, 'ordinal' | 'name' | 'bakeSeconds'>,
-): GateRun | undefined {
+): WaveGates | undefined {
   const { rolloutId, spec, lease } = owner;
   const gates = gatesOf(spec, wave);
   if (gates.length === 0) return undefined;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { createGateWatch, type WatchedWave } from '../../../control-plane/rollouts/engine/gate-watch.ts';
-import type { GateRun, Verdict } from '../../../control-plane/rollouts/engine/gating.ts';
+import type { WaveGates, Verdict } from '../../../control-plane/rollouts/engine/gating.ts';
 
 const NOW = new Date('2026-11-21T12:00:00Z');
 const WAVE: WatchedWave = { ordinal: 0, state: 'running', doneAt: null, version: 1 };
@@ -12,7 +12,7 @@ function at(seconds: number): Date {
 /** Gates that answer when the test says so. */
 function gates() {
   const asked: { now: Date; answer: (verdict: Verdict) => void; fail: (error: Error) => void }[] = [];
-  const run: GateRun = {
+  const run: WaveGates = {
     afterTarget: () => Promise.resolve({ state: 'go' }),
     measure: (now) => new Promise((resolve, reject) => asked.push({ now, answer: resolve, fail: reject })),
   };

@@ -8,7 +8,7 @@ import {
   isDrained,
   pickTargets,
   type Bounds,
-  type WaveRun,
+  type OpenWave,
 } from '../../../control-plane/rollouts/engine/wave.ts';
 
 const RUNS = { numRuns: 1_000, seed: 20261121 };
@@ -38,13 +38,13 @@ const anyBudget = fc.option(
 const anyOrder = fc.array(fc.nat(100), { minLength: 60, maxLength: 60 });
 
 interface Flying {
-  run: WaveRun;
+  open: OpenWave;
   target: WaitingTarget;
   fails: boolean;
 }
 
 interface World {
-  runs: WaveRun[];
+  open: OpenWave[];
   bounds: Bounds;
   flying: Flying[];
   fails: Map<string, boolean>;
@@ -56,7 +56,7 @@ function emptyTally(base: number): Tally {
 
 function makeWorld(waves: readonly WaveShape[], budget: Budget | undefined): World {
   const fails = new Map<string, boolean>();
-  const runs = waves.map((shape, ordinal): WaveRun => {
+  const open = waves.map((shape, ordinal): OpenWave => {
     const queue = shape.targets.map((target, index): WaitingTarget => {
       const databaseId = `${ordinal}-${index}`;
       fails.set(databaseId, target.fails);
@@ -67,11 +67,11 @@ function makeWorld(waves: readonly WaveShape[], budget: Budget | undefined): Wor
       };
     });
     const { parallel, perServer, failures } = shape;
-    const wave = { ordinal, parallel, perServer, budget: { failures } } as WaveRun['wave'];
-    const tally = emptyTally(queue.length) as WaveRun['tally'];
+    const wave = { ordinal, parallel, perServer, budget: { failures } } as OpenWave['wave'];
+    const tally = emptyTally(queue.length) as OpenWave['tally'];
     return { wave, tally, queue, head: 0, inFlight: 0, gates: undefined };
   });
-  const world: World = { runs, flying: [], fails, bounds: {} as Bounds };
+  const world: World = { open, flying: [], fails, bounds: {} as Bounds };
   world.bounds = {
     ...{ now: NOW, budget, tally: emptyTally(fails.size), inFlight: 0, outages: new Map() },
     onServer: (serverId) => onServer(world, serverId),
@@ -85,30 +85,31 @@ function onServer({ flying }: World, serverId: string): number {
 
 /** Starts what is picked, and checks each bound with it in flight. */
 function start(world: World): void {
-  const { runs, bounds, flying, fails } = world;
-  const over = new Set(runs.filter((run) => exceeded(run.wave.budget, run.tally) !== undefined));
+  const { open: all, bounds, flying, fails } = world;
+  const over = new Set(all.filter((open) => exceeded(open.wave.budget, open.tally) !== undefined));
   const overAll = bounds.budget !== undefined && exceeded(bounds.budget, bounds.tally) !== undefined;
-  const picks = pickTargets(runs, bounds);
-  for (const { run, index, target } of picks) {
-    assert.equal(run.queue[index], target, 'taken once');
-    assert.ok(target.tries > 0 || (!over.has(run) && !overAll), 'nothing fresh over a budget');
-    run.queue[index] = null;
-    run.inFlight += 1;
+  const picks = pickTargets(all, bounds);
+  for (const { open, index, target } of picks) {
+    assert.equal(open.queue[index], target, 'taken once');
+    assert.ok(target.tries > 0 || (!over.has(open) && !overAll), 'nothing fresh over a budget');
+    open.queue[index] = null;
+    open.inFlight += 1;
     bounds.inFlight += 1;
-    flying.push({ run, target, fails: fails.get(target.databaseId) ?? false });
-    assert.ok(onServer(world, target.serverId) <= run.wave.perServer, 'perServer');
+    flying.push({ open, target, fails: fails.get(target.databaseId) ?? false });
+    assert.ok(onServer(world, target.serverId) <= open.wave.perServer, 'perServer');
   }
-  for (const run of runs) assert.ok(run.inFlight <= run.wave.parallel, 'parallel');
-  const mayGoOn = (run: WaveRun): boolean => run.queue.some((target) => target !== null) && !over.has(run);
-  if (flying.length === 0 && !overAll) assert.ok(!runs.some(mayGoOn), 'nothing stands still for nothing');
+  for (const open of all) assert.ok(open.inFlight <= open.wave.parallel, 'parallel');
+  const mayGoOn = (open: OpenWave): boolean =>
+    open.queue.some((target) => target !== null) && !over.has(open);
+  if (flying.length === 0 && !overAll) assert.ok(!all.some(mayGoOn), 'nothing stands still for nothing');
 }
 
 function end(world: World, nth: number): void {
   const [ended] = world.flying.splice(nth % world.flying.length, 1);
   if (ended === undefined) return;
-  ended.run.inFlight -= 1;
+  ended.open.inFlight -= 1;
   world.bounds.inFlight -= 1;
-  for (const tally of [world.bounds.tally, ended.run.tally]) {
+  for (const tally of [world.bounds.tally, ended.open.tally]) {
     tally.ended += 1;
     if (ended.fails) tally.failed += 1;
     tally.inARow = ended.fails ? tally.inARow + 1 : 0;
@@ -134,12 +135,12 @@ describe('picking targets', () => {
         (waves, budget, order) => {
           const world = makeWorld(waves, budget);
           play(world, order);
-          for (const { wave, tally } of world.runs) {
+          for (const { wave, tally } of world.open) {
             const bears = borne(wave.budget.failures, tally.base);
             assert.ok(tally.failed <= Math.max(bears + 1, wave.parallel), 'overshoots by less than parallel');
           }
           if (budget === undefined) return;
-          const together = world.runs.reduce((sum, { wave }) => sum + wave.parallel, 0);
+          const together = world.open.reduce((sum, { wave }) => sum + wave.parallel, 0);
           const { failed } = world.bounds.tally;
           assert.ok(failed <= Math.max(borne(budget.failures, failed) + 1, together));
         },
@@ -157,7 +158,7 @@ describe('picking targets', () => {
         }));
         const world = makeWorld(well, { failures: 0 });
         play(world, order);
-        assert.ok(world.runs.every(isDrained));
+        assert.ok(world.open.every(isDrained));
       }),
       RUNS,
     );
@@ -177,7 +178,7 @@ describe('picking targets', () => {
         const world = makeWorld([shape], undefined);
         const at = new Date(NOW.getTime() + (isDue ? -1 : 1));
         const bounds = { ...world.bounds, outages: new Map([['s1', outage(at)]]) };
-        const there = pickTargets(world.runs, bounds).filter(({ target }) => target.serverId === 's1');
+        const there = pickTargets(world.open, bounds).filter(({ target }) => target.serverId === 's1');
         assert.ok(there.length <= (isDue ? 1 : 0));
       }),
       RUNS,
@@ -187,14 +188,14 @@ describe('picking targets', () => {
   it('runs over budget only what a person wants to be tried again', () => {
     const targets = [false, false, false].map((fails) => ({ server: 0, fails }));
     const world = makeWorld([{ parallel: 8, perServer: 8, failures: 0, targets }], undefined);
-    const [run] = world.runs;
-    assert.ok(run);
-    run.tally.failed = 1;
-    const [, again] = run.queue;
+    const [open] = world.open;
+    assert.ok(open);
+    open.tally.failed = 1;
+    const [, again] = open.queue;
     assert.ok(again);
     again.tries = 1;
     assert.deepEqual(
-      pickTargets(world.runs, world.bounds).map(({ target }) => target),
+      pickTargets(world.open, world.bounds).map(({ target }) => target),
       [again],
     );
   });
