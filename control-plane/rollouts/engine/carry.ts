@@ -28,6 +28,8 @@ const ANNOUNCE_MS = 100;
 const LOOK_MS = 1_000;
 /** Waits shorter than this, in milliseconds, are sat out; longer ones are left to the queue and the sweeper. */
 const STAY_MS = 1_000;
+/** No wait is shorter, in milliseconds: an instant that has passed and moves nothing must not make a busy loop. */
+const PAUSE_MS = 10;
 
 /** Whether there is more to do at once, something to wait for, or nothing before somebody or some instant wakes it. */
 type Next = 'again' | 'wait' | 'rest';
@@ -124,7 +126,7 @@ function isNear(stage: Stage): boolean {
 
 async function waitForMore(stage: Stage): Promise<void> {
   const left = stage.nextAt === null ? LOOK_MS : stage.nextAt.getTime() - clockOf(stage).getTime();
-  const ms = Math.min(LOOK_MS, Math.max(0, left));
+  const ms = Math.min(LOOK_MS, Math.max(PAUSE_MS, left));
   const more = stage.slots.isBusy() ? stage.slots.changed(ms) : sleep(ms, stage.run.lease.stopping);
   await Promise.race([more, ...stage.gates.pending()]);
 }

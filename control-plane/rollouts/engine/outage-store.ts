@@ -11,12 +11,17 @@ export interface Outage {
   nextTryAt: Date;
   /** When a try failed that was the last: its targets are unreachable. */
   givenUpAt: Date | null;
+  /** Ordinals of the waves of which a target waits for it. */
+  waves: number[];
 }
 
 export async function listOutages(db: Queryable, rolloutId: string): Promise<Outage[]> {
   const { rows } = await db.query<Outage>(
     `SELECT o.server_id AS "serverId", s.name AS server, o.since, o.tries, o.next_try_at AS "nextTryAt",
-            o.given_up_at AS "givenUpAt"
+            o.given_up_at AS "givenUpAt",
+            array(SELECT DISTINCT t.wave FROM rollout_targets t
+                   WHERE t.rollout_id = o.rollout_id AND t.server_id = o.server_id
+                     AND t.state IN ('pending', 'unreachable')) AS waves
        FROM rollout_outages o JOIN servers s ON s.id = o.server_id WHERE o.rollout_id = $1`,
     [rolloutId],
   );

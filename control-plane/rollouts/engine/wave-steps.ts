@@ -55,10 +55,10 @@ async function endTargets(
   }
   if (!isDrained(open)) {
     // Only servers that are away are left.
-    isWaitedFor(stage);
+    isWaitedFor(stage, seen.now, wave);
     return false;
   }
-  if (tally.unreachable > 0 && stage.outages.size > 0 && isWaitedFor(stage)) return false;
+  if (tally.unreachable > 0 && isWaitedFor(stage, seen.now, wave)) return false;
   if (tally.closed > 0) {
     if (tally.nextAt !== null) wakeAt(stage, tally.nextAt);
     return false;
@@ -87,10 +87,15 @@ async function closeWave(
   return move(run, seen, wave, bakes ? 'bake' : isGated(run, wave) ? 'gate' : 'pass');
 }
 
-/** Whether a server is tried again before it is given up; then the driver wakes for it. */
-function isWaitedFor(stage: Stage): boolean {
-  const waited = [...stage.outages.values()].filter(({ givenUpAt }) => givenUpAt === null);
-  for (const outage of waited) wakeAt(stage, outage.nextTryAt);
+/**
+ * Whether a server that the wave waits for is tried again before it is given up; then the driver wakes for it. One whose
+ * instant has come is being tried for another wave, and the end of that wakes the driver.
+ */
+function isWaitedFor(stage: Stage, now: Date, { ordinal }: WaveRecord): boolean {
+  const waited = [...stage.outages.values()].filter(
+    ({ givenUpAt, waves }) => givenUpAt === null && waves.includes(ordinal),
+  );
+  for (const { nextTryAt } of waited) if (nextTryAt > now) wakeAt(stage, nextTryAt);
   return waited.length > 0;
 }
 

@@ -51,6 +51,42 @@ describe('rollout whose server is away', () => {
     assert.equal((await fleet.read(id)).state, 'succeeded');
   });
 
+  it('lets the driver rest where nothing waits for it any more', async () => {
+    await fleet.setTenantState('aaa', 'suspended');
+    const id = await fleet.start([{ name: 'all' }]);
+    // Of `aaa`'s server nobody is left to be tried; the other one is tried in an hour.
+    await fleet.registry.query(
+      `INSERT INTO rollout_outages (rollout_id, server_id, next_try_at)
+       SELECT $1, id, now() + CASE region WHEN 'us' THEN interval '1 hour' ELSE interval '0' END FROM servers`,
+      [id],
+    );
+    await fleet.drive(id);
+    const { rows } = await fleet.registry.query<{ minutes: number }>(
+      'SELECT round(extract(epoch FROM wake_at - now()) / 60)::int AS minutes FROM rollouts WHERE id = $1',
+      [id],
+    );
+    assert.deepEqual(rows, [{ minutes: 60 }]);
+    assert.deepEqual(await fleet.states(id), { aaa: 'deferred', 'us-aaa': 'pending', 'us-bbb': 'pending' });
+  });
+
+  it('passes its wave where it is given up, whatever other server is away', async () => {
+    await fleet.setTenantState('aaa', 'suspended');
+    const id = await fleet.start([{ name: 'all', budget: { unreachable: 2 } }]);
+    await fleet.registry.query(
+      `INSERT INTO rollout_outages (rollout_id, server_id, next_try_at, given_up_at)
+       SELECT $1, id, now(), CASE region WHEN 'us' THEN now() END FROM servers`,
+      [id],
+    );
+    await fleet.drive(id);
+    const { waves } = await fleet.read(id);
+    assert.equal(waves[0]?.state, 'passed');
+    assert.deepEqual(await fleet.states(id), {
+      aaa: 'deferred',
+      'us-aaa': 'unreachable',
+      'us-bbb': 'unreachable',
+    });
+  });
+
   it('is given up by a try that fails after its time, and stays so until a retry', async () => {
     fleet.down.add('us');
     const id = await startAfterLongOutage();

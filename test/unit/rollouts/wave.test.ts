@@ -13,7 +13,7 @@ import {
 
 const RUNS = { numRuns: 1_000, seed: 20261121 };
 const NOW = new Date('2026-11-21T12:00:00Z');
-const GONE = { givenUpAt: null };
+const GONE = { givenUpAt: null, waves: [0] };
 const SERVERS = ['s0', 's1', 's2'];
 
 interface WaveShape {
