@@ -13,7 +13,8 @@ export function applyInTransaction(
   migration: Migration,
   request: StepRequest & { release: string; proof?: Proof | undefined },
 ): Promise<MigrationRun> {
-  return runStep(client, migration, applySql(migration, request, ELAPSED_MS, migration.upSql), request);
+  const record = { release: request.release, isProven: request.proof !== undefined };
+  return runStep(client, migration, applySql(migration, record, ELAPSED_MS, migration.upSql), request);
 }
 
 /** Since the transaction began. */

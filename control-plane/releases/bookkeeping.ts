@@ -137,25 +137,29 @@ function toState([names, records, progress]: ScriptResult[]): Omit<DatabaseState
 /**
  * SQL that runs `sql` (none for a migration that is done in steps) as the owner and records the migration as
  * applied: the row that node-pg-migrate would write, as the owner too, and ours beside it, as the migrator.
- * Runs inside the caller's transaction. `durationMs` is SQL for the milliseconds that the migration took.
+ * Runs inside the caller's transaction. `durationMs` is SQL for the milliseconds that the migration took. Ours may be
+ * there already where somebody has taken the other one back by hand; not where the records were `proven`.
  */
 export function applySql(
   migration: Migration,
-  target: { release: string },
+  target: { release: string; isProven?: boolean },
   durationMs: string,
   sql: string,
 ): string {
   const name = quoteLiteral(migration.name);
+  const replace = target.isProven === true ? '' : REPLACE_RECORD;
   return `${sql}
 ;INSERT INTO public.pgmigrations (name, run_on) VALUES (${name}, pg_catalog.now());
 ${LEAVE_OWNER}
 INSERT INTO fleet.migrations (name, checksum, release, duration_ms, application_name)
 VALUES (${name}, ${quoteLiteral(migration.checksum)}, ${quoteLiteral(target.release)},
-        ${durationMs}, current_setting('application_name'))
-ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, release = excluded.release,
-  applied_at = now(), duration_ms = excluded.duration_ms, application_name = excluded.application_name;
+        ${durationMs}, current_setting('application_name'))${replace};
 ${migration.transactional ? '' : endProgressSql(migration)}`;
 }
+
+const REPLACE_RECORD = `
+ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, release = excluded.release,
+  applied_at = now(), duration_ms = excluded.duration_ms, application_name = excluded.application_name`;
 
 /** The mirror of `applySql`: runs the down part `sql` as the owner, and takes both records back. */
 export function revertSql(migration: Migration, sql: string): string {

@@ -51,17 +51,20 @@ const UNPROVEN = new Set<string>([
 
 /**
  * The lock is ours; exactly these are applied, with these checksums; nothing is half done, no newer owner was here; and
- * nobody has touched the schema.
+ * nobody has touched the schema. The three tables are read one behind the other, as they lie: a join and a sort of
+ * them cost a cold session two milliseconds. Rows that were moved only lead to the careful way. The lock is a statement of
+ * its own: one that takes it and reads would read as of before it had the lock.
  */
 function proofOf(applied: readonly Migration[], stamp: SchemaStamp | undefined): Proof {
-  const expected = applied.map(({ name, checksum }) => `${name} ${checksum}`).join('\n');
-  const digest = createHash('md5').update(expected).digest('hex');
-  const place = `pg_try_advisory_lock(${MIGRATION_LOCK}) AND NOT EXISTS (SELECT FROM fleet.progress)
-  AND ${quoteLiteral(digest)} = (SELECT md5(coalesce(string_agg(p.name || ' ' || m.checksum, E'\\n' ORDER BY p.id), ''))
-    FROM public.pgmigrations p LEFT JOIN fleet.migrations m ON m.name = p.name)`;
+  const lines = [...applied.map(({ name }) => name), ...applied.map(({ checksum }) => checksum)];
+  const digest = createHash('md5').update(lines.join('\n')).digest('hex');
+  const place = `${quoteLiteral(digest)} = (SELECT md5(coalesce(string_agg(r.line, E'\\n'), '')) FROM (
+    SELECT name::text FROM public.pgmigrations UNION ALL SELECT checksum FROM fleet.migrations
+    UNION ALL SELECT migration FROM fleet.progress) AS r (line))`;
   const schema = stamp === undefined ? '' : `\n  AND ${stampHoldsSql(stamp)}`;
-  const sql = (fact: string): string => `SELECT 1 / (${fact})::int;\n`;
-  return { sql: sql(place + schema), again: sql(place) };
+  const demand = (fact: string): string => `SELECT 1 / (${fact})::int;\n`;
+  const lock = demand(`pg_try_advisory_lock(${MIGRATION_LOCK})`);
+  return { sql: lock + demand(place + schema), again: lock + demand(place), statements: 2 };
 }
 
 function stateAfter(applied: readonly Migration[]): DatabaseState {

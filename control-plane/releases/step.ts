@@ -13,9 +13,10 @@ export interface StepRequest {
   counted?: boolean | undefined;
 }
 
-/** One statement that goes ahead of the migration's own, in a session that is fresh. */
+/** What goes ahead of the migration's own statements, in a session that is fresh. */
 export interface Proof {
   sql: string;
+  statements: number;
   /** What is asked again after a lock wait: the server has counted the tries that failed too. */
   again: string;
 }
@@ -44,7 +45,8 @@ export async function runStep(
   try {
     const ran = await runInTransaction(client, migration, script(first), waiting, script(again));
     const results = ran.results.slice(opening.statements, -1);
-    const own = results.slice(first === '' ? 0 : 1, -RECORDING_STATEMENTS - (counted ? 1 : 0));
+    const ahead = proof?.statements ?? (counted ? 1 : 0);
+    const own = results.slice(ahead, -RECORDING_STATEMENTS - (counted ? 1 : 0));
     const durationMs = Math.round(performance.now() - startedAt);
     const step = { name: migration.name, durationMs, lockWaitMs: ran.lockWaitMs, rows: changedRows(own) };
     // A session that is fresh has written nothing before.
