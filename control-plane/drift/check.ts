@@ -92,7 +92,7 @@ async function lookAtOne(
   if (signal?.aborted === true) return undefined;
   const { databaseId, tenant, region } = target;
   try {
-    const address = await deps.servers.migrator(target.serverId, target.database);
+    const address = await deps.servers.migrator(target.serverId, target);
     const live = await readLiveSchema(address, { applicationName: 'fleet-drift', roles: target });
     if (live === undefined) return { databaseId, tenant, region, error: null };
     return await compareLive(target, live, references);

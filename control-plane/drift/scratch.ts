@@ -7,7 +7,7 @@ import { readLiveSchema } from '../releases/schema-live.ts';
 import type { Schema } from '../releases/schema.ts';
 import { TEMPLATE_OWNER } from '../releases/template.ts';
 import type { ServerAccess } from '../servers/access.ts';
-import { grantOwnerSql, grantRecordSql, openToMigratorSql } from '../servers/migrator.ts';
+import { grantRecordSql, makeMigratorSql, openToMigratorSql } from '../servers/migrator.ts';
 import { hardeningSql } from '../tenants/hardening.ts';
 
 /**
@@ -31,7 +31,7 @@ export async function schemaOf(
 ): Promise<Schema> {
   return servers.admin(serverId, (admin) =>
     underTemplateLock(admin, async () => {
-      await makeScratch(admin);
+      await makeScratch(admin, await servers.migratorVerifier(serverId));
       try {
         await harden(servers, serverId);
         return await migrate(servers, serverId, migrations);
@@ -55,13 +55,13 @@ export async function dropLeftover(servers: ServerAccess, serverId: string): Pro
   });
 }
 
-async function makeScratch(admin: PgPoolClient): Promise<void> {
+async function makeScratch(admin: PgPoolClient, verifier: string): Promise<void> {
   await dropScratch(admin);
   const createMissing = [TEMPLATE_OWNER, SCRATCH_RW].map(
     (role) => `IF to_regrole(${quoteLiteral(role)}) IS NULL THEN CREATE ROLE ${quoteIdent(role)}; END IF;`,
   );
   await admin.query(`DO $$ BEGIN ${createMissing.join(' ')} END $$;
-    GRANT ${quoteIdent(TEMPLATE_OWNER)} TO CURRENT_USER; ${grantOwnerSql(TEMPLATE_OWNER)}`);
+    GRANT ${quoteIdent(TEMPLATE_OWNER)} TO CURRENT_USER; ${makeMigratorSql(TEMPLATE_OWNER, verifier)}`);
   await admin.query(`CREATE DATABASE ${quoteIdent(SCRATCH_DATABASE)} TEMPLATE template0`);
   await admin.query(`REVOKE ALL ON DATABASE ${quoteIdent(SCRATCH_DATABASE)} FROM PUBLIC;
     ${openToMigratorSql(SCRATCH_DATABASE, TEMPLATE_OWNER)}`);
@@ -82,13 +82,14 @@ async function harden(servers: ServerAccess, serverId: string): Promise<void> {
     await client.query(`ALTER SCHEMA public OWNER TO ${quoteIdent(TEMPLATE_OWNER)};
       REVOKE ALL ON SCHEMA public FROM PUBLIC`);
     await createBookkeeping(client, TEMPLATE_OWNER);
-    await client.query(grantRecordSql());
+    await client.query(grantRecordSql(TEMPLATE_OWNER));
     await client.query(hardeningSql(names, { tenantId: NOBODY, databaseId: NOBODY }));
   });
 }
 
 async function migrate(servers: ServerAccess, serverId: string, migrations: Migration[]): Promise<Schema> {
-  const address = await servers.migrator(serverId, SCRATCH_DATABASE);
+  const place = { database: SCRATCH_DATABASE, ownerRole: TEMPLATE_OWNER };
+  const address = await servers.migrator(serverId, place);
   const session = { applicationName: APPLICATION };
   await applyMigrations(address, {
     ...session,

@@ -149,7 +149,7 @@ export function applySql(
   const name = quoteLiteral(migration.name);
   const replace = target.isProven === true ? '' : REPLACE_RECORD;
   return `${sql}
-;INSERT INTO public.pgmigrations (name, run_on) VALUES (${name}, pg_catalog.now());
+;INSERT INTO public.pgmigrations (name, run_on) VALUES (${name}, LOCALTIMESTAMP);
 ${LEAVE_OWNER}
 INSERT INTO fleet.migrations (name, checksum, release, duration_ms, application_name)
 VALUES (${name}, ${quoteLiteral(migration.checksum)}, ${quoteLiteral(target.release)},

@@ -5,7 +5,7 @@ import { quoteIdent, withClient, type PgPoolClient } from '../../platform/pg.ts'
 import { ADVISORY_LOCKS } from '../registry/locks.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { ServerAccess } from '../servers/access.ts';
-import { grantOwnerSql, grantRecordSql, openToMigratorSql } from '../servers/migrator.ts';
+import { grantRecordSql, makeMigratorSql, openToMigratorSql } from '../servers/migrator.ts';
 import { applyMigrations } from './apply.ts';
 import { createBookkeeping } from './bookkeeping.ts';
 import { currentRelease, listMigrations, type CurrentRelease } from './store.ts';
@@ -56,7 +56,7 @@ export function templateName(release: Pick<CurrentRelease, 'headOrdinal' | 'chec
 }
 
 /** Raised when templates are made in another way than before: older ones are then stale. */
-const TEMPLATE_FORMAT = 3;
+const TEMPLATE_FORMAT = 4;
 
 /** 48 bits tell a server's few templates apart. */
 const CHECKSUM_LENGTH = 12;
@@ -111,7 +111,7 @@ async function build(
     underTemplateLock(client, async () => {
       if (await databaseExists(client, template)) return false;
       await dropDatabase(client, temporary);
-      await createOwner(client);
+      await createOwner(client, await deps.servers.migratorVerifier(serverId));
       await client.query(`CREATE DATABASE ${quoteIdent(temporary)} TEMPLATE template0`);
       await client.query(`REVOKE ALL ON DATABASE ${quoteIdent(temporary)} FROM PUBLIC`);
       await client.query(openToMigratorSql(temporary, TEMPLATE_OWNER));
@@ -145,11 +145,12 @@ async function fill(
        ${closeRoutinesSql(TEMPLATE_OWNER)}`,
     );
     await createBookkeeping(client, TEMPLATE_OWNER);
-    await client.query(grantRecordSql());
+    await client.query(grantRecordSql(TEMPLATE_OWNER));
   });
   if (release === undefined) return;
   const migrations = await listMigrations(deps.registry, release.headOrdinal);
-  await applyMigrations(await deps.servers.migrator(serverId, database), {
+  const place = { database, ownerRole: TEMPLATE_OWNER };
+  await applyMigrations(await deps.servers.migrator(serverId, place), {
     ownerRole: TEMPLATE_OWNER,
     migrations,
     release: release.name,
@@ -177,7 +178,7 @@ export function reopenRoutinesSql(owner: string): string {
  */
 const ALREADY_THERE = new Set<string>([SQLSTATE.duplicateObject, SQLSTATE.uniqueViolation]);
 
-async function createOwner(client: PgPoolClient): Promise<void> {
+async function createOwner(client: PgPoolClient, verifier: string): Promise<void> {
   const owner = quoteIdent(TEMPLATE_OWNER);
   const { rows } = await client.query('SELECT 1 FROM pg_roles WHERE rolname = $1', [TEMPLATE_OWNER]);
   if (rows.length === 0) {
@@ -185,7 +186,7 @@ async function createOwner(client: PgPoolClient): Promise<void> {
       if (!ALREADY_THERE.has(sqlState(error) ?? '')) throw error;
     });
   }
-  await client.query(`GRANT ${owner} TO CURRENT_USER; ${grantOwnerSql(TEMPLATE_OWNER)}`);
+  await client.query(`GRANT ${owner} TO CURRENT_USER; ${makeMigratorSql(TEMPLATE_OWNER, verifier)}`);
 }
 
 async function databaseExists(client: PgPoolClient, name: string): Promise<boolean> {

@@ -1,4 +1,5 @@
 import { FleetError } from '../../platform/errors.ts';
+import { scramVerifier } from '../../platform/crypto.ts';
 import type { Logger } from '../../platform/logging.ts';
 import {
   clientConfig,
@@ -9,6 +10,7 @@ import {
 } from '../../platform/pg.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { Secrets } from '../secrets/secret.ts';
+import { migratorOf } from './migrator.ts';
 import { migratorSubject, serverNotFound, serverSubject } from './server.ts';
 import { findServer } from './store.ts';
 
@@ -18,8 +20,10 @@ export interface ServerAccess {
   admin<T>(serverId: string, work: (client: PgPoolClient) => Promise<T>): Promise<T>;
   /** How to reach any database of the server as its admin. Holds the password: for connecting only. */
   address(serverId: string, database: string): Promise<PgAddress>;
-  /** The same as the login that may act as the owners of databases, and nothing else. */
-  migrator(serverId: string, database: string): Promise<PgAddress>;
+  /** The same as the login that may act as this owner of the database, and nothing else. */
+  migrator(serverId: string, place: { database: string; ownerRole: string }): Promise<PgAddress>;
+  /** SCRAM verifier of the password that these logins have. */
+  migratorVerifier(serverId: string): Promise<string>;
   close(): Promise<void>;
 }
 
@@ -41,13 +45,11 @@ const ADDRESS_LIFE_MS = 5_000;
 /** CREATE DATABASE … TEMPLATE takes tens of milliseconds, seconds on a busy disk; a minute is a fault. */
 const STATEMENT_TIMEOUT = '60s';
 
-type Login = Pick<PgAddress, 'user' | 'password'>;
-
 interface Entry {
   /** Tells whether the pool still leads to the right place with the right credential. */
   key: string;
   address: PgAddress;
-  migrator: Login;
+  migratorPassword: string;
   readAt: number;
   pool: PgPool;
 }
@@ -88,10 +90,11 @@ export function createServerAccess(deps: ServerAccessDeps): ServerAccess {
       }
     },
     address: async (serverId, database) => ({ ...(await entryOf(serverId)).address, database }),
-    migrator: async (serverId, database) => {
-      const { address, migrator } = await entryOf(serverId);
-      return { ...address, ...migrator, database };
+    migrator: async (serverId, { database, ownerRole }) => {
+      const { address, migratorPassword } = await entryOf(serverId);
+      return { ...address, user: migratorOf(ownerRole), password: migratorPassword, database };
     },
+    migratorVerifier: async (serverId) => scramVerifier((await entryOf(serverId)).migratorPassword),
     close: async () => {
       closed = true;
       const open = await Promise.allSettled(entries.values());
@@ -126,7 +129,7 @@ async function refresh(deps: ServerAccessDeps, serverId: string, known: Entry | 
     known?.pool.end().catch((error: unknown) => deps.logger.warn('an admin pool did not close', { error }));
   };
   read.catch(closeOld);
-  const { address, migrator, key } = await read;
+  const { address, migratorPassword, key } = await read;
   const readAt = Date.now();
   if (known?.key === key) {
     known.readAt = readAt;
@@ -140,13 +143,13 @@ async function refresh(deps: ServerAccessDeps, serverId: string, known: Entry | 
   const pool = createPool({ ...config, max: POOL_MAX, idleTimeoutMillis: IDLE_MS }, (error) => {
     deps.logger.warn('an admin connection was lost', { server: serverId, error });
   });
-  return { key, address, migrator, readAt, pool };
+  return { key, address, migratorPassword, readAt, pool };
 }
 
 async function readAddress(
   deps: ServerAccessDeps,
   serverId: string,
-): Promise<Pick<Entry, 'address' | 'migrator' | 'key'>> {
+): Promise<Pick<Entry, 'address' | 'migratorPassword' | 'key'>> {
   const server = await findServer(deps.registry, serverId);
   if (server === undefined) throw serverNotFound(serverId);
   const [credential, migrator] = await Promise.all([
@@ -171,7 +174,7 @@ async function readAddress(
   const versions = [credential.versionId, migrator.versionId];
   return {
     address,
-    migrator: { user: migrator.login, password: migrator.password },
+    migratorPassword: migrator.password,
     key: [server.endpointEpoch, server.host, server.port, ...versions].join(' '),
   };
 }

@@ -1,7 +1,6 @@
 import { FleetError, sqlState, SQLSTATE } from '../../platform/errors.ts';
 import { quoteIdent, quoteLiteral, type PgAddress, type PgClient } from '../../platform/pg.ts';
 import { ADMIN_MARK, connected, FLEET_ADMIN } from './inspect.ts';
-import { dropMigratorRole } from './migrator.ts';
 
 /**
  * Hardening a server at registration: nothing for PUBLIC in the databases that every login could otherwise
@@ -119,7 +118,6 @@ export async function removeRoles(address: PgAddress, serverId: string): Promise
       [FLEET_ADMIN, ADMIN_MARK + serverId],
     );
     if (rows.length === 0) return;
-    await dropMigratorRole(client);
     const role = quoteIdent(FLEET_ADMIN);
     await client.query(`REVOKE ALL ON DATABASE ${quoteIdent(address.database)} FROM ${role}`);
     await client.query(`DROP ROLE IF EXISTS ${role}`).catch(async (error: unknown) => {

@@ -16,11 +16,6 @@ export interface ServerFacts {
 
 /** Role that the fleet administers a server as. Not a superuser. */
 export const FLEET_ADMIN = 'fleet_admin';
-/**
- * Login of the sessions that migrate tenants' databases. It may act as any owner role and has no right of its
- * own beyond the record of migrations, so a migration that leaves its role gains nothing outside its database.
- */
-export const FLEET_MIGRATOR = 'fleet_migrator';
 /** What the role's comment begins with; the server's id follows. */
 export const ADMIN_MARK = 'flotilla server ';
 /** The oldest PostgreSQL that keeps PUBLIC from creating objects in schema public. */

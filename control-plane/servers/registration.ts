@@ -7,8 +7,8 @@ import type { Registry, Transaction } from '../registry/registry.ts';
 import type { Secrets } from '../secrets/secret.ts';
 import { hardenAsAdmin, hardenAsSuperuser, removeRoles, verifyAdmin } from './admin.ts';
 import { lockPlacement } from './database-store.ts';
-import { assertUsable, FLEET_ADMIN, FLEET_MIGRATOR, inspectServer } from './inspect.ts';
-import { ensureMigratorRole, verifyMigrator } from './migrator.ts';
+import { assertUsable, FLEET_ADMIN, inspectServer } from './inspect.ts';
+import { MIGRATORS } from './migrator.ts';
 import type { Provider } from './providers/provider.ts';
 import {
   migratorSubject,
@@ -26,7 +26,7 @@ export const RegistrationInput = z.object({
   region: z.string(),
   /** Version of the credential of fleet_admin. */
   adminVersionId: z.uuid(),
-  /** Version of the credential of fleet_migrator. */
+  /** Version of the credential of the migrators. */
   migratorVersionId: z.uuid(),
 });
 export type RegistrationInput = z.infer<typeof RegistrationInput>;
@@ -80,11 +80,9 @@ export async function harden(
   const address = await provider.open();
   const adminUser = await hardenServer(context, deps, address);
   const { serverId, migratorVersionId: id } = context.input;
-  const migrator = { id, subject: migratorSubject(serverId), login: FLEET_MIGRATOR };
-  await makeLogin(context, deps, migrator, async (verifier, password) => {
-    await ensureMigratorRole(address, verifier);
-    await verifyMigrator({ ...address, user: FLEET_MIGRATOR, password });
-  });
+  // The logins that have it are made with the owner roles that they act as.
+  const migrators = { id, subject: migratorSubject(serverId), login: MIGRATORS };
+  await makeLogin(context, deps, migrators, () => Promise.resolve());
   return { adminUser };
 }
 

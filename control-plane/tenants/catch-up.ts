@@ -45,8 +45,9 @@ async function catchUp(
   const release = await currentRelease(deps.registry);
   if (release === undefined || !(await isBehind(deps.registry, schemaVersion))) return schemaVersion;
   context.signal.throwIfAborted();
-  const result = await applyMigrations(await deps.servers.migrator(place.serverId, place.name), {
-    ownerRole: place.ownerRole,
+  const { name: database, ownerRole } = place;
+  const result = await applyMigrations(await deps.servers.migrator(place.serverId, { database, ownerRole }), {
+    ownerRole,
     migrations: await listMigrations(deps.registry, release.headOrdinal),
     release: release.name,
     applicationName: `fleet:${context.operationId}:0`,

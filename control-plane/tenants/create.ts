@@ -162,10 +162,12 @@ async function destroySecret(context: Context, deps: TenantDeps): Promise<void> 
 async function makeRoles(context: Context, deps: TenantDeps): Promise<void> {
   const { serverId, connectionLimit } = context.output('reserve', Reserved);
   const password = await deps.secrets.password(deps.registry, context.input.secretVersionId);
+  const migratorVerifier = await deps.servers.migratorVerifier(serverId);
   context.signal.throwIfAborted();
   await deps.servers.admin(serverId, (admin) =>
     createRoles(admin, databaseNames(context.input.databaseId), {
       verifier: scramVerifier(password),
+      migratorVerifier,
       connectionLimit,
     }),
   );

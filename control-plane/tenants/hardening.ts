@@ -1,6 +1,6 @@
 import { quoteIdent, quoteLiteral } from '../../platform/pg.ts';
 import type { DatabaseNames } from '../servers/database.ts';
-import { grantOwnerRecordSql } from '../servers/migrator.ts';
+import { grantRecordSql, revokeRecordSql } from '../servers/migrator.ts';
 import { closeRoutinesSql, reopenRoutinesSql, TEMPLATE_OWNER } from '../releases/template.ts';
 
 /**
@@ -27,7 +27,8 @@ export function hardeningSql(names: DatabaseNames, marker: { tenantId: string; d
     ${defaults} IN SCHEMA public GRANT EXECUTE ON ROUTINES TO ${rw};
     ${protectMigrations(rw)}
 
-    ${grantOwnerRecordSql(names.ownerRole)}
+    ${names.ownerRole === TEMPLATE_OWNER ? '' : revokeRecordSql(TEMPLATE_OWNER)}
+    ${grantRecordSql(names.ownerRole)}
     GRANT USAGE ON SCHEMA fleet TO ${rw};
     GRANT SELECT ON fleet.identity TO ${rw};
     INSERT INTO fleet.identity (tenant_id, database_id)

@@ -1,6 +1,6 @@
 import { quoteIdent, quoteLiteral, type Queryable } from '../../platform/pg.ts';
 import type { DatabaseNames } from '../servers/database.ts';
-import { grantOwnerSql } from '../servers/migrator.ts';
+import { makeMigratorSql, migratorOf } from '../servers/migrator.ts';
 
 /**
  * The roles of one tenant's database on its server, made and removed as the server's admin. Each function is
@@ -10,6 +10,8 @@ import { grantOwnerSql } from '../servers/migrator.ts';
 export interface LoginSpec {
   /** Client-made SCRAM verifier; the password itself never reaches the server. */
   verifier: string;
+  /** That of the server's migrators. */
+  migratorVerifier: string;
   /** Sessions that the login may hold at once. */
   connectionLimit: number;
 }
@@ -22,7 +24,7 @@ function lockSql(names: Pick<DatabaseNames, 'name'>): string {
   return `SELECT pg_advisory_xact_lock(hashtextextended(${quoteLiteral(names.name)}, 0));`;
 }
 
-/** Makes owner, data role and login `a`, or brings those that exist to the same state. */
+/** Makes owner, data role, migrator and login `a`, or brings those that exist to the same state. */
 export async function createRoles(admin: Queryable, names: DatabaseNames, login: LoginSpec): Promise<void> {
   const [owner, rw, a] = [names.ownerRole, names.rwRole, names.loginA].map(quoteIdent);
   const createMissing = [names.ownerRole, names.rwRole, names.loginA]
@@ -33,14 +35,16 @@ export async function createRoles(admin: Queryable, names: DatabaseNames, login:
   await admin.query(`${lockSql(names)}
     DO $$ BEGIN ${createMissing} END $$;
     GRANT ${owner} TO CURRENT_USER;
-    ${grantOwnerSql(names.ownerRole)}
+    ${makeMigratorSql(names.ownerRole, login.migratorVerifier)}
     ALTER ROLE ${a} LOGIN CONNECTION LIMIT ${login.connectionLimit} PASSWORD ${quoteLiteral(login.verifier)};
     GRANT ${rw} TO ${a};`);
 }
 
 /** Removes every role of the database, which must be gone already. Harmless when run again. */
 export async function dropRoles(admin: Queryable, names: DatabaseNames): Promise<void> {
-  const roles = [names.loginA, names.loginB, names.rwRole, names.ownerRole].map(quoteIdent).join(', ');
+  const roles = [names.loginA, names.loginB, names.rwRole, migratorOf(names.ownerRole), names.ownerRole]
+    .map(quoteIdent)
+    .join(', ');
   await admin.query(`${lockSql(names)} DROP ROLE IF EXISTS ${roles};`);
 }
 

@@ -20,7 +20,7 @@ ALTER TABLE tasks ADD COLUMN ${table}_flag boolean NOT NULL DEFAULT false;`;
 
 /** A 1-migration release over 500 databases with all bookkeeping, against the bare SQL on bare connections. */
 export async function benchRollout(): Promise<void> {
-  const fleet = await startFleet();
+  const fleet = await startFleet({ checkAnswers: false });
   try {
     note(`provisioning ${DATABASES} databases …`);
     await provisionMany(fleet, 'bench', DATABASES, 8);

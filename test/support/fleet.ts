@@ -43,6 +43,8 @@ export interface FleetOptions {
   publish?: boolean;
   servers?: boolean;
   logger?: Logger;
+  /** Holds each answer against the contract (default); benchmarks measure what users run. */
+  checkAnswers?: boolean;
 }
 
 export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
@@ -55,7 +57,7 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
     role: options.role ?? 'all',
     logger: options.logger ?? quietLogger,
     clusterSettings: { fsync: 'off' },
-    checkAnswers: true,
+    checkAnswers: options.checkAnswers ?? true,
     ...(options.probe === undefined ? {} : { probe: options.probe }),
   });
   const url = controlPlane.url ?? '';

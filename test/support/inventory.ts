@@ -1,4 +1,5 @@
 import type { Registry } from '../../control-plane/registry/registry.ts';
+import { migratorOf } from '../../control-plane/servers/migrator.ts';
 import { withClient, type PgAddress } from '../../platform/pg.ts';
 import { clusters } from './clusters.ts';
 
@@ -42,7 +43,9 @@ export async function expectedInventory(registry: Registry): Promise<string[]> {
   return rows
     .flatMap((row) => [
       `${row.region} database ${row.name}`,
-      ...[row.owner_role, row.rw_role, row.login_a].map((role) => `${row.region} role ${role}`),
+      ...[row.owner_role, migratorOf(row.owner_role), row.rw_role, row.login_a].map(
+        (role) => `${row.region} role ${role}`,
+      ),
     ])
     .sort();
 }

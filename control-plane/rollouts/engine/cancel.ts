@@ -12,22 +12,22 @@ export async function cancelInFlight(
   targets: readonly ClaimedTarget[],
   force: boolean,
 ): Promise<void> {
-  for (const serverId of new Set(targets.map((target) => target.serverId))) {
-    const there = targets.filter((target) => target.serverId === serverId);
-    try {
-      const address = await run.servers.migrator(serverId, there[0]?.database ?? '');
-      const names = there.map((target) => target.database);
-      await withClient(address, { applicationName: 'fleet-cancel' }, (client) =>
-        client.query(CANCEL, [run.applicationName, names, force]),
-      );
-    } catch (error) {
-      run.logger.warn('statements could not be cancelled', { server: serverId, error });
-    }
+  await Promise.all(targets.map((target) => cancelOne(run, target, force)));
+}
+
+async function cancelOne(run: Run, target: ClaimedTarget, force: boolean): Promise<void> {
+  try {
+    const address = await run.servers.migrator(target.serverId, target);
+    await withClient(address, { applicationName: 'fleet-cancel' }, (client) =>
+      client.query(CANCEL, [run.applicationName, force]),
+    );
+  } catch (error) {
+    run.logger.warn('a statement could not be cancelled', { tenant: target.slug, error });
   }
 }
 
 /** Sessions of the same login, so that no other right is needed. */
 const CANCEL = `
   SELECT pg_cancel_backend(pid) FROM pg_stat_activity
-   WHERE application_name = $1 AND datname = ANY($2) AND state = 'active'
-     AND ($3 OR wait_event_type = 'Lock')`;
+   WHERE application_name = $1 AND datname = current_database() AND state = 'active'
+     AND ($2 OR wait_event_type = 'Lock')`;

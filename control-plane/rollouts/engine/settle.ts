@@ -61,7 +61,7 @@ export type AskTarget = (run: Run, rollout: RolloutRecord, target: ClaimedTarget
 export async function askTarget(run: Run, rollout: RolloutRecord, target: ClaimedTarget): Promise<Found> {
   if (await isGone(run.registry, target.databaseId)) return { event: 'skip', error: null, reason: 'deleted' };
   try {
-    const address = await run.servers.migrator(target.serverId, target.database);
+    const address = await run.servers.migrator(target.serverId, target);
     const state = await askDatabase(address, {
       ownerRole: target.ownerRole,
       applicationName: run.applicationName,

@@ -4,9 +4,9 @@ import type { ClaimedTarget, TargetResult } from '../target-store.ts';
 
 /**
  * Time to gather results before they are written, in milliseconds. A target takes about a hundred where 16 share the
- * machine: 25 more for one free slot of many cost nothing, and a batch of four costs the registry what one result would.
+ * machine: 40 more for one free slot of many cost nothing, and a batch of four costs the registry what one result would.
  */
-const GATHER_MS = 25;
+const GATHER_MS = 40;
 /** Gathering ends early when this share of the slots is free. */
 const GATHER_SHARE = 0.25;
 /** A process that stops waits this long for what is in flight; then it is left to the next owner. */

@@ -153,12 +153,12 @@ async function findReached(
   target: ClaimedTarget,
   { trace, error, signal }: { trace: Trace; error: unknown; signal: AbortSignal },
 ): Promise<Reached | undefined> {
-  const { ownerRole, serverId, database } = target;
+  const { ownerRole, serverId } = target;
   // What stopped by itself has stopped between two steps.
   const stopped = error instanceof BackfillStoppedError || error instanceof BackfillHeldError;
   if (stopped || isServerLost(error)) return sureOf(run, target, trace);
   try {
-    const address = await run.servers.migrator(serverId, database);
+    const address = await run.servers.migrator(serverId, target);
     const request = { ownerRole, applicationName: run.applicationName, signal };
     return await readReached(address, request);
   } catch {
@@ -190,7 +190,7 @@ function carryWithRetry(
   };
   return pRetry(
     async () => {
-      const address = await run.servers.migrator(target.serverId, target.database);
+      const address = await run.servers.migrator(target.serverId, target);
       const request = {
         ownerRole: target.ownerRole,
         believed: target.schemaVersion,

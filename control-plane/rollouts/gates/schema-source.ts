@@ -16,7 +16,7 @@ import type { GateTarget } from './store.ts';
 export async function readSchemas(deps: SourceDeps, subject: Subject): Promise<Reading[]> {
   const canaries = new Map<number | null, Promise<LiveSchema | undefined>>();
   const read = async (target: GateTarget): Promise<LiveSchema | undefined> => {
-    const address = await deps.servers.migrator(target.serverId, target.database);
+    const address = await deps.servers.migrator(target.serverId, target);
     const request = { applicationName: GATE_APPLICATION, roles: target, signal: subject.signal };
     return readLiveSchema(address, request);
   };

@@ -1,4 +1,4 @@
-import { FLEET_MIGRATOR } from '../../servers/inspect.ts';
+import { MIGRATORS } from '../../servers/migrator.ts';
 import type { Reading } from './gate.ts';
 import { noAnswer, outOf, readCount } from './reading.ts';
 import { codeOf, type SourceDeps, type Subject } from './source.ts';
@@ -13,7 +13,7 @@ export const REPLICATION_LAG_MAX_S = 10;
 /** Waits shorter than this are everyday life between transactions, in seconds. */
 const BLOCKED_S = 1;
 
-/** By database; the migrator's own waits are not the tenants'. One question to each server. */
+/** By database; the migrators' own waits are not the tenants'. One question to each server. */
 export async function readBlockedSessions(
   deps: SourceDeps,
   spec: { max?: number | undefined },
@@ -28,9 +28,9 @@ export async function readBlockedSessions(
             `SELECT a.datname AS database, count(DISTINCT a.pid)::int AS count
                FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
               WHERE NOT l.granted AND l.waitstart < clock_timestamp() - $1 * interval '1 second'
-                AND a.datname = ANY ($2) AND a.usename <> $3
+                AND a.datname = ANY ($2) AND a.usename NOT LIKE $3
               GROUP BY a.datname`,
-            [BLOCKED_S, targets.map(({ database }) => database), FLEET_MIGRATOR],
+            [BLOCKED_S, targets.map(({ database }) => database), MIGRATORS],
           );
           return new Map(rows.map(({ database, count }) => [database, count]));
         });

@@ -36,7 +36,7 @@ export async function inReadOnlySession<T>(
   signal: AbortSignal,
   work: (client: PgClient) => Promise<T>,
 ): Promise<T> {
-  const address = await deps.servers.migrator(target.serverId, target.database);
+  const address = await deps.servers.migrator(target.serverId, target);
   const session = { applicationName: GATE_APPLICATION, ownerRole: target.ownerRole, signal };
   return withMigrationSession(address, session, async (client) => {
     await client.query(

@@ -109,7 +109,7 @@ async function look(run: RehearsalRun, target: PendingTarget): Promise<InPlaceRe
     signal: lease.signal,
   };
   if (target.how === 'in_place') {
-    const address = await servers.migrator(serverId, target.database);
+    const address = await servers.migrator(serverId, target);
     const guard = run.guard(target.databaseId, target.schemaStamp);
     return rehearseInPlace(address, { ...request, limits, guard, prepare: run.prepare });
   }
@@ -117,7 +117,7 @@ async function look(run: RehearsalRun, target: PendingTarget): Promise<InPlaceRe
   const maxCopyMs = target.tenantState === 'suspended' ? SUSPENDED_COPY_MS : limits.maxHoldMs;
   const copied = { serverId, source: target.database, ownerRole, clone, maxCopyMs };
   const rehearsed = await withClone(servers, copied, async () => {
-    const address = await servers.migrator(serverId, clone);
+    const address = await servers.migrator(serverId, { database: clone, ownerRole });
     const guard = run.guard(target.databaseId, null);
     return rehearseOnClone(address, { ...request, guard, release: run.release, missing: target.missing });
   });

@@ -98,7 +98,10 @@ describe('drift', () => {
     const [database] = rows;
     if (database === undefined) throw new Error(`no database of ${slug}`);
     const { schemaVersion } = await applyMigrations(
-      await world.deps.servers.migrator(database.server, database.name),
+      await world.deps.servers.migrator(database.server, {
+        database: database.name,
+        ownerRole: database.ownerRole,
+      }),
       {
         ...{ ownerRole: database.ownerRole, release: 'r3', applicationName: 'test' },
         migrations: await listMigrations(world.registry),

@@ -4,12 +4,10 @@ import { migrationChecksum, type Migration } from '../../../control-plane/releas
 import { parseStatements } from '../../../control-plane/releases/sql.ts';
 import type { ServerAccess } from '../../../control-plane/servers/access.ts';
 import { createBookkeeping } from '../../../control-plane/releases/bookkeeping.ts';
-import { FLEET_MIGRATOR } from '../../../control-plane/servers/inspect.ts';
 import {
-  ensureMigratorRole,
-  grantOwnerRecordSql,
-  grantOwnerSql,
   grantRecordSql,
+  makeMigratorSql,
+  migratorOf,
   openToMigratorSql,
 } from '../../../control-plane/servers/migrator.ts';
 import { randomPassword, scramVerifier } from '../../../platform/crypto.ts';
@@ -23,10 +21,12 @@ import {
 } from '../../../platform/pg.ts';
 import { clusters } from '../../support/clusters.ts';
 
-/** The admin without superuser rights and the migrator of a registered server, and databases made by it. */
+/** The admin without superuser rights and the migrators of a registered server, and databases made by it. */
 export interface TestServer {
   admin: PgAddress;
-  migrator: PgAddress;
+  /** The migrator's way to a database of this owner. */
+  migrator: (place: { database: string; ownerRole: string }) => PgAddress;
+  migratorVerifier: string;
   /** A database like a tenant's: its own owner role without login, which owns schema public. */
   makeDatabase(): Promise<TenantDatabase>;
   drop(): Promise<void>;
@@ -51,18 +51,24 @@ export async function makeTestServer({ superuser } = clusters().eu): Promise<Tes
      GRANT CONNECT ON DATABASE postgres TO ${user}`,
   );
   const admin: PgAddress = { ...superuser, user, password };
-  const migrator: PgAddress = { ...superuser, user: FLEET_MIGRATOR, password: randomPassword() };
-  await ensureMigratorRole(superuser, scramVerifier(migrator.password));
+  const migratorPassword = randomPassword();
+  const migratorVerifier = scramVerifier(migratorPassword);
+  const migrator: TestServer['migrator'] = ({ database, ownerRole }) => ({
+    ...{ ...superuser, database, user: migratorOf(ownerRole), password: migratorPassword },
+  });
   return {
     admin,
     migrator,
+    migratorVerifier,
     makeDatabase: async () => {
       const database = `t_${randomUUID().replaceAll('-', '')}`;
       const ownerRole = `${database}_owner`;
       owners.push(ownerRole);
       await withClient(admin, { applicationName: 'test' }, async (client) => {
         await client.query(`CREATE ROLE ${ownerRole} NOLOGIN`);
-        await client.query(`GRANT ${ownerRole} TO CURRENT_USER; ${grantOwnerSql(ownerRole)}`);
+        await client.query(
+          `GRANT ${ownerRole} TO CURRENT_USER; ${makeMigratorSql(ownerRole, migratorVerifier)}`,
+        );
         await client.query(`CREATE DATABASE ${database} TEMPLATE template0`);
         await client.query(openToMigratorSql(database, ownerRole));
       });
@@ -70,10 +76,9 @@ export async function makeTestServer({ superuser } = clusters().eu): Promise<Tes
       await run(made.superuser, `ALTER SCHEMA public OWNER TO ${ownerRole}`);
       await withClient(made.admin, { applicationName: 'test' }, async (client) => {
         await createBookkeeping(client, ownerRole);
-        await client.query(grantRecordSql());
-        await client.query(grantOwnerRecordSql(ownerRole));
+        await client.query(grantRecordSql(ownerRole));
       });
-      return { ...made, address: { ...migrator, database }, ownerRole };
+      return { ...made, address: migrator({ database, ownerRole }), ownerRole };
     },
     drop: async () => {
       await withClient(superuser, { applicationName: 'test' }, async (client) => {
@@ -82,7 +87,9 @@ export async function makeTestServer({ superuser } = clusters().eu): Promise<Tes
           [[user, ...owners]],
         );
         for (const { name } of rows) await client.query(`DROP DATABASE ${quoteIdent(name)} WITH (FORCE)`);
-        for (const role of owners) await client.query(`DROP ROLE ${quoteIdent(role)}`);
+        for (const role of owners.flatMap((owner) => [migratorOf(owner), owner])) {
+          await client.query(`DROP ROLE ${quoteIdent(role)}`);
+        }
         await client.query(`DROP OWNED BY ${user}`);
         await client.query(`DROP ROLE ${user}`);
       });
@@ -91,7 +98,7 @@ export async function makeTestServer({ superuser } = clusters().eu): Promise<Tes
 }
 
 /** The way to one server, as servers/access.ts gives it. */
-export function accessTo({ admin, migrator }: TestServer): ServerAccess {
+export function accessTo({ admin, migrator, migratorVerifier }: TestServer): ServerAccess {
   const pool = createPool({ ...admin, max: 8 }, () => undefined);
   return {
     admin: async (_serverId, work) => {
@@ -106,7 +113,8 @@ export function accessTo({ admin, migrator }: TestServer): ServerAccess {
       }
     },
     address: (_serverId, database) => Promise.resolve({ ...admin, database }),
-    migrator: (_serverId, database) => Promise.resolve({ ...migrator, database }),
+    migrator: (_serverId, place) => Promise.resolve(migrator(place)),
+    migratorVerifier: () => Promise.resolve(migratorVerifier),
     close: () => pool.end(),
   };
 }

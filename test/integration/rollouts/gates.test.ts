@@ -108,7 +108,7 @@ describe('gates on real databases', () => {
       const look = async (slug: string) => {
         const [target] = await targetsById(fleet.registry, [rows.find((row) => row.slug === slug)?.id ?? '']);
         assert.ok(target);
-        const address = await deps.servers.migrator(target.serverId, target.database);
+        const address = await deps.servers.migrator(target.serverId, target);
         const live = await readLiveSchema(address, { applicationName: 'test', roles: target });
         assert.ok(live);
         return { target, live };

@@ -75,7 +75,7 @@ describe('rollout whose owner or server was lost', () => {
     const id = await fleet.start([{ name: 'all', match: { tenants: ['us-aaa'] } }]);
     await crash(id, 'us-aaa');
     // The owner was only cut off: its session still holds the lock of migrations.
-    const address = await fleet.servers.migrator('us', fleet.database('us-aaa').address.database);
+    const { address } = fleet.database('us-aaa');
     const held = withClient(address, { applicationName: `fleet:${id}:1` }, async (client) => {
       const ended = new Promise<void>((resolve) => client.once('end', resolve));
       client.on('error', () => undefined);

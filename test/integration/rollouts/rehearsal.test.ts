@@ -111,7 +111,10 @@ describe('a rehearsal', function () {
         const [server] = await fleet.admin
           .ok<{ items: { id: string; name: string }[] }>('GET', '/api/v1/servers')
           .then(({ items }) => items.filter((each) => each.name === 'eu-1'));
-        const address = await fleet.controlPlane.deps.servers.migrator(server?.id ?? '', name);
+        const address = await fleet.controlPlane.deps.servers.migrator(server?.id ?? '', {
+          database: name,
+          ownerRole: owner,
+        });
         const roles = { ownerRole: owner, rwRole: rw, logins: [] };
         const live = await readLiveSchema(address, { applicationName: 'test', roles });
         return withClient(addressOf(slug), { applicationName: 'test' }, async (client) => {

@@ -80,11 +80,11 @@ export async function makeRolloutFleet(slugs: string[]): Promise<RolloutFleet> {
     if (found === undefined) throw new Error(`no tenant ${slug}`);
     return found;
   };
-  const servers = serverAccess(async (serverId, database) => {
+  const servers = serverAccess(async (serverId, place) => {
     fleet.visits += 1;
     const region = serverId === serverIds.eu ? 'eu' : 'us';
     // Port 1 of the loopback refuses at once.
-    return { ...server.migrator, database, ...(down.has(region) ? { port: 1 } : {}) };
+    return { ...server.migrator(place), ...(down.has(region) ? { port: 1 } : {}) };
   });
   const run = <T>(slug: string, work: (client: PgClient) => Promise<T>): Promise<T> =>
     withClient(find(slug).superuser, { applicationName: 'test' }, work);
@@ -146,6 +146,7 @@ function serverAccess(migrator: ServerAccess['migrator']): ServerAccess {
     admin: () => Promise.reject(new Error('a rollout has no business in the admin database')),
     address: () => Promise.reject(new Error('a rollout has no business as the admin')),
     migrator,
+    migratorVerifier: () => Promise.reject(new Error('a rollout makes no roles')),
     close: async () => undefined,
   };
 }

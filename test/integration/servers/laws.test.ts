@@ -116,7 +116,7 @@ describe('operations on servers', function () {
   async function dropAdmin(superuser: PgAddress): Promise<void> {
     await withClient(superuser, { applicationName: 'test' }, async (client) => {
       await client.query('DROP OWNED BY fleet_admin');
-      await client.query('DROP ROLE fleet_admin, fleet_migrator');
+      await client.query('DROP ROLE fleet_admin');
     });
   }
 

@@ -83,6 +83,7 @@ describe('creating a tenant', () => {
       rows.map((row) => [row.rolname.replace(tenant.database ?? '', ''), row.rolcanlogin, row.rolconnlimit]),
       [
         ['_a', true, 10],
+        ['_migrator', true, -1],
         ['_owner', false, -1],
         ['_rw', false, -1],
       ],
@@ -100,6 +101,30 @@ describe('creating a tenant', () => {
         );
         assert.equal(await failure(reached), '42501', `${tenant.slug} in ${database}`);
       }
+    }
+  });
+
+  it('gives each database a migrator of its own, that is let into no other and may act as no other owner', async () => {
+    const [one, other] = await Promise.all(['mine', 'theirs'].map((slug) => world.create(slug)));
+    assert.ok(one?.database && other?.database);
+    const { rows } = await world.registry.query<{ serverId: string }>(
+      'SELECT server_id AS "serverId" FROM databases WHERE name = $1',
+      [one.database],
+    );
+    const ownerRole = `${one.database}_owner`;
+    const place = { database: one.database, ownerRole };
+    const address = await world.deps.servers.migrator(rows[0]?.serverId ?? '', place);
+    const say = (database: string, sql: string) =>
+      withClient({ ...address, database }, { applicationName: 'test' }, (client) => client.query(sql));
+    await say(one.database, `SET ROLE ${ownerRole}`);
+    assert.equal(await failure(say(one.database, `SET ROLE ${other.database}_owner`)), '42501');
+    assert.equal(await failure(say(one.database, 'SELECT FROM public.notes')), '42501');
+    assert.equal(
+      await failure(say(one.database, 'UPDATE fleet.identity SET tenant_id = tenant_id')),
+      '42501',
+    );
+    for (const database of [other.database, 'postgres', 'template1']) {
+      assert.equal(await failure(say(database, 'SELECT 1')), '42501', database);
     }
   });
 

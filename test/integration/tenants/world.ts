@@ -12,8 +12,8 @@ import { createSecrets } from '../../../control-plane/secrets/secret.ts';
 import { createServerAccess } from '../../../control-plane/servers/access.ts';
 import { databaseNames } from '../../../control-plane/servers/database.ts';
 import { hardenAsSuperuser } from '../../../control-plane/servers/admin.ts';
-import { FLEET_ADMIN, FLEET_MIGRATOR } from '../../../control-plane/servers/inspect.ts';
-import { ensureMigratorRole } from '../../../control-plane/servers/migrator.ts';
+import { FLEET_ADMIN } from '../../../control-plane/servers/inspect.ts';
+import { MIGRATORS } from '../../../control-plane/servers/migrator.ts';
 import { migratorSubject, serverSubject } from '../../../control-plane/servers/server.ts';
 import { createTenant, startCreateTenant } from '../../../control-plane/tenants/create.ts';
 import { deleteTenant, startDeleteTenant } from '../../../control-plane/tenants/delete.ts';
@@ -148,7 +148,6 @@ async function addServer({ registry, secrets }: TenantDeps, region: 'eu' | 'us')
   const [id, password] = [randomUUID(), randomPassword()];
   const migratorPassword = randomPassword();
   await hardenAsSuperuser(superuser, id, scramVerifier(password));
-  await ensureMigratorRole(superuser, scramVerifier(migratorPassword));
   await registry.transaction(async (tx) => {
     await tx.query(
       `INSERT INTO servers (id, name, region, provider, mode, state, host, port, tls, admin_user,
@@ -165,7 +164,7 @@ async function addServer({ registry, secrets }: TenantDeps, region: 'eu' | 'us')
     const migrator = migratorSubject(id);
     await secrets.importVersion(
       tx,
-      { id: randomUUID(), owner: subject, subject: migrator, region, login: FLEET_MIGRATOR },
+      { id: randomUUID(), owner: subject, subject: migrator, region, login: MIGRATORS },
       migratorPassword,
     );
   });
