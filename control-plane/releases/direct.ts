@@ -9,10 +9,11 @@ import type { MigrationRun } from './statistics.ts';
 import type { Proof, StepRequest } from './step.ts';
 
 /**
- * Applies the next migration without asking first: lock, proof that the database is where the registry believes
- * it to be and that its schema is still the proven one, migration and records in one message. Nearly always the belief is right, and a round trip of its own
- * that reads cold catalogues is a tenth of a small migration. Where it is not, the proof divides by zero before
- * anything else has run. Answers undefined then, and the caller takes the careful way in the same session.
+ * Applies the next migration without asking first: lock, proof that the database is where the registry believes it to
+ * be and that its schema is still the proven one, migration and records in one message. Nearly always the belief is
+ * right, and a round trip of its own that reads cold catalogues is a tenth of a small migration. Where it is not, the
+ * proof divides by zero before anything else has run. Answers undefined then, and the caller takes the careful way in
+ * the same session.
  * @param believed name of the last migration that the registry knows of in this database; null for none
  * @param stamp of the schema that was proven there; undefined: any schema will do
  * @throws FleetError as applyMigrations does, for a migration that fails
@@ -51,8 +52,8 @@ const UNPROVEN = new Set<string>([
 
 /**
  * The lock is ours; exactly these are applied, with these checksums; nothing is half done, no newer owner was here; and
- * nobody has touched the schema. The three tables are read one behind the other, as they lie: a join and a sort of
- * them cost a cold session two milliseconds. Rows that were moved only lead to the careful way. The lock is a statement of
+ * nobody has touched the schema. The three tables are read one behind the other, as they lie: a join and a sort of them
+ * cost a cold session two milliseconds. Rows that were moved only lead to the careful way. The lock is a statement of
  * its own: one that takes it and reads would read as of before it had the lock.
  */
 function proofOf(applied: readonly Migration[], stamp: SchemaStamp | undefined): Proof {

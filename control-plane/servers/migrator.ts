@@ -3,9 +3,9 @@ import { quoteIdent, quoteLiteral } from '../../platform/pg.ts';
 /**
  * The logins of migration sessions. Each owner role has one: it may enter that owner's databases, act as the owner
  * there, keep the record of migrations, and that is all; databases belong to the admin, so that no owner role has a
- * right that reaches beyond its own. One login for all owners of a server would be simpler, but PostgreSQL goes through every
- * membership of a login at its first SET ROLE: 2 ms of each session with 500 tenants, 10 with 2,500. Those of one
- * server share a password, which only the fleet knows.
+ * right that reaches beyond its own. One login for all owners of a server would be simpler, but PostgreSQL goes
+ * through every membership of a login at its first SET ROLE: 2 ms of each session with 500 tenants, 10 with 2,500.
+ * Those of one server share a password, which only the fleet knows.
  */
 const SUFFIX = '_migrator';
 
@@ -14,8 +14,9 @@ export function migratorOf(ownerRole: string): string {
   return ownerRole.replace(/_owner$/, '') + SUFFIX;
 }
 
-/** All of them, as a pattern for LIKE. */
-export const MIGRATORS = `%\\${SUFFIX}`;
+/** All of a server's, as a secret names its login, and as a pattern for LIKE. */
+export const MIGRATORS = `*${SUFFIX}`;
+export const MIGRATORS_LIKE = `%\\${SUFFIX}`;
 
 /**
  * Makes the login that may act as `ownerRole`, or brings it to the same state. NOINHERIT: what an owner may do, it may

@@ -1,4 +1,4 @@
-import { MIGRATORS } from '../../servers/migrator.ts';
+import { MIGRATORS_LIKE } from '../../servers/migrator.ts';
 import type { Reading } from './gate.ts';
 import { noAnswer, outOf, readCount } from './reading.ts';
 import { codeOf, type SourceDeps, type Subject } from './source.ts';
@@ -30,7 +30,7 @@ export async function readBlockedSessions(
               WHERE NOT l.granted AND l.waitstart < clock_timestamp() - $1 * interval '1 second'
                 AND a.datname = ANY ($2) AND a.usename NOT LIKE $3
               GROUP BY a.datname`,
-            [BLOCKED_S, targets.map(({ database }) => database), MIGRATORS],
+            [BLOCKED_S, targets.map(({ database }) => database), MIGRATORS_LIKE],
           );
           return new Map(rows.map(({ database, count }) => [database, count]));
         });
