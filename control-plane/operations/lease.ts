@@ -82,12 +82,22 @@ export async function renewLeases(
   return new Set(rows.map((row) => row.resource));
 }
 
-/** Frees the leases in the worker's name that it knows nothing of, but for those it is just taking. */
-export async function releaseStrays(registry: Registry, holder: string, known: string[]): Promise<void> {
-  await registry.query(
-    'UPDATE leases SET holder = NULL, expires_at = NULL WHERE holder = $1 AND resource <> ALL ($2::text[])',
-    [holder, known],
+/**
+ * Frees the leases in the worker's name that it knows nothing of. It is asked about each after the look, not before: one
+ * that it has taken meanwhile is its own, and one that it takes from here on has another epoch.
+ */
+export async function releaseStrays(
+  registry: Registry,
+  holder: string,
+  isKnown: (resource: string) => boolean,
+): Promise<void> {
+  const { rows } = await registry.query<{ resource: string; epoch: number }>(
+    'SELECT resource, epoch::float8 AS epoch FROM leases WHERE holder = $1',
+    [holder],
   );
+  for (const { resource, epoch } of rows) {
+    if (!isKnown(resource)) await releaseLease(registry, resource, holder, epoch);
+  }
 }
 
 /** Gives the lease back; the epoch stays, so that the next holder's is higher. */

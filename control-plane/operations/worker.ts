@@ -231,7 +231,7 @@ async function sweep(options: WorkerOptions, workerId: string, held: Held): Prom
     const dead = await forgetDeadWorkers(registry, workerId);
     if (dead.queueIds.length > 0) await releaseJobs(registry, dead.queueIds);
     if (dead.workers > 0) logger.warn('a worker died; its work is taken over', { workers: dead.workers });
-    await releaseStrays(registry, workerId, [...held.keys()]);
+    await releaseStrays(registry, workerId, (resource) => held.has(resource));
     for (const driver of drivers) {
       for (const id of await openWithoutOwner(registry, driver)) await wake(registry, driver.kind, id);
     }
