@@ -14,7 +14,7 @@ import { migratorOf } from './migrator.ts';
 import { migratorSubject, serverNotFound, serverSubject } from './server.ts';
 import { findServer } from './store.ts';
 
-/** The ways to the servers: as their admin, and as the login that migrates. */
+/** The ways to the servers: as their admin, and as the logins that migrate. */
 export interface ServerAccess {
   /** Lends a connection to the admin database. Returned only after success; destroyed after any error. */
   admin<T>(serverId: string, work: (client: PgPoolClient) => Promise<T>): Promise<T>;

@@ -60,7 +60,7 @@ export function serverSubject(serverId: string): string {
   return `server:${serverId}`;
 }
 
-/** Under which the credential of its migrator is kept; the owner is the server all the same. */
+/** Under which the credential of its migrators is kept; the owner is the server all the same. */
 export function migratorSubject(serverId: string): string {
   return `migrator:${serverId}`;
 }
