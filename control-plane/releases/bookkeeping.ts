@@ -138,7 +138,7 @@ function toState([names, records, progress]: ScriptResult[]): Omit<DatabaseState
  * SQL that runs `sql` (none for a migration that is done in steps) as the owner and records the migration as
  * applied: the row that node-pg-migrate would write, as the owner too, and ours beside it, as the migrator.
  * Runs inside the caller's transaction. `durationMs` is SQL for the milliseconds that the migration took. Ours may be
- * there already where somebody has taken the other one back by hand; not where the records were `proven`.
+ * there already where somebody has taken the other one back by hand; not where the record `isProven`.
  */
 export function applySql(
   migration: Migration,

@@ -80,9 +80,12 @@ export async function harden(
   const address = await provider.open();
   const adminUser = await hardenServer(context, deps, address);
   const { serverId, migratorVersionId: id } = context.input;
+  const migrators = { id, owner: serverSubject(serverId), subject: migratorSubject(serverId) };
   // The logins that have it are made with the owner roles that they act as.
-  const migrators = { id, subject: migratorSubject(serverId), login: MIGRATORS };
-  await makeLogin(context, deps, migrators, () => Promise.resolve());
+  await context.transaction(async (tx) => {
+    await deps.secrets.createVersion(tx, { ...migrators, region: context.input.region, login: MIGRATORS });
+    await deps.secrets.promote(tx, id);
+  });
   return { adminUser };
 }
 

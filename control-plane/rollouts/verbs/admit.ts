@@ -10,7 +10,7 @@ import { listWaves } from '../wave-store.ts';
 
 // What every verb begins and ends with. Saying a verb twice is the same as once.
 
-/** @throws FleetError 404 `rollout_not_found`, 404 `wave_not_found` */
+/** The wave's ordinal. @throws FleetError 404 `wave_not_found` */
 export async function requireWave(tx: Transaction, id: string, name: string): Promise<number> {
   const wave = (await listWaves(tx, id)).find((each) => each.name === name);
   if (wave !== undefined) return wave.ordinal;
@@ -22,7 +22,10 @@ export async function requireWave(tx: Transaction, id: string, name: string): Pr
   });
 }
 
-/** The rollout, locked, when the asker may act in all its regions and has seen its present version. */
+/**
+ * The rollout, locked, when the asker may act in all its regions and has seen its present version.
+ * @throws FleetError 404 `rollout_not_found`; as requireRegion and requireVersion do
+ */
 export async function admit(tx: Transaction, id: string, asker: Asker): Promise<RolloutRecord> {
   const rollout = await lockRollout(tx, id);
   if (rollout === undefined) throw rolloutNotFound(id);
@@ -52,6 +55,7 @@ export function record(tx: Transaction, rollout: RolloutRecord, verb: string, as
   });
 }
 
+/** Why a person's stop is one: their reason, or who it was. */
 export function personsCause(code: 'paused' | 'aborted', asker: Asker): Cause {
   const actor = asker.caller.name;
   return { code, message: asker.reason ?? `${code} by ${actor}`, actor };
