@@ -14,8 +14,5 @@ export function applyInTransaction(
   request: StepRequest & { release: string; proof?: Proof | undefined },
 ): Promise<MigrationRun> {
   const record = { release: request.release, isProven: request.proof !== undefined };
-  return runStep(client, migration, applySql(migration, record, ELAPSED_MS, migration.upSql), request);
+  return runStep(client, migration, applySql(migration, record, migration.upSql), request);
 }
-
-/** Since the transaction began. */
-const ELAPSED_MS = '(extract(epoch FROM clock_timestamp() - now()) * 1000)::int';

@@ -55,7 +55,7 @@ export async function applyBackfill(
     refuseQuarantined(run);
     await verifyBackfill(run);
     const durationMs = Math.round(performance.now() - startedAt);
-    await record(run, request, durationMs);
+    await record(run, request);
     return { name: migration.name, durationMs, lockWaitMs: 0, rows: run.changed };
   } catch (error) {
     const told = [FleetError, BackfillStoppedError, BackfillHeldError];
@@ -109,10 +109,10 @@ async function catchUp(run: BackfillRun): Promise<void> {
   await runPass(run);
 }
 
-async function record(run: BackfillRun, request: BackfillRequest, durationMs: number): Promise<void> {
+async function record(run: BackfillRun, request: BackfillRequest): Promise<void> {
   const { client, migration, ownerRole } = run;
   await client.query(
-    `${openingSql(migration, ownerRole)}${applySql(migration, request, String(durationMs), '')}
+    `${openingSql(migration, ownerRole)}${applySql(migration, request, '')}
      ${dropBackfillSql(migration.name)} COMMIT`,
   );
 }

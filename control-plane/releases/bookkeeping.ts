@@ -51,7 +51,7 @@ CREATE TABLE IF NOT EXISTS fleet.identity (
   one_row boolean PRIMARY KEY DEFAULT true CHECK (one_row));
 CREATE TABLE IF NOT EXISTS fleet.migrations (
   name text PRIMARY KEY, checksum text NOT NULL, release text NOT NULL,
-  applied_at timestamptz NOT NULL DEFAULT now(), duration_ms integer NOT NULL, application_name text NOT NULL);
+  applied_at timestamptz NOT NULL DEFAULT now(), application_name text NOT NULL);
 CREATE TABLE IF NOT EXISTS fleet.progress (
   migration text PRIMARY KEY, statements_done integer NOT NULL, updated_at timestamptz NOT NULL DEFAULT now());${BACKFILLS_TABLE_SQL}`;
 
@@ -137,13 +137,12 @@ function toState([names, records, progress]: ScriptResult[]): Omit<DatabaseState
 /**
  * SQL that runs `sql` (none for a migration that is done in steps) as the owner and records the migration as
  * applied: the row that node-pg-migrate would write, as the owner too, and ours beside it, as the migrator.
- * Runs inside the caller's transaction. `durationMs` is SQL for the milliseconds that the migration took. Ours may be
- * there already where somebody has taken the other one back by hand; not where the record `isProven`.
+ * Runs inside the caller's transaction. Ours may be there already where somebody has taken the other one back by hand;
+ * not where the record `isProven`.
  */
 export function applySql(
   migration: Migration,
   target: { release: string; isProven?: boolean },
-  durationMs: string,
   sql: string,
 ): string {
   const name = quoteLiteral(migration.name);
@@ -151,15 +150,15 @@ export function applySql(
   return `${sql}
 ;INSERT INTO public.pgmigrations (name, run_on) VALUES (${name}, LOCALTIMESTAMP);
 ${LEAVE_OWNER}
-INSERT INTO fleet.migrations (name, checksum, release, duration_ms, application_name)
+INSERT INTO fleet.migrations (name, checksum, release, application_name)
 VALUES (${name}, ${quoteLiteral(migration.checksum)}, ${quoteLiteral(target.release)},
-        ${durationMs}, current_setting('application_name'))${replace};
+        current_setting('application_name'))${replace};
 ${migration.transactional ? '' : endProgressSql(migration)}`;
 }
 
 const REPLACE_RECORD = `
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, release = excluded.release,
-  applied_at = now(), duration_ms = excluded.duration_ms, application_name = excluded.application_name`;
+  applied_at = now(), application_name = excluded.application_name`;
 
 /** The mirror of `applySql`: runs the down part `sql` as the owner, and takes both records back. */
 export function revertSql(migration: Migration, sql: string): string {

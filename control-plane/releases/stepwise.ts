@@ -39,7 +39,7 @@ export async function applyStepwise(
 ): Promise<MigrationStatistics> {
   return runStepwise(client, migration, request, {
     statements: () => Promise.resolve(migration.statements ?? []),
-    closing: (elapsed) => applySql(migration, request, String(elapsed), ''),
+    closing: applySql(migration, request, ''),
   });
 }
 
@@ -51,14 +51,14 @@ export async function revertStepwise(
 ): Promise<MigrationStatistics> {
   return runStepwise(client, migration, request, {
     statements: async () => (await parseStatements(migration.downSql ?? '')).map(({ text }) => text),
-    closing: () => revertSql(migration, ''),
+    closing: revertSql(migration, ''),
   });
 }
 
 interface Direction {
   statements: () => Promise<string[]>;
-  /** SQL that ends the migration in the record, given the milliseconds that it took. */
-  closing: (elapsedMs: number) => string;
+  /** SQL that ends the migration in the record. */
+  closing: string;
 }
 
 async function runStepwise(
@@ -82,8 +82,7 @@ async function runStepwise(
       lockWaitMs += ran.lockWaitMs;
       done.push({ command: ran.command, durationMs: ran.durationMs, rows: ran.rows });
     }
-    const elapsed = since(startedAt);
-    await client.query(`${openingSql(migration, request.ownerRole)}${closing(elapsed)} COMMIT`);
+    await client.query(`${openingSql(migration, request.ownerRole)}${closing} COMMIT`);
   } catch (error) {
     throw migrationFailure(error, migration);
   }

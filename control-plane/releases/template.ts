@@ -56,7 +56,7 @@ export function templateName(release: Pick<CurrentRelease, 'headOrdinal' | 'chec
 }
 
 /** Raised when templates are made in another way than before: older ones are then stale. */
-const TEMPLATE_FORMAT = 4;
+const TEMPLATE_FORMAT = 5;
 
 /** 48 bits tell a server's few templates apart. */
 const CHECKSUM_LENGTH = 12;
