@@ -18,6 +18,7 @@ export const PERMISSIONS = [
   'rollout:approve',
   'operation:write',
   'secret:read',
+  'secret:rotate',
   'audit:read',
   'key:write',
   'route:read',

@@ -45,6 +45,15 @@ export const AppReport = z.strictObject({
   sequence: z.number().int().min(1),
   appVersion: AppVersion,
   acceptsSchema: SchemaRange,
+  /**
+   * Version of the route table up to which it has taken over every credential: what it holds open, or will open, uses
+   * none that is older. Null while it knows no routes.
+   */
+  acknowledged: z
+    .string()
+    .regex(/^\d{1,18}$/, 'a version of the route table')
+    .nullable()
+    .default(null),
   /** The process is ending: it serves nothing from now on. */
   stopping: z.boolean().default(false),
   /** Of which time the traffic is. Reports of one window add up. */

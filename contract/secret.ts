@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { Instant } from './page.ts';
+import { plainText } from './text.ts';
 
 /** Metadata only: the value never leaves the store through this resource. */
 export const SecretVersion = z.object({
@@ -13,6 +14,28 @@ export const SecretVersion = z.object({
   stage: z.enum(['pending', 'current', 'previous', 'retired']),
   createdAt: Instant,
   stagedAt: Instant,
+  /** Of a previous version: live app instances that have not said that they use none that is older than the current. */
+  unacknowledged: z.number().int().nullable(),
+  /** Why a version that was handed out opens nothing any more. */
+  retiredBecause: z.string().nullable(),
 });
 export type SecretVersion = z.infer<typeof SecretVersion>;
+
+export const RotateSecret = z.strictObject({
+  /** Close the old login at once, with its sessions: their requests fail. For a credential that has leaked. */
+  now: z.boolean().default(false),
+  reason: plainText(500, 1).optional(),
+});
+export type RotateSecret = z.infer<typeof RotateSecret>;
+
+export const SecretRotation = z.object({
+  /** Slug. */
+  tenant: z.string(),
+  /** Id of the operation. */
+  operation: z.uuid(),
+  /** Whether it was under way already. */
+  joined: z.boolean(),
+});
+export type SecretRotation = z.infer<typeof SecretRotation>;
+
 export const SecretFilter = z.object({ region: z.string().optional(), name: z.string().optional() });

@@ -6,6 +6,7 @@ import { FleetError } from '../platform/errors.ts';
 import { listen } from '../platform/listen.ts';
 import type { Logger } from '../platform/logging.ts';
 import { accessRoutes } from './access/http.ts';
+import { SILENT_MINUTES_MAX } from './apps/app.ts';
 import { appRoutes } from './apps/http.ts';
 import { tendApps } from './apps/tend.ts';
 import { auditRoutes } from './audit/http.ts';
@@ -33,6 +34,9 @@ import { createRolloutDriver } from './rollouts/engine/driver.ts';
 import { rolloutRoutes } from './rollouts/http.ts';
 import { fleetMetrics } from './rollouts/view/metrics.ts';
 import { createRehearsalDriver, sweepClones } from './rollouts/rehearsals/driver.ts';
+import { rotationRoutes } from './rotations/http.ts';
+import { createRetireDriver } from './rotations/retire.ts';
+import { rotateSecret } from './rotations/rotate.ts';
 import { routeRoutes } from './routes/http.ts';
 import { secretRoutes } from './secrets/http.ts';
 import { loadMasterKey } from './secrets/keys/local.ts';
@@ -93,6 +97,7 @@ export function allOperations(deps: Deps): ReadonlyMap<string, BoundOperation> {
     bindOperation(suspendTenant, tenants),
     bindOperation(resumeTenant, tenants),
     bindOperation(deleteTenant, tenants),
+    bindOperation(rotateSecret, deps),
     bindOperation(addServer, deps),
     bindOperation(createServerOperation, deps),
   ];
@@ -104,7 +109,8 @@ export function allRoutes(deps: Deps, operations: ReadonlyMap<string, BoundOpera
   return [
     tenantRoutes(),
     serverRoutes(deps),
-    secretRoutes(),
+    secretRoutes({ silentMinutesMax: SILENT_MINUTES_MAX }),
+    rotationRoutes(deps),
     releaseRoutes(),
     rolloutRoutes(deps),
     backfillRoutes(),
@@ -204,6 +210,7 @@ function startFleetWorker(
       createRolloutDriver(deps),
       createDriftDriver(deps),
       createRehearsalDriver(deps),
+      createRetireDriver(deps),
     ],
   });
 }

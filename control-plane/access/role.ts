@@ -31,6 +31,7 @@ export const ROLE_PERMISSIONS: Record<Role, ReadonlySet<Permission>> = {
     'rollout:approve',
     'operation:write',
     'secret:read',
+    'secret:rotate',
   ]),
   auditor: new Set(['fleet:read', 'audit:read', 'secret:read']),
   admin: new Set(PERMISSIONS.filter((permission) => !FOR_APPS.has(permission))),

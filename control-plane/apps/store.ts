@@ -9,11 +9,12 @@ import type { TenantSchema } from './contract.ts';
  */
 export async function noteInstance(tx: Queryable, region: string, report: AppReport): Promise<boolean> {
   const { rows } = await tx.query(
-    `INSERT INTO app_instances AS i (id, region, version, schema_min, schema_max, sequence, stopped_at)
-     VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN $7 THEN now() END)
+    `INSERT INTO app_instances AS i (id, region, version, schema_min, schema_max, sequence, stopped_at, acknowledged)
+     VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN $7 THEN now() END, $8)
      ON CONFLICT (id) DO UPDATE
        SET version = excluded.version, schema_min = excluded.schema_min, schema_max = excluded.schema_max,
-           sequence = excluded.sequence, last_seen = now(), stopped_at = excluded.stopped_at, silent_minutes = 0
+           acknowledged = excluded.acknowledged, sequence = excluded.sequence, last_seen = now(),
+           stopped_at = excluded.stopped_at, silent_minutes = 0
      WHERE i.region = excluded.region AND i.sequence < excluded.sequence
      RETURNING id`,
     [
@@ -24,6 +25,7 @@ export async function noteInstance(tx: Queryable, region: string, report: AppRep
       report.acceptsSchema.max,
       report.sequence,
       report.stopping,
+      report.acknowledged,
     ],
   );
   return rows.length > 0;

@@ -11,68 +11,79 @@ import { listVersions } from './store.ts';
 const MAX_VERSIONS = 500;
 
 /** Reads metadata only: no route of this slice can answer with a value. */
-export function secretRoutes(): SliceRoutes {
-  return { routes: [listSecrets, getSecret] };
+export function secretRoutes(deps: SecretRouteDeps): SliceRoutes {
+  return { routes: [listSecrets(deps), getSecret(deps)] };
+}
+
+export interface SecretRouteDeps {
+  /** As apps count their silence. */
+  silentMinutesMax: number;
 }
 
 const Cursor = z.object({ at: z.string().regex(/^[0-9: .+-]{1,40}$/), id: z.uuid() });
 
-const listSecrets = route({
-  method: 'get',
-  path: '/api/v1/secrets',
-  id: 'listSecrets',
-  summary: 'Versions of credentials with their stages; never values',
-  tag: 'secrets',
-  permission: 'secret:read',
-  query: PageQuery.extend(SecretFilter.shape),
-  status: 200,
-  response: pageOf(SecretVersion),
-  handle: async ({ query, caller, tx }) => {
-    if (query.region !== undefined) requireRegion(caller, query.region);
-    const rows = await listVersions(tx, {
-      region: query.region,
-      name: query.name,
-      regions: visibleRegions(caller),
-      after: decodeCursor(query.cursor, Cursor),
-      limit: query.limit + 1,
-    });
-    return {
-      body: pageOfRows(
-        rows,
-        query.limit,
-        (row) => row.key,
-        (row) => row.version,
-      ),
-    };
-  },
-});
+function listSecrets({ silentMinutesMax }: SecretRouteDeps) {
+  return route({
+    method: 'get',
+    path: '/api/v1/secrets',
+    id: 'listSecrets',
+    summary: 'Versions of credentials with their stages; never values',
+    tag: 'secrets',
+    permission: 'secret:read',
+    query: PageQuery.extend(SecretFilter.shape),
+    status: 200,
+    response: pageOf(SecretVersion),
+    handle: async ({ query, caller, tx }) => {
+      if (query.region !== undefined) requireRegion(caller, query.region);
+      const rows = await listVersions(tx, {
+        region: query.region,
+        name: query.name,
+        regions: visibleRegions(caller),
+        after: decodeCursor(query.cursor, Cursor),
+        limit: query.limit + 1,
+        silentMinutesMax,
+      });
+      return {
+        body: pageOfRows(
+          rows,
+          query.limit,
+          (row) => row.key,
+          (row) => row.version,
+        ),
+      };
+    },
+  });
+}
 
-const getSecret = route({
-  method: 'get',
-  path: '/api/v1/secrets/{name}',
-  id: 'getSecret',
-  summary: "Versions of a tenant's or server's credential, oldest first; never values",
-  tag: 'secrets',
-  permission: 'secret:read',
-  params: z.object({ name: z.string() }),
-  status: 200,
-  response: pageOf(SecretVersion),
-  handle: async ({ params, caller, tx }) => {
-    const found = await listVersions(tx, {
-      region: undefined,
-      name: params.name,
-      regions: null,
-      after: undefined,
-      limit: MAX_VERSIONS,
-    });
-    const regions = visibleRegions(caller);
-    const versions = found.map((row) => row.version);
-    const items = versions.filter((version) => regions === null || regions.includes(version.region));
-    if (items.length === 0 && versions[0] !== undefined) requireRegion(caller, versions[0].region);
-    if (items.length === 0) throw notFound(params.name);
-    return { body: { items, nextCursor: null } };
-  },
-});
+function getSecret({ silentMinutesMax }: SecretRouteDeps) {
+  return route({
+    method: 'get',
+    path: '/api/v1/secrets/{name}',
+    id: 'getSecret',
+    summary: "Versions of a tenant's or server's credential, oldest first; never values",
+    tag: 'secrets',
+    permission: 'secret:read',
+    params: z.object({ name: z.string() }),
+    status: 200,
+    response: pageOf(SecretVersion),
+    handle: async ({ params, caller, tx }) => {
+      const found = await listVersions(tx, {
+        region: undefined,
+        name: params.name,
+        regions: null,
+        after: undefined,
+        limit: MAX_VERSIONS,
+        silentMinutesMax,
+      });
+      const regions = visibleRegions(caller);
+      const versions = found.map((row) => row.version);
+      const items = versions.filter((version) => regions === null || regions.includes(version.region));
+      if (items.length === 0 && versions[0] !== undefined) requireRegion(caller, versions[0].region);
+      if (items.length === 0) throw notFound(params.name);
+      return { body: { items, nextCursor: null } };
+    },
+  });
+}
 
 function notFound(name: string): FleetError {
   return new FleetError({

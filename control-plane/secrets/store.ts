@@ -169,6 +169,8 @@ export interface VersionPage {
   /** Key of the last item of the page before. */
   after: VersionKey | undefined;
   limit: number;
+  /** An app instance that was silent for longer uses nothing any more. */
+  silentMinutesMax: number;
 }
 
 /** Where a version stands in the list; `at` is PostgreSQL's own text, which keeps the microseconds. */
@@ -200,7 +202,9 @@ export async function listVersions(db: Queryable, page: VersionPage): Promise<Li
           AND ($4::timestamptz IS NULL OR (v.created_at, v.id) > ($4, $5::uuid))
         ORDER BY v.created_at, v.id LIMIT $6)
      SELECT p.id, p.subject, coalesce(t.slug, s.name, p.owner) AS name, p.region, p.login, p.stage,
-            p.created_at AS "createdAt", p.staged_at AS "stagedAt", p.created_at::text AS at
+            p.created_at AS "createdAt", p.staged_at AS "stagedAt", p.created_at::text AS at,
+            p.retired_because AS "retiredBecause",
+            CASE WHEN p.stage = 'previous' AND t.id IS NOT NULL THEN unacknowledged(t.id, $7) END AS unacknowledged
        FROM page p
        LEFT JOIN tenants t ON p.owner = 'tenant:' || t.id AND t.id = split_part(p.owner, ':', 2)::uuid
        LEFT JOIN servers s ON p.owner = 'server:' || s.id AND s.id = split_part(p.owner, ':', 2)::uuid
@@ -212,10 +216,24 @@ export async function listVersions(db: Queryable, page: VersionPage): Promise<Li
       page.after?.at ?? null,
       page.after?.id ?? null,
       page.limit,
+      page.silentMinutesMax,
     ],
   );
   return rows.map(({ at, ...row }) => ({
     key: { at, id: row.id },
     version: { ...row, createdAt: row.createdAt.toISOString(), stagedAt: row.stagedAt.toISOString() },
   }));
+}
+
+/** When somebody looks again whether the version may go. */
+export async function lookAgain(tx: Queryable, id: string, inMs: number): Promise<void> {
+  await tx.query("UPDATE secret_versions SET look_at = now() + $2 * interval '1 millisecond' WHERE id = $1", [
+    id,
+    inMs,
+  ]);
+}
+
+/** Says of a retired version why it opens nothing any more. */
+export async function noteRetired(tx: Queryable, id: string, because: string): Promise<void> {
+  await tx.query('UPDATE secret_versions SET retired_because = $2 WHERE id = $1', [id, because]);
 }

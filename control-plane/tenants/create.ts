@@ -233,7 +233,8 @@ async function verify(context: Context, deps: TenantDeps): Promise<void> {
     deps.secrets.password(deps.registry, context.input.secretVersionId),
   ]);
   const asLogin = { ...address, user: names.loginA, password };
-  await checkLogin(asLogin, names, context.input, `fleet:${context.operationId}`);
+  const expected = { names, login: names.loginA, marker: context.input };
+  await checkLogin(asLogin, expected, `fleet:${context.operationId}`);
 }
 
 /** From its commit on the route feed knows the tenant. */

@@ -1,21 +1,10 @@
 import { SQLSTATE, sqlState } from '../../platform/errors.ts';
-import { quoteIdent, quoteLiteral, type Queryable } from '../../platform/pg.ts';
+import { quoteIdent, type Queryable } from '../../platform/pg.ts';
 import type { DatabaseNames } from '../servers/database.ts';
 import { openToMigratorSql } from '../servers/migrator.ts';
-import { TERMINATE_WAIT_MS } from './roles.ts';
+import { loginSettingsSql, TERMINATE_WAIT_MS } from './roles.ts';
 
 /** The database itself on its server: made, closed and dropped as the server's admin. */
-
-/**
- * Limits of the application's logins, in PostgreSQL's notation. An interactive request that runs 30 s has
- * long lost its user; an idle transaction holds locks and stops vacuum; waiting 10 s for a lock means that
- * something else is wrong, and giving up frees the tenant's few connections.
- */
-const LOGIN_SETTINGS = {
-  statement_timeout: '30s',
-  idle_in_transaction_session_timeout: '30s',
-  lock_timeout: '10s',
-};
 
 /**
  * Sessions beyond the application's that the database admits: the admin's own (a migration, a check, a
@@ -51,14 +40,6 @@ export async function createDatabase(
       ${loginSettingsSql(names.name, names.loginA)}
       ALTER DATABASE ${database} ALLOW_CONNECTIONS true;`);
   });
-}
-
-/** The limits of one login in its database. */
-export function loginSettingsSql(database: string, login: string): string {
-  const target = `ALTER ROLE ${quoteIdent(login)} IN DATABASE ${quoteIdent(database)}`;
-  return Object.entries(LOGIN_SETTINGS)
-    .map(([name, value]) => `${target} SET ${name} = ${quoteLiteral(value)};`)
-    .join('\n');
 }
 
 /** Lets nobody in any more and ends the sessions that are there. Harmless when the database is gone. */

@@ -58,6 +58,11 @@ export async function closeLogins(admin: Queryable, names: DatabaseNames): Promi
     )
     .join('\n');
   await admin.query(`${lockSql(names)} DO $$ BEGIN ${alter} END $$;`);
+  await endSessions(admin, logins);
+}
+
+/** Ends all sessions of these logins, and waits until they are gone. */
+export async function endSessions(admin: Queryable, logins: readonly string[]): Promise<void> {
   await admin.query(
     'SELECT pg_terminate_backend(pid, $2) FROM pg_stat_activity WHERE usename = ANY ($1::text[])',
     [logins, TERMINATE_WAIT_MS],
@@ -70,4 +75,53 @@ export const TERMINATE_WAIT_MS = 5_000;
 /** Lets the login in again. */
 export async function openLogin(admin: Queryable, login: string): Promise<void> {
   await admin.query(`ALTER ROLE ${quoteIdent(login)} LOGIN`);
+}
+
+/** Makes one of the alternating logins, or gives it another password; it may then do what the data role may. */
+export async function setLogin(
+  admin: Queryable,
+  names: DatabaseNames,
+  login: string,
+  { verifier, connectionLimit }: Pick<LoginSpec, 'verifier' | 'connectionLimit'>,
+): Promise<void> {
+  const role = quoteIdent(login);
+  await admin.query(`${lockSql(names)}
+    DO $$ BEGIN IF to_regrole(${quoteLiteral(login)}) IS NULL THEN CREATE ROLE ${role}; END IF; END $$;
+    ALTER ROLE ${role} LOGIN CONNECTION LIMIT ${connectionLimit} PASSWORD ${quoteLiteral(verifier)};
+    GRANT ${quoteIdent(names.rwRole)} TO ${role};
+    ${loginSettingsSql(names.name, login)}`);
+}
+
+/** Lets the login in no more, with no password either; its sessions go on. Harmless where there is none. */
+export async function disableLogin(admin: Queryable, names: DatabaseNames, login: string): Promise<void> {
+  await admin.query(`${lockSql(names)} DO $$ BEGIN IF to_regrole(${quoteLiteral(login)}) IS NOT NULL THEN
+    ALTER ROLE ${quoteIdent(login)} NOLOGIN PASSWORD NULL; END IF; END $$;`);
+}
+
+/** Sessions of the login, in whatever database. */
+export async function countSessions(admin: Queryable, login: string): Promise<number> {
+  const { rows } = await admin.query<{ count: number }>(
+    'SELECT count(*)::int AS count FROM pg_stat_activity WHERE usename = $1',
+    [login],
+  );
+  return rows[0]?.count ?? 0;
+}
+
+/**
+ * Limits of the application's logins, in PostgreSQL's notation. An interactive request that runs 30 s has
+ * long lost its user; an idle transaction holds locks and stops vacuum; waiting 10 s for a lock means that
+ * something else is wrong, and giving up frees the tenant's few connections.
+ */
+const LOGIN_SETTINGS = {
+  statement_timeout: '30s',
+  idle_in_transaction_session_timeout: '30s',
+  lock_timeout: '10s',
+};
+
+/** The limits of one login in its database. */
+export function loginSettingsSql(database: string, login: string): string {
+  const target = `ALTER ROLE ${quoteIdent(login)} IN DATABASE ${quoteIdent(database)}`;
+  return Object.entries(LOGIN_SETTINGS)
+    .map(([name, value]) => `${target} SET ${name} = ${quoteLiteral(value)};`)
+    .join('\n');
 }

@@ -45,6 +45,13 @@ export const serverView: View<Server> = {
   ],
 };
 
+/** What a previous version waits for, and why a retired one is. */
+function whyText({ unacknowledged, stage, retiredBecause }: SecretVersion): string {
+  if (stage !== 'previous') return retiredBecause ?? '';
+  if (unacknowledged === null || unacknowledged === 0) return 'its login is closed when no session is left';
+  return `${unacknowledged} app ${unacknowledged === 1 ? 'instance has' : 'instances have'} not taken over the newer one`;
+}
+
 export const secretView: View<SecretVersion> = {
   noun: 'secrets',
   name: (version) => version.id,
@@ -54,6 +61,7 @@ export const secretView: View<SecretVersion> = {
     { title: 'login', value: (version) => version.login },
     { title: 'stage', value: (version, paint) => stateText(paint, version.stage) },
     { title: 'staged', value: (version) => age(version.stagedAt), right: true },
+    { title: 'why', value: whyText },
     { title: 'version', value: (version) => version.id, whole: true },
     { title: 'subject', value: (version) => version.subject, wide: true },
     { title: 'age', value: (version) => age(version.createdAt), right: true, wide: true },

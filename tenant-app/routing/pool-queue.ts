@@ -186,6 +186,7 @@ export function freed(state: PoolsState, connection: Connection): void {
   if (place >= 0) entry.idle.splice(place, 1);
   entry.total -= 1;
   state.budget.free(entry.route.serverId);
+  if (entry.total === 0 && state.leaving.delete(entry)) state.onLeft();
   if (connection.evictedFor !== undefined) connection.evictedFor.isRoomComing = false;
   // A place is free now, so that nobody has to wait for another tenant's.
   for (const starved of state.starved) cancelCheck(starved);
@@ -194,7 +195,7 @@ export function freed(state: PoolsState, connection: Connection): void {
   if (entry.queue.length > 0) serve(state, entry);
   // Without connections an entry is of no use; the next request makes it anew.
   else if (entry.total === 0 && state.lru.peek(entry.key) === entry) state.lru.delete(entry.key);
-  if (state.isClosed && state.budget.used() === 0) state.onEmpty();
+  if (state.ended.signal.aborted && state.budget.used() === 0) state.onEmpty();
 }
 
 function cancelCheck(entry: Entry): void {

@@ -88,7 +88,14 @@ export interface PoolsState {
   starved: Set<Entry>;
   /** Connections that are being opened. */
   opening: number;
-  isClosed: boolean;
+  /** By the key of the pool that will follow: the one that serves its requests until it is proven. */
+  standIns: Map<string, Entry>;
+  /** Pools out of use that still have connections, with the table's version before they went out of use. */
+  leaving: Map<Entry, bigint>;
+  /** Told when one of these has closed its last. */
+  onLeft: () => void;
+  /** Aborted when everything is to be closed. */
+  ended: AbortController;
   /** Told when the last connection is gone, after `isClosed`. */
   onEmpty: () => void;
 }

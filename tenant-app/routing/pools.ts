@@ -4,6 +4,7 @@ import type { Logger } from '../../platform/logging.ts';
 import { acquireError, isRefusedLogin, isTooManyConnections } from './acquire-error.ts';
 import { createBudget } from './budget.ts';
 import type { Credentials } from './credentials.ts';
+import { leave, switchCredential } from './credential-switch.ts';
 import { createDeadlines } from './deadlines.ts';
 import type { Breaker } from './gate.ts';
 import { close, enqueue, giveUp, nextWaiter, release, retire, serve } from './pool-queue.ts';
@@ -25,8 +26,15 @@ export interface Pools {
   acquire(route: LocalRoute, breaker: Breaker): Promise<Connection>;
   /** `broken` closes the connection instead of keeping it. */
   release(connection: Connection, broken: boolean): void;
-  /** Takes the route's pool out of use: idle connections are closed, busy ones when they come back. */
-  retire(route: LocalRoute): void;
+  /**
+   * Takes the route's pool out of use: idle connections are closed, busy ones when they come back.
+   * @param before version of the route table until which it was in use
+   */
+  retire(route: LocalRoute, before: string): void;
+  /** The same database has another credential: see credential-switch.ts. */
+  replace(previous: LocalRoute, next: LocalRoute, before: string): void;
+  /** Version of the route table until which all pools in use today were; undefined: no older one has connections. */
+  inUseSince(): bigint | undefined;
   stats(): PoolStats;
   /** Drains everything. Settles when the last connection is closed, or after 5 s. */
   close(): Promise<void>;
@@ -43,7 +51,15 @@ const CLOSE_MS = 5_000;
 /** Time between attempts when the server has no connection free: sessions of others are just ending. */
 const TOO_MANY_RETRY_MS = 50;
 
-export function createPools(deps: { credentials: Credentials; logger: Logger; limits: PoolLimits }): Pools {
+export interface PoolsDeps {
+  credentials: Credentials;
+  logger: Logger;
+  limits: PoolLimits;
+  /** Told when the last connection of a pool out of use is closed. */
+  onLeft?: () => void;
+}
+
+export function createPools(deps: PoolsDeps): Pools {
   let onEmpty: () => void = () => undefined;
   const empty = new Promise<void>((resolve) => (onEmpty = resolve));
   const state: PoolsState = {
@@ -53,7 +69,10 @@ export function createPools(deps: { credentials: Credentials; logger: Logger; li
     waiting: createDeadlines<Waiter>(deps.limits.waitMs, (waiter) => giveUp(state, waiter)),
     starved: new Set(),
     opening: 0,
-    isClosed: false,
+    standIns: new Map(),
+    leaving: new Map(),
+    onLeft: deps.onLeft ?? (() => undefined),
+    ended: new AbortController(),
     onEmpty,
   };
   const sweep = setInterval(() => closeUnused(state), SWEEP_MS).unref();
@@ -65,11 +84,24 @@ export function createPools(deps: { credentials: Credentials; logger: Logger; li
     },
     acquire: (route, breaker) => acquire(state, route, breaker),
     release: (connection, broken) => release(state, connection, broken),
-    retire: (route) => void state.lru.delete(poolKey(route)),
+    retire: (route, before) => {
+      const entry = known(state, poolKey(route));
+      state.standIns.delete(poolKey(route));
+      if (entry !== undefined) leave(state, entry, before);
+    },
+    replace: (previous, next, before) => {
+      const entry = known(state, poolKey(previous));
+      state.standIns.delete(poolKey(previous));
+      if (entry === undefined) return state.onLeft();
+      const change = { entry, key: poolKey(next), before };
+      switchCredential(state, change, () => makeEntry(state, next, entry.breaker));
+    },
+    inUseSince: () => [...state.leaving.values()].sort((a, b) => (a < b ? -1 : 1))[0],
     stats: () => statsOf(state),
     close: () => {
       clearInterval(sweep);
-      state.isClosed = true;
+      state.ended.abort();
+      state.standIns.clear();
       state.lru.clear();
       return state.budget.used() === 0 ? Promise.resolve() : within(CLOSE_MS, empty);
     },
@@ -93,13 +125,29 @@ export function poolKey(route: LocalRoute): string {
   return key;
 }
 
+/** Whether two routes lead to the same database, whatever opens it. */
+export function isSamePlace(a: LocalRoute, b: LocalRoute): boolean {
+  return a.tenantId === b.tenantId && a.databaseId === b.databaseId && a.endpointEpoch === b.endpointEpoch;
+}
+
 function entryOf(state: PoolsState, route: LocalRoute, breaker: Breaker): Entry {
   const key = poolKey(route);
-  const found = state.lru.get(key);
+  const found = known(state, key);
   if (found !== undefined) return found;
+  const entry = makeEntry(state, route, breaker);
+  state.lru.set(key, entry);
+  return entry;
+}
+
+/** The pool that serves the key's requests, if there is one. */
+function known(state: PoolsState, key: string): Entry | undefined {
+  return (state.standIns.size > 0 ? state.standIns.get(key) : undefined) ?? state.lru.get(key);
+}
+
+function makeEntry(state: PoolsState, route: LocalRoute, breaker: Breaker): Entry {
   const { limits } = state;
   const entry: Entry = {
-    key,
+    key: poolKey(route),
     route,
     breaker,
     max: Math.max(1, Math.min(limits.connectionsPerTenant, route.connectionLimit)),
@@ -115,7 +163,6 @@ function entryOf(state: PoolsState, route: LocalRoute, breaker: Breaker): Entry 
     isRoomComing: false,
     isRetired: false,
   };
-  state.lru.set(key, entry);
   void loadCredential(state, entry);
   return entry;
 }

@@ -25,8 +25,11 @@ export interface RouteTable {
   size(): number;
 }
 
-/** Told of each local route that changed or ended (`next` undefined), after the table has it. */
-export type RouteListener = (previous: LocalRoute, next: LocalRoute | undefined) => void;
+/**
+ * Told of each local route that changed or ended (`next` undefined), after the table has it. `before` is the table's
+ * version without this change.
+ */
+export type RouteListener = (previous: LocalRoute, next: LocalRoute | undefined, before: string) => void;
 
 interface State {
   byHost: Map<string, Route>;
@@ -60,6 +63,7 @@ export function createRouteTable(onChange: RouteListener = () => undefined): Rou
 
 function replace(state: State, snapshot: RouteSnapshot, onChange: RouteListener): void {
   const before = state.byKey;
+  const version = state.version ?? '0';
   state.byKey = new Map();
   state.byHost = new Map();
   setRegions(state, snapshot.regions);
@@ -70,19 +74,20 @@ function replace(state: State, snapshot: RouteSnapshot, onChange: RouteListener)
     if (route.kind !== 'removed') put(state, route);
   }
   state.version = snapshot.version;
-  for (const previous of before.values()) tell(previous, state.byKey.get(previous.key), onChange);
+  for (const previous of before.values()) tell(previous, state.byKey.get(previous.key), version, onChange);
 }
 
 function apply(state: State, changes: RouteChanges, onChange: RouteListener): void {
   setRegions(state, changes.regions);
   addSteps(state, changes.steps);
+  const version = state.version ?? '0';
   const before = new Map(changes.routes.map((route) => [route.key, state.byKey.get(route.key)]));
   // All old hosts go first: within one batch a host may pass from one tenant to another.
   for (const route of before.values()) if (route !== undefined) drop(state, route);
   for (const route of changes.routes) if (route.kind !== 'removed') put(state, route);
   state.version = changes.version;
   for (const [key, previous] of before) {
-    if (previous !== undefined) tell(previous, state.byKey.get(key), onChange);
+    if (previous !== undefined) tell(previous, state.byKey.get(key), version, onChange);
   }
 }
 
@@ -110,6 +115,6 @@ function drop(state: State, route: Route): void {
   }
 }
 
-function tell(previous: Route, next: Route | undefined, onChange: RouteListener): void {
-  if (previous.kind === 'local') onChange(previous, next?.kind === 'local' ? next : undefined);
+function tell(previous: Route, next: Route | undefined, before: string, onChange: RouteListener): void {
+  if (previous.kind === 'local') onChange(previous, next?.kind === 'local' ? next : undefined, before);
 }

@@ -9,7 +9,7 @@ import { createGates, type Gate } from './gate.ts';
 import { trustProxies } from './identify.ts';
 import { routingMiddleware, type RequestRecord } from './middleware.ts';
 import type { PoolLimits, PoolStats } from './pool-state.ts';
-import { createPools, poolKey } from './pools.ts';
+import { createPools, isSamePlace, poolKey } from './pools.ts';
 import { startReporter, type ReportTimes } from './reporter.ts';
 import { createRouteTable, type RouteListener } from './route-table.ts';
 import type { AcceptedSchema } from './schema-range.ts';
@@ -90,20 +90,25 @@ export function tenantRouting(options: TenantRoutingOptions): TenantRouting {
   const trusted = trustProxies(options.trustedProxies ?? []);
   const controlPlane = createControlPlane({ url: options.controlPlaneUrl, token: options.token, region });
   const credentials = createCredentials((databaseId) => controlPlane.credential(databaseId));
-  const pools = createPools({ credentials, logger, limits });
+  const pools = createPools({ credentials, logger, limits, onLeft: () => reporter.acknowledge() });
   const gates = createGates();
   const accepts = options.acceptsSchema ?? {};
 
-  const onChange: RouteListener = (previous, next) => {
+  const onChange: RouteListener = (previous, next, before) => {
     const isGone = next === undefined;
-    if (isGone || next.state !== 'active' || poolKey(next) !== poolKey(previous)) pools.retire(previous);
+    if (isGone || next.state !== 'active' || !isSamePlace(previous, next)) pools.retire(previous, before);
+    else if (poolKey(next) !== poolKey(previous)) pools.replace(previous, next, before);
     if (isGone || next.databaseId !== previous.databaseId) credentials.forget(previous.databaseId);
     if (isGone || next.slug !== previous.slug) gates.drop(previous.key);
   };
   const table = createRouteTable(onChange);
   const feed = startFeed({ controlPlane, region, table, logger });
   const acceptsSchema = { min: accepts.min ?? null, max: accepts.max ?? null };
-  const reporter = startReporter({ controlPlane, appVersion, acceptsSchema, logger, ...options.reports });
+  const acknowledged = (): string | null => pools.inUseSince()?.toString() ?? table.version() ?? null;
+  const reporter = startReporter({
+    ...{ controlPlane, appVersion, acceptsSchema, acknowledged, logger },
+    ...options.reports,
+  });
   return {
     middleware: routingMiddleware({
       ...options,

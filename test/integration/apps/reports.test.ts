@@ -41,6 +41,7 @@ describe('reports of tenant apps', () => {
       sequence: 1,
       appVersion: '2.4.0',
       acceptsSchema: { min: '0002_idempotency_keys', max: null },
+      acknowledged: null,
       stopping: false,
       window: { from: instant(-3).toISOString(), to: instant(-2).toISOString() },
       databases: [],

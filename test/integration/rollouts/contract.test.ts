@@ -52,6 +52,7 @@ describe('a rollout with a contract step', () => {
       sequence: reports,
       appVersion: '2.4.0',
       acceptsSchema: { min: '001_notes', max: null },
+      acknowledged: null,
       stopping: false,
       window: { from: new Date(Date.now() - 1_000).toISOString(), to: new Date().toISOString() },
       databases: [],

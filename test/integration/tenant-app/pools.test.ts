@@ -172,7 +172,7 @@ describe('pools of tenants', () => {
     const route = await routeOf(tenants[0]);
     const busy = await pools.acquire(route);
     pools.release(await pools.acquire(route), false);
-    pools.retire(route);
+    pools.retire(route, '0');
     assert.equal(await databaseOf(busy), route.database);
     pools.release(busy, false);
     await until('all are closed', async () => pools.stats().connections === 0);

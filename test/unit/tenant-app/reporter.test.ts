@@ -29,17 +29,20 @@ function controlPlane() {
 describe('reporter of a tenant app', () => {
   let plane: ReturnType<typeof controlPlane>;
   let reporter: Reporter;
+  let acknowledged: string | null;
   const start = (times: { everyMs: number; windowMs: number }): void => {
     reporter = startReporter({
       controlPlane: plane,
       appVersion: '1.2.3',
       acceptsSchema: { min: '001_a', max: null },
+      acknowledged: () => acknowledged,
       logger: quietLogger,
       ...times,
     });
   };
   beforeEach(() => {
     plane = controlPlane();
+    acknowledged = null;
   });
   afterEach(() => reporter.stop());
 

@@ -1,0 +1,144 @@
+import { z } from 'zod';
+import { scramVerifier } from '../../platform/crypto.ts';
+import { FleetError } from '../../platform/errors.ts';
+import type { OperationDefinition, StepContext } from '../operations/definition.ts';
+import { noteRetired } from '../secrets/store.ts';
+import { databaseSubject } from '../secrets/secret.ts';
+import { databaseNames } from '../servers/database.ts';
+import { checkIsRefused, checkLogin } from '../tenants/login-check.ts';
+import { disableLogin, endSessions, setLogin } from '../tenants/roles.ts';
+import { tenantSubject } from '../tenants/tenant.ts';
+import type { RotationDeps } from './deps.ts';
+
+export const RotateInput = z.object({
+  tenantId: z.uuid(),
+  slug: z.string(),
+  region: z.string(),
+  databaseId: z.uuid(),
+  serverId: z.uuid(),
+  connectionLimit: z.number().int(),
+  /** The version that is made, and its login: the one that is not current. */
+  versionId: z.uuid(),
+  login: z.string(),
+  /** The version that was current, and its login. */
+  before: z.object({ versionId: z.uuid(), login: z.string() }),
+  /** Whether the old login is closed at once, with its sessions, instead of when nobody needs it any more. */
+  now: z.boolean(),
+});
+export type RotateInput = z.infer<typeof RotateInput>;
+type Context = StepContext<RotateInput>;
+
+/**
+ * Gives a tenant's database a new credential. Only the login that is not current is ever altered, and the intent is
+ * committed before the server is touched: wherever it is cut, what is handed out works. With `finish` the route feed
+ * tells the apps; what was current then waits in stage previous until nobody needs it (retire.ts).
+ */
+export const rotateSecret: OperationDefinition<RotateInput, RotationDeps> = {
+  kind: 'secret.rotate',
+  input: RotateInput,
+  cancellable: true,
+  steps: [
+    { name: 'create', do: create, undo: destroy },
+    { name: 'set', do: set, undo: unset },
+    { name: 'test', do: test },
+    { name: 'finish', do: finish },
+    { name: 'revoke', do: revoke },
+  ],
+};
+
+/** A version that still stood as previous had the same login: its value dies with this. */
+async function create({ input, transaction }: Context, deps: RotationDeps): Promise<void> {
+  const subject = databaseSubject(input.databaseId);
+  await transaction(async (tx) => {
+    const older = await deps.secrets.previous(tx, subject);
+    if (older !== undefined && older.versionId !== input.before.versionId) {
+      await deps.secrets.destroyVersion(tx, older.versionId);
+      await noteRetired(tx, older.versionId, 'its login was needed for a newer version');
+    }
+    await deps.secrets.createVersion(tx, {
+      id: input.versionId,
+      owner: tenantSubject(input.tenantId),
+      subject,
+      region: input.region,
+      login: input.login,
+    });
+  });
+}
+
+async function destroy({ input, transaction }: Context, deps: RotationDeps): Promise<void> {
+  await transaction(async (tx) => {
+    if (!(await isCurrent(deps, tx, input))) await deps.secrets.destroyVersion(tx, input.versionId);
+  });
+}
+
+async function set({ input, signal }: Context, deps: RotationDeps): Promise<void> {
+  const current = await deps.secrets.current(deps.registry, databaseSubject(input.databaseId));
+  if (current?.login === input.login) throw alreadyCurrent(input);
+  const password = await deps.secrets.password(deps.registry, input.versionId);
+  signal.throwIfAborted();
+  await deps.servers.admin(input.serverId, (admin) =>
+    setLogin(admin, databaseNames(input.databaseId), input.login, {
+      verifier: scramVerifier(password),
+      connectionLimit: input.connectionLimit,
+    }),
+  );
+}
+
+async function unset({ input }: Context, deps: RotationDeps): Promise<void> {
+  if (await isCurrent(deps, deps.registry, input)) return;
+  await deps.servers.admin(input.serverId, (admin) =>
+    disableLogin(admin, databaseNames(input.databaseId), input.login),
+  );
+}
+
+/** As the application will: the right database and what it needs there, and nothing anywhere else. */
+async function test({ input, operationId }: Context, deps: RotationDeps): Promise<void> {
+  const names = databaseNames(input.databaseId);
+  const [address, password] = await Promise.all([
+    deps.servers.address(input.serverId, names.name),
+    deps.secrets.password(deps.registry, input.versionId),
+  ]);
+  const asLogin = { ...address, user: input.login, password };
+  await checkLogin(asLogin, { names, login: input.login, marker: input }, `fleet:${operationId}`);
+  await checkIsRefused({ ...asLogin, database: COMMON_DATABASE }, `fleet:${operationId}`);
+}
+
+/** There is one on every server, and every login could enter it before the server was hardened. */
+const COMMON_DATABASE = 'postgres';
+
+/** From its commit on it is handed out; the version before is handed out to nobody any more. */
+async function finish({ input, transaction }: Context, deps: RotationDeps): Promise<void> {
+  await transaction((tx) => deps.secrets.promote(tx, input.versionId));
+}
+
+async function revoke({ input, signal, transaction }: Context, deps: RotationDeps): Promise<void> {
+  if (!input.now) return;
+  const { versionId, login } = input.before;
+  signal.throwIfAborted();
+  await deps.servers.admin(input.serverId, async (admin) => {
+    await disableLogin(admin, databaseNames(input.databaseId), login);
+    await endSessions(admin, [login]);
+  });
+  await transaction(async (tx) => {
+    await deps.secrets.destroyVersion(tx, versionId);
+    await noteRetired(tx, versionId, 'it was revoked at once');
+  });
+}
+
+async function isCurrent(
+  { secrets }: RotationDeps,
+  db: Parameters<RotationDeps['secrets']['current']>[0],
+  { databaseId, versionId }: RotateInput,
+): Promise<boolean> {
+  return (await secrets.current(db, databaseSubject(databaseId)))?.versionId === versionId;
+}
+
+/** Never to be seen: the start has chosen the other login, and a tenant has one operation at a time. */
+function alreadyCurrent({ slug, login }: RotateInput): FleetError {
+  return new FleetError({
+    code: 'login_is_current',
+    status: 409,
+    message: `login ${login} of ${slug} is the one in use: it is not altered`,
+    fix: `fleet secret get ${slug}, then rotate again`,
+  });
+}
