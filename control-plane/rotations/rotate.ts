@@ -1,14 +1,16 @@
 import { z } from 'zod';
 import { scramVerifier } from '../../platform/crypto.ts';
 import { FleetError } from '../../platform/errors.ts';
+import { wake } from '../operations/driver.ts';
 import type { OperationDefinition, StepContext } from '../operations/definition.ts';
-import { noteRetired } from '../secrets/store.ts';
+import { markRevoked, noteRetired } from '../secrets/store.ts';
 import { databaseSubject } from '../secrets/secret.ts';
 import { databaseNames } from '../servers/database.ts';
 import { checkIsRefused, checkLogin } from '../tenants/login-check.ts';
-import { disableLogin, endSessions, setLogin } from '../tenants/roles.ts';
+import { disableLogin, setLogin } from '../tenants/roles.ts';
 import { tenantSubject } from '../tenants/tenant.ts';
 import type { RotationDeps } from './deps.ts';
+import { RETIRE } from './retire.ts';
 
 export const RotateInput = z.object({
   tenantId: z.uuid(),
@@ -41,8 +43,7 @@ export const rotateSecret: OperationDefinition<RotateInput, RotationDeps> = {
     { name: 'create', do: create, undo: destroy },
     { name: 'set', do: set, undo: unset },
     { name: 'test', do: test },
-    { name: 'finish', do: finish },
-    { name: 'revoke', do: revoke },
+    { name: 'finish', do: finish, undo: goBack },
   ],
 };
 
@@ -67,7 +68,7 @@ async function create({ input, transaction }: Context, deps: RotationDeps): Prom
 
 async function destroy({ input, transaction }: Context, deps: RotationDeps): Promise<void> {
   await transaction(async (tx) => {
-    if (!(await isCurrent(deps, tx, input))) await deps.secrets.destroyVersion(tx, input.versionId);
+    if (!(await isHandedOut(deps, tx, input))) await deps.secrets.destroyVersion(tx, input.versionId);
   });
 }
 
@@ -85,7 +86,7 @@ async function set({ input, signal }: Context, deps: RotationDeps): Promise<void
 }
 
 async function unset({ input }: Context, deps: RotationDeps): Promise<void> {
-  if (await isCurrent(deps, deps.registry, input)) return;
+  if (await isHandedOut(deps, deps.registry, input)) return;
   await deps.servers.admin(input.serverId, (admin) =>
     disableLogin(admin, databaseNames(input.databaseId), input.login),
   );
@@ -108,21 +109,33 @@ const COMMON_DATABASE = 'postgres';
 
 /** From its commit on it is handed out; the version before is handed out to nobody any more. */
 async function finish({ input, transaction }: Context, deps: RotationDeps): Promise<void> {
-  await transaction((tx) => deps.secrets.promote(tx, input.versionId));
+  await transaction(async (tx) => {
+    await deps.secrets.promote(tx, input.versionId);
+    if (!input.now) return;
+    await markRevoked(tx, input.before.versionId);
+    await wake(tx, RETIRE, input.before.versionId);
+  });
 }
 
-async function revoke({ input, signal, transaction }: Context, deps: RotationDeps): Promise<void> {
-  if (!input.now) return;
-  const { versionId, login } = input.before;
-  signal.throwIfAborted();
-  await deps.servers.admin(input.serverId, async (admin) => {
-    await disableLogin(admin, databaseNames(input.databaseId), login);
-    await endSessions(admin, [login]);
-  });
+/**
+ * Apps may have the new version already: it stands as previous then, and is closed like any other that was rotated out.
+ * Its login and value stay until that.
+ */
+async function goBack({ input, transaction }: Context, deps: RotationDeps): Promise<void> {
   await transaction(async (tx) => {
-    await deps.secrets.destroyVersion(tx, versionId);
-    await noteRetired(tx, versionId, 'it was revoked at once');
+    if (await isCurrent(deps, tx, input)) await deps.secrets.recall(tx, input.before.versionId);
   });
+}
+
+/** Whether somebody may have it: it is, or was, handed out. */
+async function isHandedOut(
+  { secrets }: RotationDeps,
+  db: Parameters<RotationDeps['secrets']['current']>[0],
+  { databaseId, versionId }: RotateInput,
+): Promise<boolean> {
+  const subject = databaseSubject(databaseId);
+  const [current, previous] = [await secrets.current(db, subject), await secrets.previous(db, subject)];
+  return current?.versionId === versionId || previous?.versionId === versionId;
 }
 
 async function isCurrent(

@@ -15,7 +15,7 @@ export const RETIRABLE_SQL = `
     JOIN databases d ON d.id = split_part(v.subject, ':', 2)::uuid AND v.subject LIKE 'database:%'
     JOIN tenants t ON t.id = d.tenant_id
    WHERE v.stage = 'previous' AND (v.look_at IS NULL OR v.look_at <= now())
-     AND (${IS_OVERDUE} OR unacknowledged(t.id, ${SILENT_MINUTES_MAX}) = 0)`;
+     AND (v.revoked OR ${IS_OVERDUE} OR unacknowledged(t.id, ${SILENT_MINUTES_MAX}) = 0)`;
 
 /** A version in stage previous, with what its end depends on. */
 export interface RotatedOut {
@@ -29,13 +29,15 @@ export interface RotatedOut {
   /** Live app instances that may still use it. */
   behind: number;
   isOverdue: boolean;
+  /** It has leaked. */
+  revoked: boolean;
 }
 
 /** Undefined when the version is not in stage previous (any more). */
 export async function findRotatedOut(db: Queryable, id: string): Promise<RotatedOut | undefined> {
   const { rows } = await db.query<RotatedOut>(
     `SELECT v.id, v.subject, v.login, v.region, t.slug AS tenant, d.id AS "databaseId", d.server_id AS "serverId",
-            unacknowledged(t.id, ${SILENT_MINUTES_MAX}) AS behind, ${IS_OVERDUE} AS "isOverdue"
+            unacknowledged(t.id, ${SILENT_MINUTES_MAX}) AS behind, ${IS_OVERDUE} AS "isOverdue", v.revoked
        FROM secret_versions v
        JOIN databases d ON d.id = split_part(v.subject, ':', 2)::uuid
        JOIN tenants t ON t.id = d.tenant_id

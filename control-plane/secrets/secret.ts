@@ -15,12 +15,13 @@ import {
 import { localStore, type ValueStore } from './stores/local.ts';
 
 export type SecretStage = 'pending' | 'current' | 'previous' | 'retired';
-export type SecretEvent = 'promote' | 'supersede' | 'retire' | 'revive';
+export type SecretEvent = 'promote' | 'supersede' | 'recall' | 'retire' | 'revive';
 
 const STAGES: Record<SecretStage, Partial<Record<SecretEvent, SecretStage>>> = {
   pending: { promote: 'current', retire: 'retired' },
   current: { supersede: 'previous', retire: 'retired' },
-  previous: { retire: 'retired' },
+  // A rotation that cannot be ended goes back: what was current is to be it again.
+  previous: { recall: 'pending', retire: 'retired' },
   // Only an operation that was undone and is tried again brings its version back, with a new value.
   retired: { revive: 'pending' },
 };
@@ -81,6 +82,8 @@ export interface Secrets {
   previous(db: Queryable, subject: string): Promise<{ versionId: string; login: string } | undefined>;
   /** pending → current, current → previous, previous → retired with its value destroyed. Idempotent. */
   promote(tx: Queryable, versionId: string): Promise<void>;
+  /** Makes the previous version current again, and the current one previous. Harmless when it is current. */
+  recall(tx: Queryable, versionId: string): Promise<void>;
   /** Retires one version and destroys its value. Harmless when it is gone. */
   destroyVersion(tx: Queryable, versionId: string): Promise<void>;
   /** Retires all versions of the owner and destroys its data key: nothing of it can be read again. */
@@ -105,6 +108,7 @@ export function createSecrets(masterKey: Buffer): Secrets {
       return row === undefined ? undefined : { versionId: row.id, login: row.login };
     },
     promote,
+    recall,
     destroyVersion,
     destroyOwner: (tx, owner) =>
       destroyOwnerRows(tx, owner, { from: stageSources('retire'), to: stageAfter('retire') }),
@@ -187,6 +191,16 @@ async function promote(tx: Queryable, versionId: string): Promise<void> {
     await move(tx, version, 'supersede');
   }
   await move(tx, wanted, 'promote');
+}
+
+async function recall(tx: Queryable, versionId: string): Promise<void> {
+  const asked = await findVersion(tx, versionId);
+  const versions = asked === undefined ? [] : await lockVersions(tx, asked.subject);
+  const previous = versions.find(({ id, stage }) => id === versionId && stage === 'previous');
+  if (previous === undefined) return;
+  // By way of pending, as at most one version of a subject stands in each stage.
+  await move(tx, previous, 'recall');
+  await promote(tx, versionId);
 }
 
 /** Moves a version whose row is locked: finding it elsewhere than it was read is a fault, and nothing is written. */

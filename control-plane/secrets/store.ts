@@ -233,6 +233,11 @@ export async function lookAgain(tx: Queryable, id: string, inMs: number): Promis
   ]);
 }
 
+/** The version has leaked: it is closed at once. */
+export async function markRevoked(tx: Queryable, id: string): Promise<void> {
+  await tx.query('UPDATE secret_versions SET revoked = true WHERE id = $1', [id]);
+}
+
 /** Says of a retired version why it opens nothing any more. */
 export async function noteRetired(tx: Queryable, id: string, because: string): Promise<void> {
   await tx.query('UPDATE secret_versions SET retired_because = $2 WHERE id = $1', [id, because]);

@@ -8,6 +8,8 @@ ALTER TABLE app_instances
 ALTER TABLE secret_versions
   -- When somebody looks again whether a previous version may go; null: as soon as all apps have acknowledged.
   ADD COLUMN look_at timestamptz,
+  -- Of a previous version: it has leaked, and is closed at once, with its sessions.
+  ADD COLUMN revoked boolean NOT NULL DEFAULT false,
   -- Why a version that was handed out opens nothing any more.
   ADD COLUMN retired_because text;
 
@@ -23,5 +25,5 @@ $$;
 
 -- Down Migration
 DROP FUNCTION unacknowledged(uuid, integer);
-ALTER TABLE secret_versions DROP COLUMN look_at, DROP COLUMN retired_because;
+ALTER TABLE secret_versions DROP COLUMN look_at, DROP COLUMN revoked, DROP COLUMN retired_because;
 ALTER TABLE app_instances DROP COLUMN acknowledged;

@@ -9,17 +9,18 @@ import { operationIdOf, type Fleet } from '../support/fleet.ts';
 /** Four at once keep two cores busy; more only queue. */
 const PROVISION_AT_ONCE = 4;
 
-/** Creates `count` tenants in region eu and waits until all are active. */
+/** Creates `count` tenants in a region and waits until all are active. */
 export async function provisionMany(
   fleet: Fleet,
   prefix: string,
   count: number,
   atOnce = PROVISION_AT_ONCE,
+  region = 'eu',
 ): Promise<number[]> {
   const slugs = Array.from({ length: count }, (_, index) => `${prefix}-${String(index).padStart(4, '0')}`);
   return eachAtOnce(slugs, atOnce, async (slug) => {
     const start = performance.now();
-    const answer = await fleet.admin.call('POST', '/api/v1/tenants', { slug, region: 'eu' });
+    const answer = await fleet.admin.call('POST', '/api/v1/tenants', { slug, region });
     if (answer.status !== 202) throw new Error(`tenant ${slug}: ${JSON.stringify(answer.body)}`);
     const operation = await operationEnd(fleet, operationIdOf(answer.headers));
     if (operation.state !== 'succeeded')
@@ -29,7 +30,7 @@ export async function provisionMany(
 }
 
 /** Waits for the operation's end through its event stream, as the CLI does. */
-async function operationEnd(fleet: Fleet, id: string): Promise<Operation> {
+export async function operationEnd(fleet: Fleet, id: string): Promise<Operation> {
   const response = await fetch(`${fleet.url}/api/v1/operations/${id}/events`, {
     headers: { authorization: `Bearer ${fleet.adminToken}`, accept: 'text/event-stream' },
   });

@@ -3,6 +3,7 @@ import { benchHistory } from './history.ts';
 import { benchProvision } from './provision.ts';
 import { benchRollout } from './rollout.ts';
 import { benchRolloutPeer } from './rollout-peer.ts';
+import { benchRotation } from './rotation.ts';
 import { benchRouting } from './routing.ts';
 import { benchRoutes } from './routes.ts';
 import { benchTakeover } from './takeover.ts';
@@ -22,6 +23,7 @@ const BENCHES: Record<string, (argument: string) => Promise<void>> = {
   backfill: benchBackfill,
   history: benchHistory,
   traffic: benchTraffic,
+  rotation: benchRotation,
   'up-to-date': benchUpToDate,
 };
 

@@ -1,3 +1,4 @@
+import { takeCoverage } from 'node:v8';
 import { closeTestRun, openTestRun, readCells, writeCells } from './test-run.ts';
 import { startTestClusters } from './clusters.ts';
 import { cells } from './laws.ts';
@@ -16,6 +17,17 @@ export async function mochaGlobalTeardown(): Promise<void> {
   if (total > 0) say(`laws of operations: ${total} cells (${counted})`);
 }
 
+/** 60 s: each writes 3 MB, and what came after the last is all that a killed process loses. */
+const COVERAGE_MS = 60_000;
+let coveredAt = performance.now();
+
+/** mocha gives its processes a second to end, which a busy machine needs longer for when they write their coverage. */
+function keepCoverage(): void {
+  if (process.env.NODE_V8_COVERAGE === undefined || performance.now() - coveredAt < COVERAGE_MS) return;
+  takeCoverage();
+  coveredAt = performance.now();
+}
+
 /** For each file, in the process that runs it; a process that runs several files has its servers already. */
 export const mochaHooks = {
   async beforeAll(this: Mocha.Context): Promise<void> {
@@ -25,5 +37,6 @@ export const mochaHooks = {
   afterAll(): void {
     writeCells(cells);
     cells.clear();
+    keepCoverage();
   },
 };

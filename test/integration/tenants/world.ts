@@ -15,6 +15,7 @@ import { hardenAsSuperuser } from '../../../control-plane/servers/admin.ts';
 import { FLEET_ADMIN } from '../../../control-plane/servers/inspect.ts';
 import { MIGRATORS } from '../../../control-plane/servers/migrator.ts';
 import { migratorSubject, serverSubject } from '../../../control-plane/servers/server.ts';
+import { rotateSecret } from '../../../control-plane/rotations/rotate.ts';
 import { createTenant, startCreateTenant } from '../../../control-plane/tenants/create.ts';
 import { deleteTenant, startDeleteTenant } from '../../../control-plane/tenants/delete.ts';
 import type { TenantDeps } from '../../../control-plane/tenants/deps.ts';
@@ -79,6 +80,7 @@ export async function startWorld(): Promise<World> {
     bindOperation(suspendTenant, deps),
     bindOperation(resumeTenant, deps),
     bindOperation(deleteTenant, deps),
+    bindOperation(rotateSecret, deps),
   ];
   const operations = new Map(bound.map((one) => [one.kind, one]));
   const driver = createOperationDriver({ registry, operations, logger: quietLogger });
