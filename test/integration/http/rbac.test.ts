@@ -28,6 +28,7 @@ const MAY: Record<string, Role[]> = {
   removeServer: OPERATORS,
   listSecrets: ['operator', 'auditor', 'admin'],
   getSecret: ['operator', 'auditor', 'admin'],
+  rotateSecret: OPERATORS,
   listReleases: READERS,
   getRelease: READERS,
   diffRelease: READERS,

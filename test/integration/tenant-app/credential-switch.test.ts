@@ -41,16 +41,17 @@ describe('a pool whose tenant gets another credential', () => {
       const answer = told.get(version);
       return answer === undefined ? Promise.reject(new Error('not told')) : Promise.resolve(answer);
     });
-    const get = credentials.get;
-    credentials.get = (databaseId, wanted) => {
-      version = wanted;
-      return get(databaseId, wanted);
-    };
     left = 0;
     gates = createGates();
     breaker = gates.of('switcher', 'switcher').breaker;
     pools = createPools({
-      credentials,
+      credentials: {
+        ...credentials,
+        get: (databaseId, wanted) => {
+          version = wanted;
+          return credentials.get(databaseId, wanted);
+        },
+      },
       logger: quietLogger,
       limits: DEFAULT_LIMITS,
       onLeft: () => (left += 1),
