@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const TERRAFORM = join(ROOT, 'terraform');
 const CACHE = join(ROOT, 'node_modules', '.cache');
+const PROGRAMS = ['control-plane', 'tenant-app', 'fleet-cli'];
 const CHECKOV = '3.2.533';
 /** Half an hour: a first download of provider or checkov over a slow line; more means that it hangs. */
 const TIMEOUT_MS = 1_800_000;
@@ -71,15 +72,10 @@ function checkPolicies() {
       return skip(`checkov ${CHECKOV} cannot be installed here\n${installed.output}`);
     }
   }
-  check('checkov finds nothing', program, [
-    '--directory',
-    TERRAFORM,
-    '--framework',
-    'terraform',
-    '--compact',
-    '--quiet',
-    '--skip-download',
-  ]);
+  const quiet = ['--compact', '--quiet', '--skip-download'];
+  check('checkov: terraform', program, ['--directory', TERRAFORM, '--framework', 'terraform', ...quiet]);
+  const images = PROGRAMS.map((name) => join(ROOT, name, 'Dockerfile'));
+  check('checkov: images', program, ['--file', ...images, '--framework', 'dockerfile', ...quiet]);
 }
 
 function check(what, program, args, folder = ROOT) {
