@@ -1,7 +1,11 @@
-import { parse } from '@cdktf/hcl2json';
 import { readdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { join, relative } from 'node:path';
 import { projectRoot } from '../../platform/project.ts';
+
+/** Its types pull in those of browsers, under which other files no longer compile; so they are said here. */
+const require = createRequire(import.meta.url);
+const { parse } = require('@cdktf/hcl2json') as { parse: (name: string, text: string) => Promise<Block> };
 
 const ROOT = join(projectRoot(), 'terraform');
 
@@ -32,7 +36,7 @@ export async function terraformFiles(): Promise<TerraformFile[]> {
   return await Promise.all(
     paths.sort().map(async (path) => {
       const text = readFileSync(path, 'utf8');
-      return { path: relative(ROOT, path), text, content: (await parse(path, text)) as Block };
+      return { path: relative(ROOT, path), text, content: await parse(path, text) };
     }),
   );
 }
