@@ -1,5 +1,6 @@
 # The control plane: its API behind a load balancer, its workers without one, and the data folder that they
 # share. Both have one role's worth of rights, since an operation may be carried on by either.
+# Two calls and no for_each: that would make the security groups wait for all that needs them, which is a cycle.
 
 module "api" {
   source               = "../service"

@@ -5,8 +5,20 @@ mock_provider "aws" {
 
 mock_provider "aws" {
   alias           = "us"
-  source          = "../../mocks/us"
+  source          = "../../mocks"
   override_during = plan
+  mock_data "aws_region" {
+    defaults = { region = "us-east-1" }
+  }
+  mock_data "aws_availability_zones" {
+    defaults = { names = ["us-east-1a", "us-east-1b", "us-east-1c"] }
+  }
+  mock_resource "aws_kms_key" {
+    defaults = {
+      arn    = "arn:aws:kms:us-east-1:111122223333:key/11111111-1111-1111-1111-111111111111"
+      key_id = "11111111-1111-1111-1111-111111111111"
+    }
+  }
 }
 
 variables {
