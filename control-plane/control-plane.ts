@@ -246,10 +246,10 @@ async function serve(
     checkAnswers: options.checkAnswers ?? false,
   });
   const server = createServer(app);
-  const { port } = options.config;
-  const bound = await listen(server, { host: '127.0.0.1', port, variable: 'FLEET_PORT' });
+  const { host, port } = options.config;
+  const bound = await listen(server, { host, port, variable: 'FLEET_PORT' });
   return {
-    url: `http://127.0.0.1:${bound}`,
+    url: `http://${host}:${bound}`,
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());

@@ -16,13 +16,14 @@ const Port = z.string().transform((text, context) => {
 const Environment = z.object({
   FLEET_DATA_DIR: z.string().default('.flotilla'),
   FLEET_REGISTRY_URL: z.string().optional(),
+  FLEET_HOST: z.string().min(1).default('127.0.0.1'),
   FLEET_PORT: Port.default(4600),
   FLEET_APP_PORT: Port.default(4700),
   FLEET_REGIONS: z
     .string()
     .default('eu,us')
-    .transform((list) => list.split(',').map((name) => name.trim()))
-    .pipe(z.array(z.string().regex(/^[a-z][a-z0-9-]{0,30}$/)).min(1)),
+    .transform((list) => (list === 'none' ? [] : list.split(',').map((name) => name.trim())))
+    .pipe(z.array(z.string().regex(/^[a-z][a-z0-9-]{0,30}$/))),
   FLEET_SECRET_STORE: z.enum(['local']).default('local'),
   FLEET_APP_URLS: z
     .string()
@@ -50,9 +51,12 @@ export interface Config {
   dataDir: string;
   /** Given by FLEET_REGISTRY_URL only; otherwise the embedded registry's URL file is read. */
   registryUrl: string | undefined;
+  /** The address that the control plane listens on. */
+  host: string;
   /** 0 = any free port. */
   port: number;
   appPort: number;
+  /** Regions that a start makes; none where a person makes them, with domains of their own. */
   regions: string[];
   /** Where a person reaches each region's tenant app; told in 421 answers and in tenants' URLs. */
   appUrls: Record<string, string>;
@@ -78,6 +82,7 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
   return {
     dataDir: resolve(values.FLEET_DATA_DIR),
     registryUrl: values.FLEET_REGISTRY_URL,
+    host: values.FLEET_HOST,
     port: values.FLEET_PORT,
     appPort: values.FLEET_APP_PORT,
     regions: values.FLEET_REGIONS,

@@ -51,7 +51,7 @@ async function fillFleet(fleet: Fleet, config: Config): Promise<void> {
   const client = adminClient(fleet.url, dataFiles(config.dataDir).adminToken, stopping.signal);
   say('making sure that each region has a server and the tenants a schema');
   await Promise.all([makeRegionServers(client, config.regions), publishFirstRelease(client)]);
-  if (!config.demo) return;
+  if (!config.demo || config.regions.length === 0) return;
   say('making sure of the demo tenants (FLEET_DEMO=off leaves them out)');
   await makeDemoFleet(client, config.dataDir, config.regions);
 }

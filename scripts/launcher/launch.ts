@@ -103,7 +103,7 @@ function startControlPlane(config: Config, ports: Ports, watcher: Watcher): Prom
       env: {
         FLEET_DATA_DIR: config.dataDir,
         FLEET_PORT: String(ports.controlPlane),
-        FLEET_REGIONS: config.regions.join(','),
+        FLEET_REGIONS: config.regions.join(',') || 'none',
         FLEET_APP_URLS: JSON.stringify(Object.fromEntries(appUrls)),
       },
     },
