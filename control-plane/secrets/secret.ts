@@ -1,3 +1,4 @@
+import PQueue from 'p-queue';
 import { randomPassword } from '../../platform/crypto.ts';
 import { FleetError, SQLSTATE, sqlState } from '../../platform/errors.ts';
 import type { Logger } from '../../platform/logging.ts';
@@ -107,12 +108,16 @@ interface Values {
   held: KeyService;
   /** For a remote store: its own way to the registry, which sees what is committed and nothing else. */
   registry: SettleDeps['registry'] | undefined;
+  settling: PQueue;
 }
+
+/** Each holds a connection of the registry while the store answers: a slow store must not take all 20. */
+const SETTLING_MAX = 4;
 
 /** Secrets in the local store, under `masterKey` (32 bytes). */
 export function createSecrets(masterKey: Buffer): Secrets {
   const keys = localKeys(masterKey);
-  return secretsIn({ store: localStore(keys), held: keys, registry: undefined });
+  return secretsIn({ store: localStore(keys), held: keys }, undefined);
 }
 
 /** Secrets in a remote store. Values given by a person are sealed under `masterKey` until the store has them. */
@@ -121,10 +126,11 @@ export function createRemoteSecrets(
   store: SecretStore,
   registry: SettleDeps['registry'],
 ): Secrets {
-  return secretsIn({ store, held: localKeys(masterKey), registry });
+  return secretsIn({ store, held: localKeys(masterKey) }, registry);
 }
 
-function secretsIn(values: Values): Secrets {
+function secretsIn(parts: Pick<Values, 'store' | 'held'>, registry: Values['registry']): Secrets {
+  const values = { ...parts, registry, settling: new PQueue({ concurrency: SETTLING_MAX }) };
   return {
     createVersion: (tx, version) => createVersion(tx, values, version),
     importVersion: (tx, version, password) => importVersion(tx, values, version, password),
@@ -143,7 +149,7 @@ function secretsIn(values: Values): Secrets {
     destroyVersion,
     destroyOwner: (tx, owner) => destroyOwner(tx, values, owner),
     settle: async (logger) => {
-      if (values.registry !== undefined) await settleAll({ ...values, registry: values.registry }, logger);
+      if (registry !== undefined) await settleAll({ ...parts, registry }, logger);
     },
   };
 }
@@ -221,7 +227,7 @@ async function readAll(db: Queryable, values: Values, found: VersionRow[]): Prom
   if (registry !== undefined) {
     const waiting = versions.filter((version) => version.settledStage === null);
     for (const subject of new Set(waiting.map((version) => version.subject))) {
-      await settleSubject({ ...values, registry }, subject);
+      await values.settling.add(() => settleSubject({ ...values, registry }, subject));
     }
   }
   return store.read(db, versions.map(placeOf));

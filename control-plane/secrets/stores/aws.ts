@@ -180,7 +180,8 @@ async function moveLabels(deps: AwsStoreDeps, subject: StagedPlace[]): Promise<v
   const SecretId = secretName(deps.regions, first);
   const isOver = subject.every((place) => place.stage === 'retired');
   let labelled = await describe(deps, first);
-  if (labelled === undefined && isOver) return;
+  // Gone, or going, with everything in it.
+  if (isOver && (labelled === undefined || labelled.DeletedDate !== undefined)) return;
   for (const [VersionStage, stage] of LABELS) {
     const wanted = subject.find((place) => place.stage === stage)?.versionId;
     const holder = holderOf(labelled, VersionStage);
