@@ -85,6 +85,17 @@ module.exports = {
       to: { path: '^node_modules/graphile-worker/' },
     },
     {
+      name: 'secrets-on-aws-behind-their-interfaces',
+      comment:
+        'Who needs a secret or a key asks SecretStore or KeyService; only these files know whose they are.',
+      severity: 'error',
+      from: {
+        path: '^(control-plane|tenant-app|fleet-cli|platform)/',
+        pathNot: '^control-plane/secrets/(stores/aws|keys/kms|aws/regions)\\.ts$',
+      },
+      to: { path: '^node_modules/@aws-sdk/client-(secrets-manager|kms)/' },
+    },
+    {
       name: 'no-tests-in-the-product',
       severity: 'error',
       from: { path: '^(contract|platform|control-plane|tenant-app|fleet-cli|scripts)/' },

@@ -13,7 +13,7 @@ const MESSAGE_TEXT = {
 };
 // Default exports are what these tools ask for in their own configuration files.
 export default defineConfig(
-  { ignores: ['dist/', 'coverage/', 'node_modules/', '.flotilla/'] },
+  { ignores: ['dist/', 'coverage/', 'node_modules/', '.flotilla/', '.moto/'] },
   {
     files: ['**/*.{js,mjs,cjs}'],
     extends: [js.configs.recommended],

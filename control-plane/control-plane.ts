@@ -39,8 +39,10 @@ import { createRetireDriver } from './rotations/retire.ts';
 import { rotateSecret } from './rotations/rotate.ts';
 import { routeRoutes } from './routes/http.ts';
 import { secretRoutes } from './secrets/http.ts';
+import { destroyDueKeys } from './secrets/key-store.ts';
 import { loadMasterKey } from './secrets/keys/local.ts';
-import { createSecrets, type Secrets } from './secrets/secret.ts';
+import { openSecrets } from './secrets/open.ts';
+import type { Secrets } from './secrets/secret.ts';
 import { createServerAccess, type ServerAccess } from './servers/access.ts';
 import { addServer } from './servers/add.ts';
 import { createServer as createServerOperation } from './servers/create.ts';
@@ -130,7 +132,9 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   mkdirSync(config.dataDir, { recursive: true, mode: 0o700 });
   const registry = openRegistry(registryUrl(config), logger);
   await connectRegistry(registry);
-  const deps = createDeps(options, registry);
+  const masterKey = loadMasterKey(dataFiles(config.dataDir).masterKey);
+  const opened = await openSecrets({ config, masterKey, registry });
+  const deps = createDeps(options, { registry, masterKey, secrets: opened.secrets });
   const operations = allOperations(deps);
   await bootstrapFleet(deps, config);
   const retirements = await stopAsRetired(deps);
@@ -145,23 +149,23 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       await worker?.stop();
       await retirements.close();
       await deps.servers.close();
+      opened.close();
       await registry.close();
     },
   };
 }
 
-function createDeps(options: ControlPlaneOptions, registry: Registry): Deps {
-  const files = dataFiles(options.config.dataDir);
-  const masterKey = loadMasterKey(files.masterKey);
-  const secrets = createSecrets(masterKey);
+function createDeps(
+  { config, logger, clusterSettings }: ControlPlaneOptions,
+  opened: Pick<Deps, 'registry' | 'masterKey' | 'secrets'>,
+): Deps {
+  const { registry, secrets } = opened;
   return {
-    registry,
-    secrets,
-    masterKey,
-    logger: options.logger,
-    servers: createServerAccess({ registry, secrets, logger: options.logger }),
-    clustersFolder: files.clusters,
-    ...(options.clusterSettings === undefined ? {} : { clusterSettings: options.clusterSettings }),
+    ...opened,
+    logger,
+    servers: createServerAccess({ registry, secrets, logger }),
+    clustersFolder: dataFiles(config.dataDir).clusters,
+    ...(clusterSettings === undefined ? {} : { clusterSettings }),
   };
 }
 
@@ -193,6 +197,8 @@ function startFleetWorker(
     { name: 'plans', cron: '29 * * * *', run: () => expirePlans(registry) },
     { name: 'history', cron: '41 3 * * *', run: () => forgetHistory(registry) },
     { name: 'app-instances', cron: '* * * * *', run: () => tendApps(registry) },
+    { name: 'secret-store', cron: '* * * * *', run: () => deps.secrets.settle(logger) },
+    { name: 'destroyed-keys', cron: '47 * * * *', run: () => destroyDueKeys(registry) },
     { name: 'rehearsal-copies', cron: '23 * * * *', run: () => sweepClones(deps) },
     ...driftSchedule(deps, options.config.driftIntervalMs),
   ];

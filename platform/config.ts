@@ -13,6 +13,23 @@ const Port = z.string().transform((text, context) => {
   return z.NEVER;
 });
 
+/** `eu=eu-central-1,us=us-east-1` as a map. Two regions of the fleet may be in one of AWS. */
+function awsRegions(text: string, context: z.RefinementCtx): Record<string, string> {
+  const regions: Record<string, string> = {};
+  for (const pair of text.split(',').filter((part) => part.trim() !== '')) {
+    const match = /^\s*([a-z][a-z0-9-]{0,30})=([a-z]{2}(?:-[a-z]+)+-\d{1,2})\s*$/.exec(pair);
+    const [, region, awsRegion] = match ?? [];
+    if (region === undefined || awsRegion === undefined) {
+      context.addIssue(`pairs such as eu=eu-central-1, by commas; not "${pair.trim()}"`);
+    } else if (region in regions) {
+      context.addIssue(`one AWS region for each region; ${region} has two`);
+    } else {
+      regions[region] = awsRegion;
+    }
+  }
+  return regions;
+}
+
 const Environment = z.object({
   FLEET_DATA_DIR: z.string().default('.flotilla'),
   FLEET_REGISTRY_URL: z.string().optional(),
@@ -24,7 +41,12 @@ const Environment = z.object({
     .default('eu,us')
     .transform((list) => (list === 'none' ? [] : list.split(',').map((name) => name.trim())))
     .pipe(z.array(z.string().regex(/^[a-z][a-z0-9-]{0,30}$/))),
-  FLEET_SECRET_STORE: z.enum(['local']).default('local'),
+  FLEET_SECRET_STORE: z.enum(['local', 'aws']).default('local'),
+  FLEET_NAME: z
+    .string()
+    .regex(/^[a-z][a-z0-9-]{0,30}$/, 'small letters, digits and hyphens, 31 at most')
+    .default('flotilla'),
+  FLEET_AWS_REGIONS: z.string().default('').transform(awsRegions),
   FLEET_APP_URLS: z
     .string()
     .default('{}')
@@ -45,6 +67,15 @@ const Environment = z.object({
   FLEET_LOG_LEVEL: z.enum(['error', 'warn', 'info', 'debug', 'silent']).default('info'),
 });
 
+/** With the store on AWS each region must say where in AWS its secrets and keys are: there is no default for that. */
+const CheckedEnvironment = Environment.superRefine((values, context) => {
+  if (values.FLEET_SECRET_STORE !== 'aws') return;
+  const missing = values.FLEET_REGIONS.filter((region) => !(region in values.FLEET_AWS_REGIONS));
+  if (missing.length === 0) return;
+  const message = `with FLEET_SECRET_STORE=aws every region needs one, as in eu=eu-central-1; missing: ${missing.join(', ')}`;
+  context.addIssue({ code: 'custom', path: ['FLEET_AWS_REGIONS'], message });
+});
+
 /** What the environment says, checked. Read once by each program's main and passed on; never at import. */
 export interface Config {
   /** Absolute path of the data folder (`.flotilla`). */
@@ -58,6 +89,12 @@ export interface Config {
   appPort: number;
   /** Regions that a start makes; none where a person makes them, with domains of their own. */
   regions: string[];
+  /** Where credentials are kept. */
+  secretStore: 'local' | 'aws';
+  /** Of this fleet, where it shares an AWS account with others: in names and tags of what it makes there. */
+  fleetName: string;
+  /** The fleet's regions to AWS's, e.g. eu → eu-central-1. */
+  awsRegions: Record<string, string>;
   /** Where a person reaches each region's tenant app; told in 421 answers and in tenants' URLs. */
   appUrls: Record<string, string>;
   /** Milliseconds between two looks at the schemas of the whole fleet; undefined: only when somebody asks. */
@@ -68,7 +105,7 @@ export interface Config {
 
 /** @throws FleetError `bad_configuration`, naming each variable that is wrong. */
 export function loadConfig(env: NodeJS.ProcessEnv): Config {
-  const parsed = Environment.safeParse(env);
+  const parsed = CheckedEnvironment.safeParse(env);
   if (!parsed.success) {
     throw new FleetError({
       code: 'bad_configuration',
@@ -86,6 +123,9 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
     port: values.FLEET_PORT,
     appPort: values.FLEET_APP_PORT,
     regions: values.FLEET_REGIONS,
+    secretStore: values.FLEET_SECRET_STORE,
+    fleetName: values.FLEET_NAME,
+    awsRegions: values.FLEET_AWS_REGIONS,
     appUrls: values.FLEET_APP_URLS,
     driftIntervalMs: intervalMs(values.FLEET_DRIFT_INTERVAL),
     demo: values.FLEET_DEMO === 'on',

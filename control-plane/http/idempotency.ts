@@ -1,6 +1,7 @@
 import { hkdfSync } from 'node:crypto';
 import type { Request } from 'express';
-import { open, seal, sha256, TamperedError } from '../../platform/crypto.ts';
+import { sha256 } from '../../platform/crypto.ts';
+import { open, seal, UnsealError } from '../../platform/sealing.ts';
 import { FleetError } from '../../platform/errors.ts';
 import type { Caller } from '../access/caller.ts';
 import { canonicalJson } from '../audit/audit.ts';
@@ -116,7 +117,7 @@ function readBody(body: StoredAnswer['body'], once: Once): string | null {
     const bound = [once.principalId, once.key];
     return open(once.sealKey ?? Buffer.alloc(0), Buffer.from(body.sealed, 'base64'), bound).toString('utf8');
   } catch (error) {
-    if (!(error instanceof TamperedError)) throw error;
+    if (!(error instanceof UnsealError)) throw error;
     throw new FleetError({
       code: 'idempotent_answer_sealed',
       status: 409,

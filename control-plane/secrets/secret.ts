@@ -1,18 +1,28 @@
+import PQueue from 'p-queue';
 import { randomPassword } from '../../platform/crypto.ts';
 import { FleetError, SQLSTATE, sqlState } from '../../platform/errors.ts';
+import type { Logger } from '../../platform/logging.ts';
 import type { Queryable } from '../../platform/pg.ts';
+import type { KeyService } from './keys/key-service.ts';
+import { localKeys } from './keys/local.ts';
+import { insertDestruction } from './settle-store.ts';
+import { placeOf, settleAll, settleSubject, type SettleDeps } from './settle.ts';
 import {
+  deleteOwnerValues,
   deleteSealed,
-  destroyOwnerRows,
   findStaged,
   findVersion,
+  findVersions,
+  insertSealed,
   insertVersion,
   lockVersion,
   lockVersions,
   moveStage,
+  retireOwner,
   type VersionRow,
 } from './store.ts';
-import { localStore, type ValueStore } from './stores/local.ts';
+import { localStore } from './stores/local.ts';
+import type { SecretStore } from './stores/secret-store.ts';
 
 export type SecretStage = 'pending' | 'current' | 'previous' | 'retired';
 export type SecretEvent = 'promote' | 'supersede' | 'recall' | 'retire' | 'revive';
@@ -72,7 +82,10 @@ export interface Secrets {
   createVersion(tx: Queryable, version: NewVersion): Promise<void>;
   /** Stores a given password in stage current; what was current becomes previous. Idempotent by id. */
   importVersion(tx: Queryable, version: NewVersion, password: string): Promise<void>;
-  /** @throws FleetError `secret_not_found` (never made, or destroyed), `secret_tampered` */
+  /**
+   * The value of a version that is committed and not retired.
+   * @throws FleetError `secret_not_found` (never made, or destroyed), and what the store refuses with
+   */
   password(db: Queryable, versionId: string): Promise<string>;
   /** Passwords of many versions in one query; those without a value are missing. */
   passwords(db: Queryable, versionIds: string[]): Promise<Map<string, string>>;
@@ -88,16 +101,44 @@ export interface Secrets {
   destroyVersion(tx: Queryable, versionId: string): Promise<void>;
   /** Retires all versions of the owner and destroys its data key: nothing of it can be read again. */
   destroyOwner(tx: Queryable, owner: string): Promise<void>;
+  /** Tells a remote store what was committed and what it does not know yet. Harmless at any time. */
+  settle(logger: Logger): Promise<void>;
 }
+
+/** Where values are, and what seals those that wait for a remote store. */
+interface Values {
+  store: SecretStore;
+  held: KeyService;
+  /** For a remote store: its own way to the registry, which sees what is committed and nothing else. */
+  registry: SettleDeps['registry'] | undefined;
+  settling: PQueue;
+}
+
+/** Each holds a connection of the registry while the store answers: a slow store must not take all 20. */
+const SETTLING_MAX = 4;
 
 /** Secrets in the local store, under `masterKey` (32 bytes). */
 export function createSecrets(masterKey: Buffer): Secrets {
-  const values = localStore(masterKey);
+  const keys = localKeys(masterKey);
+  return secretsIn({ store: localStore(keys), held: keys }, undefined);
+}
+
+/** Secrets in a remote store. Values given by a person are sealed under `masterKey` until the store has them. */
+export function createRemoteSecrets(
+  masterKey: Buffer,
+  store: SecretStore,
+  registry: SettleDeps['registry'],
+): Secrets {
+  return secretsIn({ store, held: localKeys(masterKey) }, registry);
+}
+
+function secretsIn(parts: Pick<Values, 'store' | 'held'>, registry: Values['registry']): Secrets {
+  const values = { ...parts, registry, settling: new PQueue({ concurrency: SETTLING_MAX }) };
   return {
     createVersion: (tx, version) => createVersion(tx, values, version),
     importVersion: (tx, version, password) => importVersion(tx, values, version, password),
     password: (db, versionId) => readPassword(db, values, versionId),
-    passwords: (db, versionIds) => values.get(db, versionIds),
+    passwords: async (db, versionIds) => readAll(db, values, await findVersions(db, versionIds)),
     current: async (db, subject) => {
       const row = await findStaged(db, subject, 'current');
       if (row === undefined) return undefined;
@@ -110,15 +151,18 @@ export function createSecrets(masterKey: Buffer): Secrets {
     promote,
     recall,
     destroyVersion,
-    destroyOwner: (tx, owner) =>
-      destroyOwnerRows(tx, owner, { from: stageSources('retire'), to: stageAfter('retire') }),
+    destroyOwner: (tx, owner) => destroyOwner(tx, values, owner),
+    settle: async (logger) => {
+      if (registry !== undefined) await settleAll({ ...parts, registry }, logger);
+    },
   };
 }
 
-async function createVersion(tx: Queryable, values: ValueStore, version: NewVersion): Promise<void> {
+/** A remote store makes the value when it is told of the version: nothing of it is ever in the registry. */
+async function createVersion(tx: Queryable, values: Values, version: NewVersion): Promise<void> {
   const inserted = await insertPending(tx, version);
   if (inserted === undefined) return assertSame(tx, version);
-  await values.put(tx, placeOf(version), randomPassword());
+  if (!values.store.isRemote) await values.store.ensure(tx, placeOf(inserted), randomPassword());
 }
 
 async function insertPending(tx: Queryable, version: NewVersion): Promise<VersionRow | undefined> {
@@ -137,15 +181,16 @@ async function insertPending(tx: Queryable, version: NewVersion): Promise<Versio
   }
 }
 
+/** What a person gave cannot be made again: it is held, sealed, in the transaction, until a remote store has it. */
 async function importVersion(
   tx: Queryable,
-  values: ValueStore,
+  values: Values,
   version: NewVersion,
   password: string,
 ): Promise<void> {
   const inserted = await insertPending(tx, version);
   if (inserted === undefined) return assertSame(tx, version);
-  await values.put(tx, placeOf(version), password);
+  await insertSealed(tx, version.id, await values.held.seal(tx, placeOf(inserted), password));
   await promote(tx, version.id);
 }
 
@@ -157,18 +202,47 @@ async function assertSame(tx: Queryable, version: NewVersion): Promise<void> {
   throw new Error(`secret version ${version.id} already stands for something else`);
 }
 
-function placeOf(version: NewVersion) {
-  return { versionId: version.id, owner: version.owner, subject: version.subject };
-}
-
-async function readPassword(db: Queryable, values: ValueStore, versionId: string): Promise<string> {
-  const value = (await values.get(db, [versionId])).get(versionId);
+async function readPassword(db: Queryable, values: Values, versionId: string): Promise<string> {
+  const found = await findVersions(db, [versionId]);
+  const value = (await readAll(db, values, found)).get(versionId);
   if (value !== undefined) return value;
+  const isKnown = found.some((version) => version.stage !== 'retired' && version.settledStage !== null);
+  if (isKnown) throw lostByStore(versionId);
   throw new FleetError({
     code: 'secret_not_found',
     status: 404,
     message: `there is no value for secret version ${versionId}: it was destroyed or never made`,
   });
+}
+
+function lostByStore(versionId: string): FleetError {
+  return new FleetError({
+    code: 'secret_lost',
+    status: 503,
+    message: `the secret store has no value for secret version ${versionId}, and had one before`,
+    fix: 'start with the FLEET_SECRET_STORE that this registry was used with; if it was deleted in the store, rotate it',
+  });
+}
+
+/** What a remote store does not have yet it is told first, by a transaction that sees committed versions only. */
+async function readAll(db: Queryable, values: Values, found: VersionRow[]): Promise<Map<string, string>> {
+  const { registry, store } = values;
+  const versions = found.filter((version) => version.stage !== 'retired');
+  if (registry !== undefined) {
+    const waiting = versions.filter((version) => version.settledStage === null);
+    for (const subject of new Set(waiting.map((version) => version.subject))) {
+      await values.settling.add(() => settleSubject({ ...values, registry }, subject));
+    }
+  }
+  return store.read(db, versions.map(placeOf));
+}
+
+/** A remote store is told after the commit, by the next sweep: what cannot be undone is not begun before. */
+async function destroyOwner(tx: Queryable, values: Values, owner: string): Promise<void> {
+  const regions = await retireOwner(tx, owner, { from: stageSources('retire'), to: stageAfter('retire') });
+  await deleteOwnerValues(tx, owner);
+  if (!values.store.isRemote) return;
+  for (const region of regions) await insertDestruction(tx, { owner, region });
 }
 
 async function promote(tx: Queryable, versionId: string): Promise<void> {

@@ -1,6 +1,6 @@
-import { randomUUID } from 'node:crypto';
 import type { SecretVersion } from '../../contract/secret.ts';
 import type { Queryable } from '../../platform/pg.ts';
+import type { SealedValue, SecretPlace } from './keys/key-service.ts';
 import type { SecretStage } from './secret.ts';
 
 export interface VersionRow {
@@ -10,60 +10,31 @@ export interface VersionRow {
   region: string;
   login: string;
   stage: SecretStage;
+  /** The stage that a remote store knows; null when it does not have the value, or the store is local. */
+  settledStage: SecretStage | null;
 }
 
-export interface SealedRow {
-  versionId: string;
-  owner: string;
-  subject: string;
-  sealed: Buffer;
-  wrapped: Buffer;
-}
+export const VERSION = 'id, owner, subject, region, login, stage, settled_stage AS "settledStage"';
 
-const VERSION = 'id, owner, subject, region, login, stage';
-
-/** The owner's data key, wrapped by the master key; undefined before its first secret and after its last. */
-export async function findDataKey(db: Queryable, owner: string): Promise<Buffer | undefined> {
-  const { rows } = await db.query<{ wrapped: Buffer }>('SELECT wrapped FROM data_keys WHERE owner = $1', [
-    owner,
-  ]);
-  return rows[0]?.wrapped;
-}
-
-/** Undefined when another transaction has made the owner's key meanwhile. */
-export async function insertDataKey(
-  tx: Queryable,
-  owner: string,
-  wrapped: Buffer,
-): Promise<Buffer | undefined> {
-  const { rows } = await tx.query<{ wrapped: Buffer }>(
-    `INSERT INTO data_keys (id, owner, wrapped) VALUES ($1, $2, $3)
-     ON CONFLICT (owner) DO NOTHING RETURNING wrapped`,
-    [randomUUID(), owner, wrapped],
-  );
-  return rows[0]?.wrapped;
-}
-
-/** Stores the value of a version, in place of the one before. */
-export async function putSealed(tx: Queryable, versionId: string, sealed: Buffer): Promise<void> {
-  await tx.query(
-    `INSERT INTO sealed_secrets (version_id, sealed) VALUES ($1, $2)
-     ON CONFLICT (version_id) DO UPDATE SET sealed = excluded.sealed`,
+/** Stores the value of a version. False when it has one: then nothing is changed. */
+export async function insertSealed(tx: Queryable, versionId: string, sealed: Buffer): Promise<boolean> {
+  const { rowCount } = await tx.query(
+    'INSERT INTO sealed_secrets (version_id, sealed) VALUES ($1, $2) ON CONFLICT (version_id) DO NOTHING',
     [versionId, sealed],
   );
+  return rowCount === 1;
 }
 
-/** The values of those versions that have one, each with the wrapped key that opens it. */
-export async function readSealed(db: Queryable, versionIds: string[]): Promise<SealedRow[]> {
-  const { rows } = await db.query<SealedRow>(
-    `SELECT v.id AS "versionId", v.owner, v.subject, s.sealed, k.wrapped
+/** The sealed values of those versions that have one, and whose owner has a key. */
+export async function readSealed(db: Queryable, versionIds: string[]): Promise<SealedValue[]> {
+  const { rows } = await db.query<SecretPlace & { sealed: Buffer }>(
+    `SELECT v.id AS "versionId", v.owner, v.subject, v.region, s.sealed
        FROM secret_versions v
        JOIN sealed_secrets s ON s.version_id = v.id
-       JOIN data_keys k ON k.owner = v.owner
-      WHERE v.id = ANY ($1::uuid[])`,
+      WHERE v.id = ANY ($1::uuid[]) AND EXISTS (SELECT FROM data_keys k WHERE k.owner = v.owner)`,
     [versionIds],
   );
-  return rows;
+  return rows.map(({ sealed, ...place }) => ({ place, sealed }));
 }
 
 /**
@@ -73,7 +44,7 @@ export async function readSealed(db: Queryable, versionIds: string[]): Promise<S
  */
 export async function insertVersion(
   tx: Queryable,
-  row: VersionRow,
+  row: Omit<VersionRow, 'settledStage'>,
   revivable: SecretStage[],
 ): Promise<VersionRow | undefined> {
   const { rows } = await tx.query<VersionRow>(
@@ -91,6 +62,15 @@ export async function insertVersion(
 export async function findVersion(db: Queryable, id: string): Promise<VersionRow | undefined> {
   const { rows } = await db.query<VersionRow>(`SELECT ${VERSION} FROM secret_versions WHERE id = $1`, [id]);
   return rows[0];
+}
+
+/** Those of the versions that there are, in any stage. */
+export async function findVersions(db: Queryable, ids: string[]): Promise<VersionRow[]> {
+  const { rows } = await db.query<VersionRow>(
+    `SELECT ${VERSION} FROM secret_versions WHERE id = ANY ($1::uuid[])`,
+    [ids],
+  );
+  return rows;
 }
 
 /** Like findVersion, holding the row until the transaction ends. */
@@ -143,19 +123,28 @@ export async function deleteSealed(tx: Queryable, versionId: string): Promise<vo
   await tx.query('DELETE FROM sealed_secrets WHERE version_id = $1', [versionId]);
 }
 
-/** Retires all versions of the owner and deletes every value and the key that sealed them. */
-export async function destroyOwnerRows(
+/** Retires all versions of the owner. Returns the regions that it had some in: one, or none. */
+export async function retireOwner(
   tx: Queryable,
   owner: string,
   retire: { from: SecretStage[]; to: SecretStage },
-): Promise<void> {
-  await tx.query(
-    'DELETE FROM sealed_secrets WHERE version_id IN (SELECT id FROM secret_versions WHERE owner = $1)',
-    [owner],
-  );
+): Promise<string[]> {
   await tx.query(
     'UPDATE secret_versions SET stage = $3, staged_at = now() WHERE owner = $1 AND stage = ANY ($2)',
     [owner, retire.from, retire.to],
+  );
+  const { rows } = await tx.query<{ region: string }>(
+    'SELECT DISTINCT region FROM secret_versions WHERE owner = $1',
+    [owner],
+  );
+  return rows.map((row) => row.region);
+}
+
+/** Deletes every value of the owner that is in the registry, and the key that sealed them. */
+export async function deleteOwnerValues(tx: Queryable, owner: string): Promise<void> {
+  await tx.query(
+    'DELETE FROM sealed_secrets WHERE version_id IN (SELECT id FROM secret_versions WHERE owner = $1)',
+    [owner],
   );
   await tx.query('DELETE FROM data_keys WHERE owner = $1', [owner]);
 }

@@ -45,12 +45,14 @@ export interface FleetOptions {
   logger?: Logger;
   /** Holds each answer against the contract (default); benchmarks measure what users run. */
   checkAnswers?: boolean;
+  /** Settings beyond those of every test. */
+  env?: NodeJS.ProcessEnv;
 }
 
 export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
   const test = await freshRegistry();
   const dataDir = mkdtempSync(join(tmpdir(), 'flotilla-fleet-'));
-  const config = fleetConfig(dataDir);
+  const config = fleetConfig(dataDir, options.env);
   writeFileSync(dataFiles(dataDir).registryUrl, test.url, { mode: 0o600 });
   const controlPlane = await startControlPlane({
     config,
@@ -128,7 +130,7 @@ async function furnish(fleet: Fleet, options: FleetOptions): Promise<void> {
 }
 
 /** The configuration of a fleet in a throw-away folder, on any free ports. */
-export function fleetConfig(dataDir: string): Config {
+export function fleetConfig(dataDir: string, more: NodeJS.ProcessEnv = {}): Config {
   return loadConfig({
     FLEET_DATA_DIR: dataDir,
     FLEET_PORT: '0',
@@ -136,6 +138,7 @@ export function fleetConfig(dataDir: string): Config {
     FLEET_REGIONS: 'eu,us',
     FLEET_LOG_LEVEL: 'silent',
     FLEET_APP_URLS: JSON.stringify({ eu: 'http://eu.localhost:4700', us: 'http://us.localhost:4701' }),
+    ...more,
   });
 }
 

@@ -1,8 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, linkSync, readFileSync, rmSync, statSync } from 'node:fs';
-import { open, seal } from '../../../platform/crypto.ts';
 import { FleetError } from '../../../platform/errors.ts';
 import { writeBeside, writePrivate } from '../../../platform/files.ts';
+import type { Queryable } from '../../../platform/pg.ts';
+import { open, seal } from '../../../platform/sealing.ts';
+import { clearDestroyAt, findDataKeys, insertDataKey, setDestroyAt, type DataKeyRow } from '../key-store.ts';
+import { keyMissing, keyPendingDestruction, refusing } from '../refusals.ts';
+import { bindingOf, type KeyService, type SealedValue, type SecretPlace } from './key-service.ts';
 
 /** AES-256. */
 const KEY_BYTES = 32;
@@ -54,9 +58,77 @@ export function sealFile(masterKey: Buffer, file: string, purpose: string, plain
   writePrivate(file, `${sealed.toString('base64')}\n`);
 }
 
-/** The inverse of sealFile; undefined when there is no such file. @throws TamperedError */
+/**
+ * The inverse of sealFile; undefined when there is no such file.
+ * @throws FleetError `wrong_master_key`, `secret_tampered`, `secret_swapped`, `secret_truncated`, `secret_format_unknown`
+ */
 export function openFile(masterKey: Buffer, file: string, purpose: string): string | undefined {
   if (!existsSync(file)) return undefined;
   const sealed = Buffer.from(readFileSync(file, 'utf8'), 'base64');
-  return open(masterKey, sealed, ['file', purpose]).toString('utf8');
+  return refusing('key', file, () => open(masterKey, sealed, ['file', purpose]).toString('utf8'));
+}
+
+/**
+ * Keys in the registry, two layers of AES-256-GCM.
+ *
+ *   master key (0600 file) ──wraps──▶ data key of one owner ──seals──▶ value of one version
+ *
+ * Each layer is bound to what it belongs to, so that a row copied to another owner, subject or version does
+ * not open. Deleting the data key's row makes all values of the owner unreadable for good.
+ */
+export function localKeys(masterKey: Buffer): KeyService {
+  return {
+    seal: async (db, place, value) => {
+      const dataKey = unwrap(masterKey, await ensureDataKey(db, masterKey, place.owner));
+      return seal(dataKey, Buffer.from(value, 'utf8'), boundTo(place));
+    },
+    open: (db, values) => openAll(db, masterKey, values),
+    scheduleDestruction: (db, { owner }, days) => setDestroyAt(db, owner, days),
+    cancelDestruction: async (db, { owner }) => {
+      if (!(await clearDestroyAt(db, owner))) throw keyMissing(owner);
+    },
+  };
+}
+
+async function openAll(
+  db: Queryable,
+  masterKey: Buffer,
+  values: SealedValue[],
+): Promise<Map<string, string>> {
+  const rows = await findDataKeys(db, [...new Set(values.map(({ place }) => place.owner))]);
+  const dataKeys = new Map(rows.map((row) => [row.owner, unwrap(masterKey, row)]));
+  return new Map(
+    values.map(({ place, sealed }) => {
+      const dataKey = dataKeys.get(place.owner);
+      if (dataKey === undefined) throw keyMissing(place.owner);
+      const plain = refusing('value', `a stored credential of ${place.owner}`, () =>
+        open(dataKey, sealed, boundTo(place)),
+      );
+      return [place.versionId, plain.toString('utf8')];
+    }),
+  );
+}
+
+async function ensureDataKey(db: Queryable, masterKey: Buffer, owner: string): Promise<DataKeyRow> {
+  const find = async () => (await findDataKeys(db, [owner]))[0];
+  const row =
+    (await find()) ??
+    (await insertDataKey(db, owner, seal(masterKey, randomBytes(KEY_BYTES), keyOf(owner)))) ??
+    // Another transaction has made it between the two statements.
+    (await find());
+  if (row === undefined) throw new Error(`the data key of ${owner} vanished`);
+  return row;
+}
+
+function unwrap(masterKey: Buffer, { owner, wrapped, destroyAt }: DataKeyRow): Buffer {
+  if (destroyAt !== null) throw keyPendingDestruction(owner, destroyAt);
+  return refusing('key', `the data key of ${owner}`, () => open(masterKey, wrapped, keyOf(owner)));
+}
+
+function keyOf(owner: string): string[] {
+  return ['data-key', owner];
+}
+
+function boundTo(place: SecretPlace): string[] {
+  return Object.values(bindingOf(place));
 }

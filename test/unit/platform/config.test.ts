@@ -15,3 +15,46 @@ describe('configuration', () => {
     assert.throws(() => loadConfig({ FLEET_REGIONS: 'eu,' }), FleetError);
   });
 });
+
+describe('settings of the secret store', () => {
+  function complaints(env: NodeJS.ProcessEnv): string[] {
+    try {
+      loadConfig(env);
+      return [];
+    } catch (error) {
+      const { errors = [] } = error as { errors?: { path: string; message: string }[] };
+      return errors.map(({ path, message }) => `${path}: ${message}`);
+    }
+  }
+
+  it('are local without any', () => {
+    const { secretStore, fleetName, awsRegions } = loadConfig({});
+    assert.deepEqual(
+      { secretStore, fleetName, awsRegions },
+      {
+        secretStore: 'local',
+        fleetName: 'flotilla',
+        awsRegions: {},
+      },
+    );
+  });
+
+  it('map each region to one of AWS', () => {
+    const env = { FLEET_SECRET_STORE: 'aws', FLEET_AWS_REGIONS: 'eu=eu-central-1, us=us-gov-west-1' };
+    assert.deepEqual(loadConfig(env).awsRegions, { eu: 'eu-central-1', us: 'us-gov-west-1' });
+  });
+
+  it('name the regions that have none', () => {
+    const env = { FLEET_SECRET_STORE: 'aws', FLEET_AWS_REGIONS: 'eu=eu-central-1' };
+    const [complaint = '', ...more] = complaints(env);
+    assert.match(complaint, /^FLEET_AWS_REGIONS: .*missing: us$/);
+    assert.deepEqual(more, []);
+  });
+
+  it('refuse what is no pair, no region of AWS, or said twice', () => {
+    for (const text of ['eu', 'eu=', 'eu=Frankfurt', 'eu=eu-central', 'eu=eu-central-1,eu=eu-west-1']) {
+      assert.equal(complaints({ FLEET_AWS_REGIONS: text }).length, 1, text);
+    }
+    assert.equal(complaints({ FLEET_SECRET_STORE: 'vault' }).length, 1);
+  });
+});

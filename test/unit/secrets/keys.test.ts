@@ -3,7 +3,6 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync, 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadMasterKey, openFile, sealFile } from '../../../control-plane/secrets/keys/local.ts';
-import { TamperedError } from '../../../platform/crypto.ts';
 
 describe('local master key', () => {
   let folder: string;
@@ -41,11 +40,11 @@ describe('local master key', () => {
     assert.equal(statSync(file).mode & 0o777, 0o600);
     assert.equal(openFile(key, file, 'superuser of eu'), 'hunter2');
     assert.ok(!readFileSync(file, 'utf8').includes('hunter2'));
-    assert.throws(() => openFile(key, file, 'superuser of us'), TamperedError);
-    assert.throws(() => openFile(Buffer.alloc(32), file, 'superuser of eu'), TamperedError);
+    assert.throws(() => openFile(key, file, 'superuser of us'), { code: 'secret_swapped' });
+    assert.throws(() => openFile(Buffer.alloc(32), file, 'superuser of eu'), { code: 'wrong_master_key' });
     const bytes = Buffer.from(readFileSync(file, 'utf8'), 'base64');
     bytes[bytes.length - 1] = (bytes[bytes.length - 1] ?? 0) ^ 1;
     writeFileSync(file, bytes.toString('base64'));
-    assert.throws(() => openFile(key, file, 'superuser of eu'), TamperedError);
+    assert.throws(() => openFile(key, file, 'superuser of eu'), { code: 'secret_tampered' });
   });
 });

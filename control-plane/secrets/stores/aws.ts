@@ -1,0 +1,304 @@
+import {
+  CreateSecretCommand,
+  DeleteSecretCommand,
+  DescribeSecretCommand,
+  GetSecretValueCommand,
+  PutSecretValueCommand,
+  UpdateSecretVersionStageCommand,
+  type DescribeSecretCommandOutput,
+} from '@aws-sdk/client-secrets-manager';
+import { LRUCache } from 'lru-cache';
+import { FleetError, isRetryable } from '../../../platform/errors.ts';
+import { AWS_ERROR, isAws } from '../aws/failures.ts';
+import type { AwsRegions } from '../aws/regions.ts';
+import type { KeyOwner, SecretPlace } from '../keys/key-service.ts';
+import { tagsOf, type KmsKeys } from '../keys/kms.ts';
+import type { SecretStore, StagedPlace } from './secret-store.ts';
+
+export interface AwsStoreDeps {
+  regions: AwsRegions;
+  keys: KmsKeys;
+  /** Days until what was destroyed is gone for good; 7 to 30. */
+  retentionDays?: number;
+  /** What the cache goes by, in ms; for tests. */
+  clock?: { now(): number };
+}
+
+/** KMS's own default: who deletes a tenant by mistake notices within a month. */
+const RETENTION_DAYS = 30;
+/**
+ * A version's value never changes, so its age does not matter; five minutes bound how long a process serves
+ * what was taken away from it in AWS, and leave a fleet of thousands far below the quota of reads.
+ */
+export const CACHE_TTL_MS = 300_000;
+/** Two versions for each of 10,000 databases, some 200 bytes each. */
+const CACHE_MAX = 20_000;
+
+const LABELS = [
+  // First: AWS moves AWSPREVIOUS by itself when it moves AWSCURRENT.
+  ['AWSCURRENT', 'current'],
+  ['AWSPENDING', 'pending'],
+  ['AWSPREVIOUS', 'previous'],
+] as const;
+
+type Subject = Pick<SecretPlace, 'owner' | 'subject' | 'region'>;
+type Cache = LRUCache<string, string, SecretPlace>;
+
+/**
+ * The `aws` secret store: a secret of Secrets Manager for each subject, in its owner's region and under its
+ * owner's KMS key, with a version for each of ours. The version's id is the request's token, which AWS never
+ * takes for two values.
+ */
+export function awsStore(deps: AwsStoreDeps): SecretStore {
+  // One request for all that want the same version at once.
+  const cache: Cache = new LRUCache({
+    max: CACHE_MAX,
+    ttl: CACHE_TTL_MS,
+    ...(deps.clock === undefined ? {} : { perf: deps.clock, ttlResolution: 0 }),
+    fetchMethod: (_key, old, { context }) => getOrKeep(deps, context, old),
+  });
+  return {
+    isRemote: true,
+    ensure: async (_db, place, value) => {
+      const kept = (await getValue(deps, place)) ?? (await putValue(deps, place, value));
+      cache.set(cacheKey(place), kept);
+      return kept;
+    },
+    read: async (_db, places) => {
+      const read = async (place: SecretPlace) =>
+        [place.versionId, await cache.fetch(cacheKey(place), { context: place })] as const;
+      const values = await Promise.all(places.map(read));
+      return new Map(values.filter((entry): entry is readonly [string, string] => entry[1] !== undefined));
+    },
+    settle: async (_db, subject) => {
+      for (const place of subject) if (place.stage === 'retired') cache.delete(cacheKey(place));
+      await moveLabels(deps, subject);
+    },
+    destroyOwner: async (_db, owner, subjects) => {
+      for (const key of cache.keys()) if (key.startsWith(`${owner.owner} `)) cache.delete(key);
+      return destroyOwner(deps, owner, subjects);
+    },
+  };
+}
+
+function cacheKey(place: SecretPlace): string {
+  return [place.owner, place.subject, place.region, place.versionId].join(' ');
+}
+
+/** Where the secret of a subject is; policies may name a fleet, a region or an owner by its start. */
+export function secretName(regions: Pick<AwsRegions, 'fleet'>, place: Subject): string {
+  const parts = [regions.fleet, place.region, place.owner, place.subject];
+  return parts.map((part) => part.replace(':', '-')).join('/');
+}
+
+/** While AWS does not answer, what it has said before goes on to be used. */
+async function getOrKeep(
+  deps: AwsStoreDeps,
+  place: SecretPlace,
+  old: string | undefined,
+): Promise<string | undefined> {
+  try {
+    return await getValue(deps, place);
+  } catch (error) {
+    if (old !== undefined && isRetryable(error)) return old;
+    throw error;
+  }
+}
+
+/** Undefined when there is no such secret, or no such version of it. */
+async function getValue(deps: AwsStoreDeps, place: SecretPlace): Promise<string | undefined> {
+  const SecretId = secretName(deps.regions, place);
+  try {
+    const { SecretString } = await send(deps, place, 'secretsmanager:GetSecretValue', ({ secrets }) =>
+      secrets.send(new GetSecretValueCommand({ SecretId, VersionId: place.versionId })),
+    );
+    return SecretString;
+  } catch (error) {
+    if (isAws(error, AWS_ERROR.resourceNotFound)) return undefined;
+    throw error;
+  }
+}
+
+/** Who was first with this version has decided its value. */
+async function putValue(deps: AwsStoreDeps, place: SecretPlace, value: string): Promise<string> {
+  const put = () => putVersion(deps, place, value);
+  try {
+    await put().catch(async (error: unknown) => {
+      if (!isAws(error, AWS_ERROR.resourceNotFound)) throw error;
+      await createSecret(deps, place);
+      await put();
+    });
+    return value;
+  } catch (error) {
+    if (!isAws(error, AWS_ERROR.resourceExists)) throw error;
+    const first = await getValue(deps, place);
+    if (first === undefined) throw error;
+    return first;
+  }
+}
+
+async function putVersion(deps: AwsStoreDeps, place: SecretPlace, value: string): Promise<void> {
+  await send(deps, place, 'secretsmanager:PutSecretValue', ({ secrets }) =>
+    secrets.send(
+      new PutSecretValueCommand({
+        SecretId: secretName(deps.regions, place),
+        ClientRequestToken: place.versionId,
+        SecretString: value,
+        VersionStages: ['AWSPENDING'],
+      }),
+    ),
+  );
+}
+
+async function createSecret(deps: AwsStoreDeps, place: SecretPlace): Promise<void> {
+  const KmsKeyId = await deps.keys.ensureKey(place);
+  const [kind = '', id = ''] = place.subject.split(':');
+  const tags = new Map([...tagsOf(deps.regions, place), [`flotilla:${kind}`, id]]);
+  try {
+    await send(deps, place, 'secretsmanager:CreateSecret', ({ secrets }) =>
+      secrets.send(
+        new CreateSecretCommand({
+          Name: secretName(deps.regions, place),
+          KmsKeyId,
+          Tags: [...tags].map(([Key, Value]) => ({ Key, Value })),
+        }),
+      ),
+    );
+  } catch (error) {
+    // Another process was first.
+    if (!isAws(error, AWS_ERROR.resourceExists)) throw error;
+  }
+}
+
+/**
+ * Brings the staging labels to what the registry says. Each move names the version that has the label now, and
+ * AWS refuses it if another has it meanwhile: one that comes late cannot take the label back.
+ */
+async function moveLabels(deps: AwsStoreDeps, subject: StagedPlace[]): Promise<void> {
+  const [first] = subject;
+  if (first === undefined) return;
+  const SecretId = secretName(deps.regions, first);
+  const isOver = subject.every((place) => place.stage === 'retired');
+  let labelled = await describe(deps, first);
+  // Gone, or going, with everything in it.
+  if (isOver && (labelled === undefined || labelled.DeletedDate !== undefined)) return;
+  for (const [VersionStage, stage] of LABELS) {
+    const wanted = subject.find((place) => place.stage === stage)?.versionId;
+    const holder = holderOf(labelled, VersionStage);
+    // AWS lets no secret be without a current version once it had one.
+    if (wanted === holder || (wanted === undefined && VersionStage === 'AWSCURRENT')) continue;
+    await send(deps, first, 'secretsmanager:UpdateSecretVersionStage', ({ secrets }) =>
+      secrets.send(
+        new UpdateSecretVersionStageCommand({
+          SecretId,
+          VersionStage,
+          MoveToVersionId: wanted,
+          RemoveFromVersionId: holder,
+        }),
+      ),
+    );
+    if (VersionStage === 'AWSCURRENT') labelled = await describe(deps, first);
+  }
+}
+
+function holderOf(secret: DescribeSecretCommandOutput | undefined, label: string): string | undefined {
+  const versions = Object.entries(secret?.VersionIdsToStages ?? {});
+  return versions.find(([, labels]) => labels.includes(label))?.[0];
+}
+
+async function destroyOwner(
+  deps: AwsStoreDeps,
+  owner: KeyOwner,
+  subjects: string[],
+): Promise<Date | undefined> {
+  const days = deps.retentionDays ?? RETENTION_DAYS;
+  for (const subject of subjects) await deleteSecret(deps, { ...owner, subject }, days);
+  const { region } = owner;
+  return deps.keys.scheduleDestruction({ query: refuseQuery }, { owner: owner.owner, region }, days);
+}
+
+/** KMS keeps its keys itself. */
+function refuseQuery(): never {
+  throw new Error('a remote key service has no business in the registry');
+}
+
+async function deleteSecret(deps: AwsStoreDeps, place: Subject, days: number): Promise<void> {
+  const found = await describe(deps, place);
+  if (found === undefined || found.DeletedDate !== undefined) return;
+  await send(deps, place, 'secretsmanager:DeleteSecret', ({ secrets }) =>
+    secrets.send(
+      new DeleteSecretCommand({ SecretId: secretName(deps.regions, place), RecoveryWindowInDays: days }),
+    ),
+  );
+}
+
+/** Undefined when there is no such secret. */
+async function describe(
+  deps: AwsStoreDeps,
+  place: Subject,
+): Promise<DescribeSecretCommandOutput | undefined> {
+  const aws = deps.regions.of(place.region);
+  try {
+    return await aws.call('Secrets Manager', 'secretsmanager:DescribeSecret', () =>
+      aws.secrets.send(new DescribeSecretCommand({ SecretId: secretName(deps.regions, place) })),
+    );
+  } catch (error) {
+    if (isAws(error, AWS_ERROR.resourceNotFound)) return undefined;
+    throw error;
+  }
+}
+
+/** Runs one call; where AWS only says that it cannot, finds out whether the secret or its key is to blame. */
+async function send<T>(
+  deps: AwsStoreDeps,
+  place: Subject,
+  action: string,
+  work: (aws: ReturnType<AwsRegions['of']>) => Promise<T>,
+): Promise<T> {
+  const aws = deps.regions.of(place.region);
+  try {
+    return await aws.call('Secrets Manager', action, () => work(aws));
+  } catch (error) {
+    const isVague =
+      isAws(
+        error,
+        AWS_ERROR.invalidRequest,
+        AWS_ERROR.decryptionFailure,
+        AWS_ERROR.encryptionFailure,
+        AWS_ERROR.keyState,
+        AWS_ERROR.disabled,
+      ) ||
+      (error instanceof FleetError && error.code === 'aws_access_denied');
+    if (isVague) await blame(deps, place, error);
+    throw error;
+  }
+}
+
+/**
+ * Says of the secret or its key what keeps it from being used, if that can be seen. Secrets Manager has one
+ * error for many reasons, and reports a key that is disabled as a right that is missing.
+ * @throws FleetError `secret_deleted`, `key_disabled`, `key_pending_destruction`, `key_missing`
+ */
+async function blame(deps: AwsStoreDeps, place: Subject, cause: unknown): Promise<void> {
+  const secret = await unlessDenied(describe(deps, place));
+  if (secret?.DeletedDate !== undefined) throw secretDeleted(secretName(deps.regions, place), cause);
+  await unlessDenied(deps.keys.requireUsable(place));
+}
+
+/** Who may not look is told of what was refused first. */
+async function unlessDenied<T>(look: Promise<T>): Promise<T | undefined> {
+  return look.catch((error: unknown) => {
+    if (error instanceof FleetError && error.code === 'aws_access_denied') return undefined;
+    throw error;
+  });
+}
+
+function secretDeleted(name: string, cause: unknown): FleetError {
+  return new FleetError({
+    code: 'secret_deleted',
+    status: 503,
+    message: `the secret ${name} was deleted in AWS, and is gone for good when its recovery window is over`,
+    fix: `aws secretsmanager restore-secret --secret-id ${name}`,
+    cause,
+  });
+}

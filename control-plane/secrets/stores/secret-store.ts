@@ -1,0 +1,28 @@
+import type { Queryable } from '../../../platform/pg.ts';
+import type { KeyOwner, SecretPlace } from '../keys/key-service.ts';
+import type { SecretStage } from '../secret.ts';
+
+/** A version and the stage that the registry has it in. */
+export interface StagedPlace extends SecretPlace {
+  stage: SecretStage;
+}
+
+/**
+ * Where values of secret versions are. The registry says which versions there are and in which stage: a store
+ * is told. Every call may be repeated.
+ *
+ * `db` is the caller's transaction: the local store is in it. A remote store leaves it alone, and is called
+ * when the registry's own change has been committed (see settle.ts).
+ */
+export interface SecretStore {
+  /** Whether it is outside the registry, reached over a network and by no transaction. */
+  readonly isRemote: boolean;
+  /** Keeps `value` as the version's unless it has one already. Returns the one that it has then. */
+  ensure(db: Queryable, place: SecretPlace, value: string): Promise<string>;
+  /** Values by version id; of a version that has none there is no entry. */
+  read(db: Queryable, places: SecretPlace[]): Promise<Map<string, string>>;
+  /** Makes the store's view of one subject the registry's; destroys what is retired, as far as it can. */
+  settle(db: Queryable, subject: StagedPlace[]): Promise<void>;
+  /** Destroys all values of the owner, and its key. Returns when that is final; undefined: it is now. */
+  destroyOwner(db: Queryable, owner: KeyOwner, subjects: string[]): Promise<Date | undefined>;
+}
