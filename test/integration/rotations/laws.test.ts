@@ -23,7 +23,8 @@ describe('operations of rotations', () => {
   async function inventory(): Promise<string[]> {
     const { rows } = await withClient(clusters().eu.superuser, { applicationName: 'test' }, (client) =>
       client.query<{ login: string }>(
-        "SELECT rolname AS login FROM pg_roles WHERE rolname ~ '^t_[0-9a-f]+_[ab]$' AND rolcanlogin",
+        `SELECT rolname AS login FROM pg_roles WHERE rolname IN ($1 || '_a', $1 || '_b') AND rolcanlogin`,
+        [tenant.database],
       ),
     );
     const { rows: versions } = await world.registry.query<{ login: string; stage: string; sealed: boolean }>(
