@@ -1,3 +1,4 @@
+import { isUnreachable } from '../../platform/errors.ts';
 import { SYSTEM_CALLER } from '../access/caller.ts';
 import { audit } from '../audit/audit.ts';
 import type { Driver } from '../operations/driver.ts';
@@ -8,6 +9,8 @@ import { countSessions, disableLogin, endSessions } from '../tenants/roles.ts';
 import type { RotationDeps } from './deps.ts';
 import { findRotatedOut, RETIRABLE_SQL, type RotatedOut } from './store.ts';
 
+/** 15 s: a server that is away takes seconds to minutes to come back, and each look costs a connection time-out. */
+const UNREACHABLE_MS = 15_000;
 /** 5 s: an app that has acknowledged has closed its sessions; whoever is left is a person at a prompt. */
 const SESSIONS_LEFT_MS = 5_000;
 
@@ -27,15 +30,18 @@ export function createRetireDriver(deps: RotationDeps): Driver {
 async function retire(deps: RotationDeps, id: string, lease: Lease): Promise<void> {
   const version = await findRotatedOut(deps.registry, id);
   if (version === undefined) return;
-  const { serverId, login, behind, isOverdue, revoked } = version;
+  const { serverId, login, tenant, behind, isOverdue, revoked } = version;
   const mayBeUsed = !isOverdue && !revoked;
   if (mayBeUsed && behind > 0) return;
-  const sessions = await deps.servers.admin(serverId, (admin) => countSessions(admin, login));
-  if (mayBeUsed && sessions > 0) {
-    await lease.transaction((tx) => lookAgain(tx, id, SESSIONS_LEFT_MS));
-    return;
+  try {
+    const sessions = await deps.servers.admin(serverId, (admin) => countSessions(admin, login));
+    if (mayBeUsed && sessions > 0) await lease.transaction((tx) => lookAgain(tx, id, SESSIONS_LEFT_MS));
+    else await closeVersion(deps, version, reasonOf(version, sessions), lease);
+  } catch (error) {
+    if (!isUnreachable(error)) throw error;
+    deps.logger.warn('an old login cannot be closed: its server does not answer', { tenant, login, error });
+    await lease.transaction((tx) => lookAgain(tx, id, UNREACHABLE_MS));
   }
-  await closeVersion(deps, version, reasonOf(version, sessions), lease);
 }
 
 async function closeVersion(

@@ -37,7 +37,10 @@ export async function startRotateSecret(
 ): Promise<StartedRotation> {
   const tenant = await tenantToChange(tx, slugOrId, asker);
   const open = await findOpenOperation(tx, tenantSubject(tenant.id));
-  if (open?.kind === rotateSecret.kind) return { tenant: tenant.slug, operationId: open.id, joined: true };
+  // One that is to revoke at once cannot be had by joining one that waits for the apps.
+  if (open?.kind === rotateSecret.kind && !now) {
+    return { tenant: tenant.slug, operationId: open.id, joined: true };
+  }
   const database = tenant.state === 'active' ? await findLiveDatabase(tx, tenant.id) : undefined;
   if (database === undefined) {
     throw wrongState({ noun: 'tenant', name: tenant.slug, state: tenant.state }, 'rotate', ['active']);

@@ -4,6 +4,7 @@ import type { Tenant } from '../../../contract/tenant.ts';
 import { takeReport } from '../../../control-plane/apps/report.ts';
 import { readChain } from '../../../control-plane/audit/store.ts';
 import { startRotateSecret } from '../../../control-plane/rotations/start.ts';
+import { startSuspendTenant } from '../../../control-plane/tenants/suspend.ts';
 import { withClient, type PgAddress } from '../../../platform/pg.ts';
 import { startWorld, type World } from '../tenants/world.ts';
 import { retireAll } from './retire-all.ts';
@@ -133,6 +134,36 @@ describe('a credential that was rotated out', () => {
     const entries = await readChain(world.registry, 0, 1_000);
     const retired = entries.filter(({ action }) => action === 'secret.retire').at(-1);
     assert.deepEqual([retired?.resource, retired?.reason], ['tenant:rotated-out', 'it was revoked at once']);
+  });
+
+  it('is not revoked by joining a rotation that waits for the apps', async () => {
+    const start = (now: boolean) =>
+      world.request((request) => startRotateSecret(request.tx, world.deps, tenant.id, { now }, request));
+    const { operationId } = await start(false);
+    assert.deepEqual(await start(false), { tenant: tenant.slug, operationId, joined: true });
+    await assert.rejects(start(true), { code: 'operation_in_progress', status: 409 });
+    assert.equal(await world.drive(operationId), 'succeeded');
+    const urgent = await start(true);
+    assert.equal(urgent.joined, false);
+    assert.equal(await world.drive(urgent.operationId), 'succeeded');
+  });
+
+  it('keeps no tenant from being suspended or deleted', async () => {
+    await report(randomUUID(), null);
+    const other = await world.create('rotated-then-gone');
+    const { operationId } = await world.request((request) =>
+      startRotateSecret(request.tx, world.deps, other.id, { now: false }, request),
+    );
+    await assert.rejects(
+      world.request((request) => startSuspendTenant(request.tx, other.id, request)),
+      { code: 'operation_in_progress' },
+    );
+    assert.equal(await world.drive(operationId), 'succeeded');
+    const before = (await previous()).length;
+    const suspension = await world.request((request) => startSuspendTenant(request.tx, other.id, request));
+    assert.equal(await world.drive(suspension), 'succeeded');
+    await world.remove(other.id);
+    assert.equal((await previous()).length, before - 1);
   });
 
   it('does not take the login from a newer version that needed it meanwhile', async () => {
