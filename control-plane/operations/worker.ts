@@ -54,6 +54,11 @@ export interface WorkerOptions {
 const CONCURRENCY = 8;
 /** The sweeper's pace bounds takeover: a dead worker is noticed within one round. Its queries cost 1 ms. */
 const SWEEP_MS = 1_000;
+/**
+ * 30 s: graphile-worker ends the process when it cannot write that a job is done. A registry whose disk is busy may
+ * leave a connection waiting for longer than the usual five seconds.
+ */
+const QUEUE_CONNECT_MS = 30_000;
 /** Three renewals in a lease's life: two may fail. */
 const RENEW_MS = LEASE_LIFE_MS / 3;
 /** Graceful stop: after this the signals turn hard and the leases are given up. */
@@ -86,7 +91,10 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   const pulse = await startPulse(registry, logger, id, queueIds);
   const queuePool = createPool(
     {
-      ...clientConfig(parseAddress(registry.url), { applicationName: 'fleet-queue' }),
+      ...clientConfig(parseAddress(registry.url), {
+        applicationName: 'fleet-queue',
+        connectTimeoutMs: QUEUE_CONNECT_MS,
+      }),
       max: (options.concurrency ?? CONCURRENCY) + 3,
     },
     (error) => logger.warn('a queue connection was lost', { error }),
