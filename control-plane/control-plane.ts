@@ -112,7 +112,7 @@ export function allRoutes(deps: Deps, operations: ReadonlyMap<string, BoundOpera
     tenantRoutes(),
     serverRoutes(deps),
     secretRoutes({ silentMinutesMax: SILENT_MINUTES_MAX }),
-    rotationRoutes(deps),
+    rotationRoutes(),
     releaseRoutes(),
     rolloutRoutes(deps),
     backfillRoutes(),

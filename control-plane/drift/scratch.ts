@@ -1,4 +1,4 @@
-import { quoteIdent, quoteLiteral, withClient, type PgPoolClient } from '../../platform/pg.ts';
+import { quoteIdent, withClient, type PgPoolClient } from '../../platform/pg.ts';
 import { ADVISORY_LOCKS } from '../registry/locks.ts';
 import { applyMigrations } from '../releases/apply.ts';
 import { createBookkeeping } from '../releases/bookkeeping.ts';
@@ -7,7 +7,7 @@ import { readLiveSchema } from '../releases/schema-live.ts';
 import type { Schema } from '../releases/schema.ts';
 import { TEMPLATE_OWNER } from '../releases/template.ts';
 import type { ServerAccess } from '../servers/access.ts';
-import { grantRecordSql, makeMigratorSql, openToMigratorSql } from '../servers/migrator.ts';
+import { grantRecordSql, makeMigratorSql, makeRoleSql, openToMigratorSql } from '../servers/migrator.ts';
 import { hardeningSql } from '../tenants/hardening.ts';
 
 /**
@@ -57,10 +57,7 @@ export async function dropLeftover(servers: ServerAccess, serverId: string): Pro
 
 async function makeScratch(admin: PgPoolClient, verifier: string): Promise<void> {
   await dropScratch(admin);
-  const createMissing = [TEMPLATE_OWNER, SCRATCH_RW].map(
-    (role) => `IF to_regrole(${quoteLiteral(role)}) IS NULL THEN CREATE ROLE ${quoteIdent(role)}; END IF;`,
-  );
-  await admin.query(`DO $$ BEGIN ${createMissing.join(' ')} END $$;
+  await admin.query(`${makeRoleSql(TEMPLATE_OWNER)} ${makeRoleSql(SCRATCH_RW)}
     GRANT ${quoteIdent(TEMPLATE_OWNER)} TO CURRENT_USER; ${makeMigratorSql(TEMPLATE_OWNER, verifier)}`);
   await admin.query(`CREATE DATABASE ${quoteIdent(SCRATCH_DATABASE)} TEMPLATE template0`);
   await admin.query(`REVOKE ALL ON DATABASE ${quoteIdent(SCRATCH_DATABASE)} FROM PUBLIC;

@@ -1,9 +1,10 @@
 import { z } from 'zod';
 import { scramVerifier } from '../../platform/crypto.ts';
 import { FleetError } from '../../platform/errors.ts';
+import type { Queryable } from '../../platform/pg.ts';
 import { wake } from '../operations/driver.ts';
 import type { OperationDefinition, StepContext } from '../operations/definition.ts';
-import { markRevoked, noteRetired } from '../secrets/store.ts';
+import { findStaged, findVersion, markRevoked, noteRetired } from '../secrets/store.ts';
 import { databaseSubject } from '../secrets/secret.ts';
 import { databaseNames } from '../servers/database.ts';
 import { checkIsRefused, checkLogin } from '../tenants/login-check.ts';
@@ -68,12 +69,12 @@ async function create({ input, transaction }: Context, deps: RotationDeps): Prom
 
 async function destroy({ input, transaction }: Context, deps: RotationDeps): Promise<void> {
   await transaction(async (tx) => {
-    if (!(await isHandedOut(deps, tx, input))) await deps.secrets.destroyVersion(tx, input.versionId);
+    if (!(await isHandedOut(tx, input))) await deps.secrets.destroyVersion(tx, input.versionId);
   });
 }
 
 async function set({ input, signal }: Context, deps: RotationDeps): Promise<void> {
-  const current = await deps.secrets.current(deps.registry, databaseSubject(input.databaseId));
+  const current = await findStaged(deps.registry, databaseSubject(input.databaseId), 'current');
   if (current?.login === input.login) throw alreadyCurrent(input);
   const password = await deps.secrets.password(deps.registry, input.versionId);
   signal.throwIfAborted();
@@ -86,7 +87,7 @@ async function set({ input, signal }: Context, deps: RotationDeps): Promise<void
 }
 
 async function unset({ input }: Context, deps: RotationDeps): Promise<void> {
-  if (await isHandedOut(deps, deps.registry, input)) return;
+  if (await isHandedOut(deps.registry, input)) return;
   await deps.servers.admin(input.serverId, (admin) =>
     disableLogin(admin, databaseNames(input.databaseId), input.login),
   );
@@ -123,27 +124,15 @@ async function finish({ input, transaction }: Context, deps: RotationDeps): Prom
  */
 async function goBack({ input, transaction }: Context, deps: RotationDeps): Promise<void> {
   await transaction(async (tx) => {
-    if (await isCurrent(deps, tx, input)) await deps.secrets.recall(tx, input.before.versionId);
+    const isCurrent = (await findVersion(tx, input.versionId))?.stage === 'current';
+    if (isCurrent) await deps.secrets.recall(tx, input.before.versionId);
   });
 }
 
 /** Whether somebody may have it: it is, or was, handed out. */
-async function isHandedOut(
-  { secrets }: RotationDeps,
-  db: Parameters<RotationDeps['secrets']['current']>[0],
-  { databaseId, versionId }: RotateInput,
-): Promise<boolean> {
-  const subject = databaseSubject(databaseId);
-  const [current, previous] = [await secrets.current(db, subject), await secrets.previous(db, subject)];
-  return current?.versionId === versionId || previous?.versionId === versionId;
-}
-
-async function isCurrent(
-  { secrets }: RotationDeps,
-  db: Parameters<RotationDeps['secrets']['current']>[0],
-  { databaseId, versionId }: RotateInput,
-): Promise<boolean> {
-  return (await secrets.current(db, databaseSubject(databaseId)))?.versionId === versionId;
+async function isHandedOut(db: Queryable, { versionId }: RotateInput): Promise<boolean> {
+  const stage = (await findVersion(db, versionId))?.stage;
+  return stage === 'current' || stage === 'previous';
 }
 
 /** Never to be seen: the start has chosen the other login, and a tenant has one operation at a time. */

@@ -8,11 +8,11 @@ import { startOperation } from '../operations/operation.ts';
 import { findOpenOperation } from '../operations/store.ts';
 import type { Transaction } from '../registry/registry.ts';
 import { databaseSubject } from '../secrets/secret.ts';
+import { findStaged } from '../secrets/store.ts';
 import { findLiveDatabase } from '../servers/database-store.ts';
 import { databaseNames } from '../servers/database.ts';
 import { tenantToChange } from '../tenants/admit.ts';
 import { tenantSubject } from '../tenants/tenant.ts';
-import type { RotationDeps } from './deps.ts';
 import { rotateSecret, type RotateInput } from './rotate.ts';
 import { countBehind } from './store.ts';
 
@@ -30,7 +30,6 @@ export interface StartedRotation {
  */
 export async function startRotateSecret(
   tx: Transaction,
-  deps: Pick<RotationDeps, 'secrets'>,
   slugOrId: string,
   { now }: RotateSecret,
   asker: Asker,
@@ -46,9 +45,9 @@ export async function startRotateSecret(
     throw wrongState({ noun: 'tenant', name: tenant.slug, state: tenant.state }, 'rotate', ['active']);
   }
   const subject = databaseSubject(database.id);
-  const current = await deps.secrets.current(tx, subject);
+  const current = await findStaged(tx, subject, 'current');
   if (current === undefined) throw new Error(`database ${database.id} is served without a credential`);
-  if (!now && (await deps.secrets.previous(tx, subject)) !== undefined) {
+  if (!now && (await findStaged(tx, subject, 'previous')) !== undefined) {
     throw previousInUse(tenant.slug, await countBehind(tx, tenant.id));
   }
   const { loginA, loginB } = databaseNames(database.id);
@@ -61,7 +60,7 @@ export async function startRotateSecret(
     connectionLimit: database.connectionLimit,
     versionId: randomUUID(),
     login: current.login === loginA ? loginB : loginA,
-    before: { versionId: current.versionId, login: current.login },
+    before: { versionId: current.id, login: current.login },
     now,
   };
   const operationId = randomUUID();

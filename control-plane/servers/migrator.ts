@@ -18,6 +18,11 @@ export function migratorOf(ownerRole: string): string {
 export const MIGRATORS = `*${SUFFIX}`;
 export const MIGRATORS_LIKE = `%\\${SUFFIX}`;
 
+/** Makes the role where there is none. Its maker's lock keeps two from making it at once. */
+export function makeRoleSql(role: string): string {
+  return `DO $$ BEGIN IF to_regrole(${quoteLiteral(role)}) IS NULL THEN CREATE ROLE ${quoteIdent(role)}; END IF; END $$;`;
+}
+
 /**
  * Makes the login that may act as `ownerRole`, or brings it to the same state. NOINHERIT: what an owner may do, it may
  * only after SET ROLE. One message's part, for the admin, under a lock of the owner role's maker.
@@ -25,7 +30,7 @@ export const MIGRATORS_LIKE = `%\\${SUFFIX}`;
  */
 export function makeMigratorSql(ownerRole: string, verifier: string): string {
   const login = quoteIdent(migratorOf(ownerRole));
-  return `DO $$ BEGIN IF to_regrole(${quoteLiteral(migratorOf(ownerRole))}) IS NULL THEN CREATE ROLE ${login}; END IF; END $$;
+  return `${makeRoleSql(migratorOf(ownerRole))}
     ALTER ROLE ${login} WITH LOGIN NOINHERIT PASSWORD ${quoteLiteral(verifier)};
     GRANT ${quoteIdent(ownerRole)} TO ${login};`;
 }

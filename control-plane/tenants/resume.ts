@@ -4,6 +4,7 @@ import type { Asker } from '../access/caller.ts';
 import type { OperationDefinition, StepContext } from '../operations/definition.ts';
 import type { Transaction } from '../registry/registry.ts';
 import { databaseSubject } from '../secrets/secret.ts';
+import { findStaged } from '../secrets/store.ts';
 import { findDatabase, setSchemaVersions } from '../servers/database-store.ts';
 import { databaseNames, type DatabaseRecord } from '../servers/database.ts';
 import { tenantToChange } from './admit.ts';
@@ -47,7 +48,7 @@ async function migrate(context: Context, deps: TenantDeps): Promise<z.infer<type
 
 async function letIn(context: Context, deps: TenantDeps): Promise<void> {
   const { id, serverId } = await databaseOf(context, deps);
-  const credential = await deps.secrets.current(deps.registry, databaseSubject(id));
+  const credential = await findStaged(deps.registry, databaseSubject(id), 'current');
   if (credential === undefined) {
     throw new FleetError({
       code: 'secret_not_found',

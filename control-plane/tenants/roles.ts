@@ -1,6 +1,6 @@
 import { quoteIdent, quoteLiteral, type Queryable } from '../../platform/pg.ts';
 import type { DatabaseNames } from '../servers/database.ts';
-import { makeMigratorSql, migratorOf } from '../servers/migrator.ts';
+import { makeMigratorSql, makeRoleSql, migratorOf } from '../servers/migrator.ts';
 
 /**
  * The roles of one tenant's database on its server, made and removed as the server's admin. Each function is
@@ -26,18 +26,23 @@ function lockSql(names: Pick<DatabaseNames, 'name'>): string {
 
 /** Makes owner, data role, migrator and login `a`, or brings those that exist to the same state. */
 export async function createRoles(admin: Queryable, names: DatabaseNames, login: LoginSpec): Promise<void> {
-  const [owner, rw, a] = [names.ownerRole, names.rwRole, names.loginA].map(quoteIdent);
-  const createMissing = [names.ownerRole, names.rwRole, names.loginA]
-    .map(
-      (role) => `IF to_regrole(${quoteLiteral(role)}) IS NULL THEN CREATE ROLE ${quoteIdent(role)}; END IF;`,
-    )
-    .join('\n');
   await admin.query(`${lockSql(names)}
-    DO $$ BEGIN ${createMissing} END $$;
-    GRANT ${owner} TO CURRENT_USER;
+    ${makeRoleSql(names.ownerRole)} ${makeRoleSql(names.rwRole)}
+    GRANT ${quoteIdent(names.ownerRole)} TO CURRENT_USER;
     ${makeMigratorSql(names.ownerRole, login.migratorVerifier)}
-    ALTER ROLE ${a} LOGIN CONNECTION LIMIT ${login.connectionLimit} PASSWORD ${quoteLiteral(login.verifier)};
-    GRANT ${rw} TO ${a};`);
+    ${makeLoginSql(names, names.loginA, login)}`);
+}
+
+/** One of the alternating logins: made where it is missing, let in with this password, and of the data role. */
+function makeLoginSql(
+  names: DatabaseNames,
+  login: string,
+  { verifier, connectionLimit }: Pick<LoginSpec, 'verifier' | 'connectionLimit'>,
+): string {
+  const role = quoteIdent(login);
+  return `${makeRoleSql(login)}
+    ALTER ROLE ${role} LOGIN CONNECTION LIMIT ${connectionLimit} PASSWORD ${quoteLiteral(verifier)};
+    GRANT ${quoteIdent(names.rwRole)} TO ${role};`;
 }
 
 /** Removes every role of the database, which must be gone already. Harmless when run again. */
@@ -51,13 +56,8 @@ export async function dropRoles(admin: Queryable, names: DatabaseNames): Promise
 /** Lets no login in any more and ends the sessions that are there, in this order: none slips in between. */
 export async function closeLogins(admin: Queryable, names: DatabaseNames): Promise<void> {
   const logins = [names.loginA, names.loginB];
-  const alter = logins
-    .map(
-      (login) => `IF to_regrole(${quoteLiteral(login)}) IS NOT NULL THEN
-                    ALTER ROLE ${quoteIdent(login)} NOLOGIN; END IF;`,
-    )
-    .join('\n');
-  await admin.query(`${lockSql(names)} DO $$ BEGIN ${alter} END $$;`);
+  const close = logins.map((login) => closeLoginSql(login, 'NOLOGIN')).join(' ');
+  await admin.query(`${lockSql(names)} ${close}`);
   await endSessions(admin, logins);
 }
 
@@ -82,20 +82,22 @@ export async function setLogin(
   admin: Queryable,
   names: DatabaseNames,
   login: string,
-  { verifier, connectionLimit }: Pick<LoginSpec, 'verifier' | 'connectionLimit'>,
+  spec: Pick<LoginSpec, 'verifier' | 'connectionLimit'>,
 ): Promise<void> {
-  const role = quoteIdent(login);
   await admin.query(`${lockSql(names)}
-    DO $$ BEGIN IF to_regrole(${quoteLiteral(login)}) IS NULL THEN CREATE ROLE ${role}; END IF; END $$;
-    ALTER ROLE ${role} LOGIN CONNECTION LIMIT ${connectionLimit} PASSWORD ${quoteLiteral(verifier)};
-    GRANT ${quoteIdent(names.rwRole)} TO ${role};
+    ${makeLoginSql(names, login, spec)}
     ${loginSettingsSql(names.name, login)}`);
 }
 
 /** Lets the login in no more, with no password either; its sessions go on. Harmless where there is none. */
 export async function disableLogin(admin: Queryable, names: DatabaseNames, login: string): Promise<void> {
-  await admin.query(`${lockSql(names)} DO $$ BEGIN IF to_regrole(${quoteLiteral(login)}) IS NOT NULL THEN
-    ALTER ROLE ${quoteIdent(login)} NOLOGIN PASSWORD NULL; END IF; END $$;`);
+  await admin.query(`${lockSql(names)} ${closeLoginSql(login, 'NOLOGIN PASSWORD NULL')}`);
+}
+
+/** Nothing where there is no such login. */
+function closeLoginSql(login: string, change: 'NOLOGIN' | 'NOLOGIN PASSWORD NULL'): string {
+  return `DO $$ BEGIN IF to_regrole(${quoteLiteral(login)}) IS NOT NULL THEN
+    ALTER ROLE ${quoteIdent(login)} ${change}; END IF; END $$;`;
 }
 
 /** Sessions of the login, in whatever database. */

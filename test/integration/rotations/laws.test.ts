@@ -53,7 +53,7 @@ describe('operations of rotations', () => {
     operations: world.operations,
     begin: async () => {
       const started = await world.request((request) =>
-        startRotateSecret(request.tx, world.deps, tenant.id, { now: false }, request),
+        startRotateSecret(request.tx, tenant.id, { now: false }, request),
       );
       return started.operationId;
     },

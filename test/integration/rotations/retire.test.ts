@@ -39,7 +39,7 @@ describe('a credential that was rotated out', () => {
   async function rotate(now = false): Promise<PgAddress> {
     const before = await world.login(tenant.id);
     const { operationId } = await world.request((request) =>
-      startRotateSecret(request.tx, world.deps, tenant.id, { now }, request),
+      startRotateSecret(request.tx, tenant.id, { now }, request),
     );
     assert.equal(await world.drive(operationId), 'succeeded');
     return before;
@@ -138,7 +138,7 @@ describe('a credential that was rotated out', () => {
 
   it('is not revoked by joining a rotation that waits for the apps', async () => {
     const start = (now: boolean) =>
-      world.request((request) => startRotateSecret(request.tx, world.deps, tenant.id, { now }, request));
+      world.request((request) => startRotateSecret(request.tx, tenant.id, { now }, request));
     const { operationId } = await start(false);
     assert.deepEqual(await start(false), { tenant: tenant.slug, operationId, joined: true });
     await assert.rejects(start(true), { code: 'operation_in_progress', status: 409 });
@@ -152,7 +152,7 @@ describe('a credential that was rotated out', () => {
     await report(randomUUID(), null);
     const other = await world.create('rotated-then-gone');
     const { operationId } = await world.request((request) =>
-      startRotateSecret(request.tx, world.deps, other.id, { now: false }, request),
+      startRotateSecret(request.tx, other.id, { now: false }, request),
     );
     await assert.rejects(
       world.request((request) => startSuspendTenant(request.tx, other.id, request)),
