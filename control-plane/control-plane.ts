@@ -35,8 +35,11 @@ import { rolloutRoutes } from './rollouts/http.ts';
 import { fleetMetrics } from './rollouts/view/metrics.ts';
 import { createRehearsalDriver, sweepClones } from './rollouts/rehearsals/driver.ts';
 import { rotationRoutes } from './rotations/http.ts';
+import { ROTATE_DUE_CRON, rotateDue } from './rotations/policy/rotate-due.ts';
 import { createRetireDriver } from './rotations/retire.ts';
 import { rotateSecret } from './rotations/rotate.ts';
+import { createRotationDriver } from './rotations/runs/driver.ts';
+import { forgetOldRuns } from './rotations/runs/run-store.ts';
 import { routeRoutes } from './routes/http.ts';
 import { secretRoutes } from './secrets/http.ts';
 import { destroyDueKeys } from './secrets/key-store.ts';
@@ -200,6 +203,7 @@ function startFleetWorker(
     { name: 'secret-store', cron: '* * * * *', run: () => deps.secrets.settle(logger) },
     { name: 'destroyed-keys', cron: '47 * * * *', run: () => destroyDueKeys(registry) },
     { name: 'rehearsal-copies', cron: '23 * * * *', run: () => sweepClones(deps) },
+    { name: 'rotation', cron: ROTATE_DUE_CRON, run: () => rotateDue(deps, options.config.rotationPolicy) },
     ...driftSchedule(deps, options.config.driftIntervalMs),
   ];
   return startWorker({
@@ -217,6 +221,7 @@ function startFleetWorker(
       createDriftDriver(deps),
       createRehearsalDriver(deps),
       createRetireDriver(deps),
+      createRotationDriver(deps),
     ],
   });
 }
@@ -225,6 +230,7 @@ function startFleetWorker(
 async function forgetHistory(registry: Registry): Promise<void> {
   await forgetOldChecks(registry);
   await forgetOldMeasurements(registry);
+  await forgetOldRuns(registry);
 }
 
 /** Asks every few minutes whether a check is due: the interval may be any, and a control plane that was down catches up. */

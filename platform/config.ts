@@ -30,6 +30,29 @@ function awsRegions(text: string, context: z.RefinementCtx): Record<string, stri
   return regions;
 }
 
+const TIER_PERIODS = /^(standard|premium|enterprise)=([1-9]\d{0,3}[dh])$/;
+
+/** `90d` for all tiers, or `standard=90d,premium=30d` for those that are named, in milliseconds. */
+function rotationPolicy(text: string, context: z.RefinementCtx): RotationPeriods {
+  if (text === 'off') return {};
+  if (/^[1-9]\d{0,3}[dh]$/.test(text)) {
+    const period = intervalMs(text);
+    return { standard: period, premium: period, enterprise: period };
+  }
+  const periods: RotationPeriods = {};
+  for (const pair of text.split(',')) {
+    const [, tier, period] = TIER_PERIODS.exec(pair.trim()) ?? [];
+    if (tier === undefined || period === undefined) {
+      context.addIssue(
+        `a time such as 90d, pairs such as premium=30d by commas, or off; not "${pair.trim()}"`,
+      );
+      return z.NEVER;
+    }
+    periods[tier as keyof RotationPeriods] = intervalMs(period);
+  }
+  return periods;
+}
+
 const Environment = z.object({
   FLEET_DATA_DIR: z.string().default('.flotilla'),
   FLEET_REGISTRY_URL: z.string().optional(),
@@ -63,6 +86,7 @@ const Environment = z.object({
     .string()
     .regex(/^(off|[1-9]\d{0,4}[mh])$/, 'a time such as 24h or 30m, or off')
     .default('24h'),
+  FLEET_ROTATION_POLICY: z.string().default('90d').transform(rotationPolicy),
   FLEET_DEMO: z.enum(['on', 'off']).default('on'),
   FLEET_LOG_LEVEL: z.enum(['error', 'warn', 'info', 'debug', 'silent']).default('info'),
 });
@@ -75,6 +99,13 @@ const CheckedEnvironment = Environment.superRefine((values, context) => {
   const message = `with FLEET_SECRET_STORE=aws every region needs one, as in eu=eu-central-1; missing: ${missing.join(', ')}`;
   context.addIssue({ code: 'custom', path: ['FLEET_AWS_REGIONS'], message });
 });
+
+/** By tier, in milliseconds. */
+interface RotationPeriods {
+  standard?: number | undefined;
+  premium?: number | undefined;
+  enterprise?: number | undefined;
+}
 
 /** What the environment says, checked. Read once by each program's main and passed on; never at import. */
 export interface Config {
@@ -99,6 +130,8 @@ export interface Config {
   appUrls: Record<string, string>;
   /** Milliseconds between two looks at the schemas of the whole fleet; undefined: only when somebody asks. */
   driftIntervalMs: number | undefined;
+  /** Milliseconds that credentials of each tier may serve; tiers that are missing: until somebody rotates them. */
+  rotationPolicy: RotationPeriods;
   demo: boolean;
   logLevel: string;
 }
@@ -128,17 +161,19 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
     awsRegions: values.FLEET_AWS_REGIONS,
     appUrls: values.FLEET_APP_URLS,
     driftIntervalMs: intervalMs(values.FLEET_DRIFT_INTERVAL),
+    rotationPolicy: values.FLEET_ROTATION_POLICY,
     demo: values.FLEET_DEMO === 'on',
     logLevel: values.FLEET_LOG_LEVEL,
   };
 }
 
-const MINUTE_MS = 60_000;
+/** Milliseconds of the units that times are given in. */
+const UNIT_MS: Record<string, number> = { m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-/** Milliseconds of `24h` or `30m`; undefined for `off`. */
+/** Milliseconds of `90d`, `24h` or `30m`; undefined for `off`. */
 function intervalMs(text: string): number | undefined {
-  if (text === 'off') return undefined;
-  return Number(text.slice(0, -1)) * (text.endsWith('h') ? 60 * MINUTE_MS : MINUTE_MS);
+  const unit = UNIT_MS[text.slice(-1)];
+  return unit === undefined ? undefined : Number(text.slice(0, -1)) * unit;
 }
 
 /** Names of the files in the data folder that programs share. All are 0600. */

@@ -1,11 +1,12 @@
 import { z } from 'zod';
 import { RotateSecret, SecretRotation } from '../../contract/secret.ts';
 import { accepted, route, type SliceRoutes } from '../http/route.ts';
+import { runRoutes } from './runs/http.ts';
 import { startRotateSecret } from './start.ts';
 
 /** The routes of rotations; what they made is read as secrets. */
 export function rotationRoutes(): SliceRoutes {
-  return { routes: [rotate] };
+  return { routes: [rotate, ...runRoutes()] };
 }
 
 const rotate = route({
