@@ -40,6 +40,7 @@ import { createRetireDriver } from './rotations/retire.ts';
 import { rotateSecret } from './rotations/rotate.ts';
 import { createRotationDriver } from './rotations/runs/driver.ts';
 import { forgetOldRuns } from './rotations/runs/run-store.ts';
+import { rotateServer } from './rotations/servers/rotate.ts';
 import { routeRoutes } from './routes/http.ts';
 import { secretRoutes } from './secrets/http.ts';
 import { destroyDueKeys } from './secrets/key-store.ts';
@@ -103,6 +104,7 @@ export function allOperations(deps: Deps): ReadonlyMap<string, BoundOperation> {
     bindOperation(resumeTenant, tenants),
     bindOperation(deleteTenant, tenants),
     bindOperation(rotateSecret, deps),
+    bindOperation(rotateServer, deps),
     bindOperation(addServer, deps),
     bindOperation(createServerOperation, deps),
   ];

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { SecretRotation, SecretVersion } from '../../contract/secret.ts';
+import { SecretRotation, SecretVersion, ServerRotation } from '../../contract/secret.ts';
 import { change, settle } from '../change.ts';
 import { path } from '../client.ts';
 import { confirmYes } from '../confirm.ts';
@@ -38,16 +38,22 @@ export function addSecretCommands(program: Command, open: OpenSession): void {
     .option('--where <key=value>', 'those where region=, tier=, server= or label.KEY= is so', collectWhere)
     .option('--tenant <tenant>', 'only this tenant of them; may be repeated', collect)
     .option('--all', 'every tenant of the fleet')
+    .option('--server <name>', 'instead: the admin and the migrators of this server')
     .option('--parallel <count>', 'tenants in work at a time (default: 2)', parseCount)
     .option('--per-server <count>', 'of these on one server (default: 4)', parseCount)
     .option('--now', 'they have leaked: close the old logins at once, with their sessions')
     .option('--reason <text>', 'why, for the audit log')
-    .action(async (name: string | undefined, flags: RunFlags) => await rotate(open(), name, flags));
+    .action(async (name: string | undefined, flags: RotateFlags) => await rotate(open(), name, flags));
+}
+
+interface RotateFlags extends RunFlags {
+  server?: string;
 }
 
 /** One tenant by its name, or a selection; which of them must be said, and one of them only. */
-async function rotate(session: Session, name: string | undefined, flags: RunFlags): Promise<void> {
-  const { where, tenant, all, parallel, perServer, ...rest } = flags;
+async function rotate(session: Session, name: string | undefined, flags: RotateFlags): Promise<void> {
+  const { where, tenant, all, parallel, perServer, server, ...rest } = flags;
+  if (server !== undefined) return await rotateServer(session, server, { ...flags, name });
   const some = where !== undefined || tenant !== undefined;
   const selected = some || all === true;
   if (name === undefined && some !== (all === true)) return await rotateMany(session, flags);
@@ -57,6 +63,26 @@ async function rotate(session: Session, name: string | undefined, flags: RunFlag
     'it is not clear what to rotate',
     'name one tenant, or select some with --where or --tenant, or all with --all',
   );
+}
+
+/** What says which tenants says nothing of a server. */
+async function rotateServer(
+  session: Session,
+  server: string,
+  { server: _server, reason, ...others }: RotateFlags & { name: string | undefined },
+): Promise<void> {
+  if (Object.values(others).some((value) => value !== undefined)) {
+    throw usageError('--server stands alone, or with --reason', `fleet secret rotate --server ${server}`);
+  }
+  const request = {
+    method: 'POST' as const,
+    path: path`/api/v1/servers/${server}/rotate`,
+    body: reason === undefined ? {} : { reason },
+  };
+  const reply = await change(session, request, ServerRotation);
+  if (reply?.body.joined === true)
+    session.out.note(`${server} is being rotated already: this waits for that`);
+  await settle(session, reply, async () => await get(session, server));
 }
 
 async function rotateOne(

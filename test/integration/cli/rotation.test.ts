@@ -59,6 +59,16 @@ describe('rotation of many on the command line', () => {
     await server.registry.query("UPDATE tenants SET state = 'suspended' WHERE slug = 'doku'");
   });
 
+  it('rotates what a server is administered and migrated with', async () => {
+    const { code, stdout, stderr } = await cli('secret rotate --server eu-1 --reason handover');
+    assert.equal(code, 0, stderr);
+    assert.match(stderr, /server\.rotate eu-1[\s\S]*create[\s\S]*set[\s\S]*test[\s\S]*finish/);
+    assert.match(stdout, /fleet_admin .*current/);
+    await server.createTenant('born-after');
+    assert.equal((await cli('secret rotate --server eu-1 --all')).code, 2);
+    assert.equal((await cli('secret rotate --server nowhere')).code, 3);
+  });
+
   it('wants to be told what to rotate', async () => {
     for (const line of [
       'secret rotate',

@@ -29,6 +29,7 @@ const MAY: Record<string, Role[]> = {
   listSecrets: ['operator', 'auditor', 'admin'],
   getSecret: ['operator', 'auditor', 'admin'],
   rotateSecret: OPERATORS,
+  rotateServer: OPERATORS,
   listRotations: ['operator', 'auditor', 'admin'],
   getRotation: ['operator', 'auditor', 'admin'],
   listRotationTargets: ['operator', 'auditor', 'admin'],
