@@ -120,14 +120,7 @@ export function createServerAccess(deps: ServerAccessDeps): ServerAccess {
       ...(await addressOf(serverId, 'migrators')),
       ...{ user: migratorOf(ownerRole), database },
     }),
-    makeMigrators: async (serverId, make) => {
-      const subject = migratorSubject(serverId);
-      for (;;) {
-        const version = await newestVersion(deps, subject);
-        const made = await make(scramVerifier(await deps.secrets.password(deps.registry, version)));
-        if ((await newestVersion(deps, subject)) === version) return made;
-      }
-    },
+    makeMigrators: (serverId, make) => makeMigrators(deps, migratorSubject(serverId), make),
     close: async () => {
       closed = true;
       const open = await Promise.allSettled(entries.values());
@@ -136,6 +129,18 @@ export function createServerAccess(deps: ServerAccessDeps): ServerAccess {
       await Promise.all(pools.map((pool) => pool.end()));
     },
   };
+}
+
+async function makeMigrators<T>(
+  deps: ServerAccessDeps,
+  subject: string,
+  make: (verifier: string) => Promise<T>,
+): Promise<T> {
+  for (;;) {
+    const version = await newestVersion(deps, subject);
+    const made = await make(scramVerifier(await deps.secrets.password(deps.registry, version)));
+    if ((await newestVersion(deps, subject)) === version) return made;
+  }
 }
 
 /** Connecting failed before anything was sent: a second try with a fresh address is safe. */
