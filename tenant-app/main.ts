@@ -1,8 +1,8 @@
-import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { FleetError, summarizeError } from '../platform/errors.ts';
 import { createLogger } from '../platform/logging.ts';
 import { startTenantApp } from './tenant-app.ts';
+import { tokenFrom } from './token-file.ts';
 
 const Environment = z.object({
   FLEET_URL: z.url().default('http://127.0.0.1:4600'),
@@ -44,7 +44,7 @@ async function main(): Promise<void> {
   const app = await startTenantApp({
     region: env.FLEET_REGION,
     controlPlaneUrl: env.FLEET_URL,
-    token: readFileSync(env.FLEET_TOKEN_FILE, 'utf8').trim(),
+    token: tokenFrom(env.FLEET_TOKEN_FILE),
     port: env.FLEET_APP_PORT,
     host: env.FLEET_APP_HOST,
     logger,

@@ -2,7 +2,7 @@ import type { Request, RequestHandler } from 'express';
 import { AppVersion } from '../../contract/app.ts';
 import { FleetError } from '../../platform/errors.ts';
 import type { Logger } from '../../platform/logging.ts';
-import { createControlPlane } from './control-plane.ts';
+import { createControlPlane, type Token } from './control-plane.ts';
 import { createCredentials } from './credentials.ts';
 import { startFeed } from './feed-client.ts';
 import { createGates, type Gate } from './gate.ts';
@@ -18,8 +18,8 @@ export interface TenantRoutingOptions {
   /** The region that this process serves: tenants of others are answered with 421. */
   region: string;
   controlPlaneUrl: string;
-  /** The region's app key (`flt_…`). */
-  token: string;
+  /** The region's app key (`flt_…`); as a function it is asked for each request, so that the key can be rotated. */
+  token: string | Token;
   logger: Logger;
   /**
    * Semantic version of the app, which contract steps wait for (`-- fleet: requires-app>=2.4.0`). Without one the app
@@ -88,7 +88,11 @@ export function tenantRouting(options: TenantRoutingOptions): TenantRouting {
   const appVersion = checkVersion(options.appVersion ?? NO_VERSION);
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const trusted = trustProxies(options.trustedProxies ?? []);
-  const controlPlane = createControlPlane({ url: options.controlPlaneUrl, token: options.token, region });
+  const controlPlane = createControlPlane({
+    url: options.controlPlaneUrl,
+    token: tokenOf(options.token),
+    region,
+  });
   const credentials = createCredentials((databaseId) => controlPlane.credential(databaseId));
   const pools = createPools({ credentials, logger, limits, onLeft: () => reporter.acknowledge() });
   const gates = createGates();
@@ -139,4 +143,9 @@ function checkVersion(version: string): string {
     message: `${version} is not a semantic version`,
     fix: 'name the version of the app like 2.4.0',
   });
+}
+
+/** A key that is given as text never changes. */
+export function tokenOf(token: string | Token): Token {
+  return typeof token === 'function' ? token : () => token;
 }
