@@ -52,7 +52,12 @@ export function awsClientConfig(awsRegion: string, options: AwsClientOptions, pa
     region: awsRegion,
     maxAttempts: patience.maxAttempts,
     retryMode: 'adaptive',
-    requestHandler: { connectionTimeout: patience.connectMs, requestTimeout: patience.requestMs },
+    requestHandler: {
+      connectionTimeout: patience.connectMs,
+      requestTimeout: patience.requestMs,
+      // Without it the SDK writes a warning and goes on waiting.
+      throwOnRequestTimeout: true,
+    },
   };
 }
 

@@ -11,7 +11,7 @@ import { awsTags, ownerPath, secretName, SECRETS_COMPONENT } from '../../../plat
 import { cacheValues, getSecretValue, type SecretVersion } from '../../../platform/aws/secret-values.ts';
 import { FleetError } from '../../../platform/errors.ts';
 import type { AwsRegions } from '../aws/regions.ts';
-import type { KeyOwner, SecretPlace } from '../keys/key-service.ts';
+import type { KeyOwner, SecretPlace, SecretSubject } from '../keys/key-service.ts';
 import type { KmsKeys } from '../keys/kms.ts';
 import type { SecretStore, StagedPlace } from './secret-store.ts';
 
@@ -33,7 +33,6 @@ const LABELS = [
   ['AWSPREVIOUS', 'previous'],
 ] as const;
 
-type Subject = Pick<SecretPlace, 'owner' | 'subject' | 'region'>;
 /** A version of ours, and where AWS has it. */
 type Version = SecretPlace & SecretVersion;
 
@@ -48,6 +47,7 @@ export function awsStore(deps: AwsStoreDeps): SecretStore {
   const versionOf = (place: SecretPlace): Version => ({ ...place, name: secretName(fleet, place) });
   return {
     isRemote: true,
+    locate: (subject) => secretName(fleet, subject),
     ensure: async (_db, place, value) => {
       const kept =
         (await getValue(deps, versionOf(place))) ?? (await putValue(deps, versionOf(place), value));
@@ -181,7 +181,7 @@ function refuseQuery(): never {
   throw new Error('a remote key service has no business in the registry');
 }
 
-async function deleteSecret(deps: AwsStoreDeps, place: Subject, days: number): Promise<void> {
+async function deleteSecret(deps: AwsStoreDeps, place: SecretSubject, days: number): Promise<void> {
   const found = await describe(deps, place);
   if (found === undefined || found.DeletedDate !== undefined) return;
   await send(deps, place, 'secretsmanager:DeleteSecret', ({ secrets }) =>
@@ -197,7 +197,7 @@ async function deleteSecret(deps: AwsStoreDeps, place: Subject, days: number): P
 /** Undefined when there is no such secret. */
 async function describe(
   deps: AwsStoreDeps,
-  place: Subject,
+  place: SecretSubject,
 ): Promise<DescribeSecretCommandOutput | undefined> {
   const aws = deps.regions.of(place.region);
   try {
@@ -213,7 +213,7 @@ async function describe(
 /** Runs one call; where AWS only says that it cannot, finds out whether the secret or its key is to blame. */
 async function send<T>(
   deps: AwsStoreDeps,
-  place: Subject,
+  place: SecretSubject,
   action: string,
   work: (aws: ReturnType<AwsRegions['of']>) => Promise<T>,
 ): Promise<T> {
@@ -241,7 +241,7 @@ async function send<T>(
  * error for many reasons, and reports a key that is disabled as a right that is missing.
  * @throws FleetError `secret_deleted`, `key_disabled`, `key_pending_destruction`, `key_missing`
  */
-async function blame(deps: AwsStoreDeps, place: Subject, cause: unknown): Promise<void> {
+async function blame(deps: AwsStoreDeps, place: SecretSubject, cause: unknown): Promise<void> {
   const secret = await unlessDenied(describe(deps, place));
   if (secret?.DeletedDate !== undefined) throw secretDeleted(secretName(deps.regions.fleet, place), cause);
   await unlessDenied(deps.keys.requireUsable(place));
