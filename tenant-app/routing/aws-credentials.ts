@@ -14,8 +14,8 @@ export interface AwsSecretStore {
   client?: AwsClientOptions;
 }
 
-/** 5 s: one tenant whose secret cannot be read must not become a flood of questions to AWS. */
-const REFUSED_MS = 5_000;
+/** 2 s: a tenant whose secret cannot be read must not become a flood of questions to AWS. */
+const REFUSED_MS = 2_000;
 /** More tenants than that fail together only when AWS itself does: then the circuit breaker holds questions off. */
 const REFUSED_MAX = 10_000;
 
@@ -53,7 +53,10 @@ export function awsCredentials(store: AwsSecretStore, logger: Logger): Credentia
         refused.set(route.credentialVersion, answer);
         const { code } = answer;
         logger.warn("a credential cannot be read; the tenant's open connections go on", {
-          ...{ tenant: route.slug, secret: route.secret, version: route.credentialVersion, code, error },
+          tenant: route.slug,
+          version: route.credentialVersion,
+          code,
+          error,
         });
         throw answer;
       }
@@ -89,9 +92,9 @@ async function readVersion(reader: SecretReader, route: LocalRoute): Promise<str
 
 /** Whose secret it is and what AWS said stays in the log: clients are told as much as they can use. */
 function refusal(cause: unknown): RoutingError {
-  const known = cause instanceof FleetError ? ANSWERS[cause.code] : undefined;
+  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
   return new RoutingError({
-    ...(known ?? UNAVAILABLE),
+    ...(ANSWERS[code] ?? UNAVAILABLE),
     status: 503,
     message: "the credential of the tenant's database cannot be read just now",
     cause,

@@ -36,9 +36,14 @@ export function actionsOf(module: string, command: string): string[] {
   return OTHER_NAMES[name] ?? [name];
 }
 
+/** Reading a whole program takes a second. */
+const known = new Map<string, Set<string>>();
+
 /** The actions that a program needs: of every command that its sources can make, by way of what they import. */
 export function actionsOfProgram(main: string): Set<string> {
-  const actions = new Set<string>();
+  const actions = known.get(main) ?? new Set<string>();
+  if (known.has(main)) return actions;
+  known.set(main, actions);
   for (const file of sourcesOf(join(projectRoot(), main))) {
     const source = readSource(file);
     for (const action of actionsIn(source, relative(projectRoot(), file))) actions.add(action);
@@ -65,7 +70,7 @@ export function actionsIn(source: ts.SourceFile, place: string): string[] {
 }
 
 export function parseSource(name: string, text: string): ts.SourceFile {
-  return ts.createSourceFile(name, text, ts.ScriptTarget.Latest, true);
+  return ts.createSourceFile(name, text, ts.ScriptTarget.Latest);
 }
 
 function readSource(file: string): ts.SourceFile {
@@ -103,10 +108,12 @@ function importsOf(source: ts.SourceFile): Import[] {
       found.push({ module: (node.moduleSpecifier as ts.StringLiteral).text, names: undefined });
     } else if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword) {
       const [module] = node.arguments;
-      if (module !== undefined && ts.isStringLiteral(module))
+      if (module !== undefined && ts.isStringLiteral(module)) {
         found.push({ module: module.text, names: undefined });
+      }
     }
-    ts.forEachChild(node, visit);
+    // Below the top only `import()` can stand, which few files have.
+    if (node === source || source.text.includes('import(')) ts.forEachChild(node, visit);
   };
   visit(source);
   return found;
