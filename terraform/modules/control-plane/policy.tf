@@ -70,7 +70,6 @@ data "aws_iam_policy_document" "task" {
     sid = "KeepKeys"
     actions = [
       "kms:CancelKeyDeletion",
-      "kms:CreateAlias",
       "kms:DescribeKey",
       "kms:EnableKey",
       "kms:ScheduleKeyDeletion",
@@ -93,11 +92,12 @@ data "aws_iam_policy_document" "task" {
     }
   }
 
-  # kms:CreateAlias asks for the alias as well as for the key.
+  # kms:CreateAlias asks for the alias as well as for the key. Not bound to tags: those of a new key may count only
+  # after minutes, and a key without its name would be made again and again. A name alone opens nothing.
   statement {
     sid       = "NameKeys"
     actions   = ["kms:CreateAlias"]
-    resources = local.aliases
+    resources = concat(local.any_key, local.aliases)
   }
 
   # What the code seals itself says so in its encryption context; what Secrets Manager seals is in behind.tf.
