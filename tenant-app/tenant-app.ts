@@ -29,6 +29,8 @@ export interface TenantAppOptions {
   logger: Logger;
   /** Where credentials are read. By default the control plane hands them out. */
   secretStore?: AwsSecretStore;
+  /** Where the line of each request goes, standard error by default; none is written below level `info`. */
+  accessLogTo?: { write(text: string): unknown };
   trustedProxies?: string[];
   limits?: Partial<RoutingLimits>;
   /** Another version and range than the product's own, in tests. */
@@ -54,7 +56,7 @@ const STOP_GRACE_MS = 10_000;
 /** Listens at once; requests are answered with 503 until the routes are loaded (`/readyz` tells). */
 export async function startTenantApp(options: TenantAppOptions): Promise<TenantApp> {
   const accessLog = options.logger.isInfoEnabled()
-    ? createAccessLog(process.stderr, 'tenant-app')
+    ? createAccessLog(options.accessLogTo ?? process.stderr, 'tenant-app')
     : undefined;
   const routing = tenantRouting({
     appVersion: productVersion(),
