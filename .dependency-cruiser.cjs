@@ -3,7 +3,7 @@
  * each rule names a folder and what it may reach; everything else in the project is forbidden to it.
  */
 const SLICES = ['rollouts', 'drift', 'rotations', 'tenants', 'apps', 'releases', 'servers', 'secrets'];
-const ENGINE = ['operations', 'audit', 'access', 'registry'];
+const ENGINE = ['operations', 'audit', 'access', 'registry', 'aws'];
 const SHARED = ['contract', 'platform'];
 const PRODUCT = '^(contract|platform|control-plane|tenant-app|fleet-cli|scripts|test)/';
 
@@ -58,6 +58,7 @@ module.exports = {
     only('control-plane/audit', [...inControlPlane(['access', 'registry']), ROUTE_TYPES, ...SHARED]),
     only('control-plane/access', [...inControlPlane(['audit', 'registry']), ROUTE_TYPES, ...SHARED]),
     only('control-plane/registry', SHARED),
+    only('control-plane/aws', SHARED),
     only('control-plane/http', [...inControlPlane(['audit', 'access', 'registry']), ...SHARED]),
     {
       name: 'http-is-mounted-by-the-composition-only',

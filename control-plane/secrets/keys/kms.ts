@@ -11,7 +11,7 @@ import {
 } from '@aws-sdk/client-kms';
 import { FleetError } from '../../../platform/errors.ts';
 import { isSealedFor, open, seal, UnsealError } from '../../../platform/sealing.ts';
-import { AWS_ERROR, isAws, unavailable } from '../aws/failures.ts';
+import { AWS_ERROR, isAws, unavailable } from '../../aws/failures.ts';
 import type { AwsRegion, AwsRegions } from '../aws/regions.ts';
 import { keyMissing, keyPendingDestruction, refusing } from '../refusals.ts';
 import {

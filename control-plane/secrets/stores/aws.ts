@@ -9,7 +9,7 @@ import {
 } from '@aws-sdk/client-secrets-manager';
 import { LRUCache } from 'lru-cache';
 import { FleetError, isRetryable } from '../../../platform/errors.ts';
-import { AWS_ERROR, isAws } from '../aws/failures.ts';
+import { AWS_ERROR, isAws } from '../../aws/failures.ts';
 import type { AwsRegions } from '../aws/regions.ts';
 import type { KeyOwner, SecretPlace } from '../keys/key-service.ts';
 import { tagsOf, type KmsKeys } from '../keys/kms.ts';
