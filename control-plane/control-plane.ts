@@ -49,6 +49,7 @@ import { createServer as createServerOperation } from './servers/create.ts';
 import { stopAsRetired } from './servers/embedded-servers.ts';
 import { checkServers } from './servers/health.ts';
 import { serverRoutes } from './servers/http.ts';
+import { openRds, type Rds } from './servers/providers/rds/rds.ts';
 import { requireKnownRegion } from './servers/region.ts';
 import { createTenant } from './tenants/create.ts';
 import { deleteTenant } from './tenants/delete.ts';
@@ -68,6 +69,8 @@ export interface Deps {
   /** Settings for embedded clusters beyond their own, e.g. `fsync: 'off'` in tests. */
   clusterSettings?: Record<string, string>;
   masterKey: Buffer;
+  /** Undefined where no region has a site on RDS. */
+  rds?: Rds | undefined;
 }
 
 export interface ControlPlane {
@@ -134,7 +137,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   await connectRegistry(registry);
   const masterKey = loadMasterKey(dataFiles(config.dataDir).masterKey);
   const opened = await openSecrets({ config, masterKey, registry });
-  const deps = createDeps(options, { registry, masterKey, secrets: opened.secrets });
+  const rds = await openRds(config);
+  const deps = createDeps(options, { registry, masterKey, secrets: opened.secrets, rds });
   const operations = allOperations(deps);
   await bootstrapFleet(deps, config);
   const retirements = await stopAsRetired(deps);
@@ -150,6 +154,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       await retirements.close();
       await deps.servers.close();
       opened.close();
+      rds?.instances.close();
       await registry.close();
     },
   };
@@ -157,7 +162,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
 
 function createDeps(
   { config, logger, clusterSettings }: ControlPlaneOptions,
-  opened: Pick<Deps, 'registry' | 'masterKey' | 'secrets'>,
+  opened: Pick<Deps, 'registry' | 'masterKey' | 'secrets' | 'rds'>,
 ): Deps {
   const { registry, secrets } = opened;
   return {

@@ -40,6 +40,31 @@ export const SecretStoreSettings = {
   FLEET_AWS_REGIONS: z.string().default('').transform(awsRegions),
 };
 
+/** JSON as it stands in one variable. */
+const Json = z.string().transform((text, context) => {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    context.addIssue('not JSON');
+    return z.NEVER;
+  }
+});
+
+/** Where a region's servers on RDS stand, and what they are where nobody says otherwise. */
+export const RdsSite = z.strictObject({
+  subnetGroup: z.string().min(1),
+  parameterGroup: z.string().min(1),
+  securityGroups: z.array(z.string().min(1)).min(1),
+  /** ARN of the KMS key that encrypts storage, snapshots and Performance Insights. */
+  kmsKey: z.string().min(1),
+  engineVersion: z.string().default('18'),
+  /** Memory for a few hundred tenants; burstable classes run out of credits under rollouts. */
+  instanceClass: z.string().default('db.r7g.large'),
+  /** GiB. gp3 on RDS begins at 20; 100 leave room until it grows by itself. */
+  storageGib: z.number().int().min(20).max(65_536).default(100),
+});
+export type RdsSite = z.infer<typeof RdsSite>;
+
 const Environment = z.object({
   FLEET_DATA_DIR: z.string().default('.flotilla'),
   FLEET_REGISTRY_URL: z.string().optional(),
@@ -53,28 +78,33 @@ const Environment = z.object({
     .pipe(z.array(Name)),
   ...SecretStoreSettings,
   FLEET_NAME: Name.default('flotilla'),
-  FLEET_APP_URLS: z
-    .string()
-    .default('{}')
-    .transform((text, context) => {
-      try {
-        return JSON.parse(text) as unknown;
-      } catch {
-        context.addIssue('not JSON');
-        return z.NEVER;
-      }
-    })
-    .pipe(z.record(z.string(), z.url())),
+  FLEET_RDS_SITES: Json.pipe(z.record(z.string(), RdsSite)).default({}),
+  FLEET_RDS_ENDPOINT_MAP: Json.pipe(z.record(z.string(), z.string().min(1))).default({}),
+  FLEET_APP_URLS: Json.pipe(z.record(z.string(), z.url())).default({}),
   FLEET_DRIFT_INTERVAL: z
     .string()
     .regex(/^(off|[1-9]\d{0,4}[mh])$/, 'a time such as 24h or 30m, or off')
     .default('24h'),
   FLEET_DEMO: z.enum(['on', 'off']).default('on'),
+  /** Read by the SDK itself. */
+  AWS_ENDPOINT_URL: z.url().optional(),
   FLEET_LOG_LEVEL: z.enum(['error', 'warn', 'info', 'debug', 'silent']).default('info'),
 });
 
 /** With the store on AWS each region must say where in AWS its secrets and keys are: there is no default for that. */
 const CheckedEnvironment = Environment.superRefine((values, context) => {
+  const nowhere = Object.keys(values.FLEET_RDS_SITES).filter(
+    (region) => !Object.hasOwn(values.FLEET_AWS_REGIONS, region),
+  );
+  if (nowhere.length > 0) {
+    const message = `every region with a site needs one, as in eu=eu-central-1; missing: ${nowhere.join(', ')}`;
+    context.addIssue({ code: 'custom', path: ['FLEET_AWS_REGIONS'], message });
+  }
+  if (Object.keys(values.FLEET_RDS_ENDPOINT_MAP).length > 0 && !isEmulated(values.AWS_ENDPOINT_URL)) {
+    const message =
+      'is for an emulated AWS only, which AWS_ENDPOINT_URL names; against AWS itself instances are reached where they are';
+    context.addIssue({ code: 'custom', path: ['FLEET_RDS_ENDPOINT_MAP'], message });
+  }
   requireAwsRegions(values, values.FLEET_REGIONS, context);
 });
 
@@ -89,6 +119,11 @@ export function requireAwsRegions(
   if (missing.length === 0) return;
   const message = `with FLEET_SECRET_STORE=aws every region needs one, as in eu=eu-central-1; missing: ${missing.join(', ')}`;
   context.addIssue({ code: 'custom', path: ['FLEET_AWS_REGIONS'], message });
+}
+
+/** An endpoint of AWS itself, given by name, is no emulator. */
+function isEmulated(endpoint: string | undefined): boolean {
+  return endpoint !== undefined && !/\.amazonaws\.com(\.cn)?$/.test(new URL(endpoint).hostname);
 }
 
 /** What the environment says, checked. Read once by each program's main and passed on; never at import. */
@@ -110,6 +145,10 @@ export interface Config {
   fleetName: string;
   /** The fleet's regions to AWS's, e.g. eu → eu-central-1. */
   awsRegions: Record<string, string>;
+  /** Regions whose servers the control plane may make on RDS. */
+  rdsSites: Record<string, RdsSite>;
+  /** Development only: an instance's identifier or host name to the PostgreSQL that stands for it (providers/rds/reach.ts). */
+  rdsEndpoints: Record<string, string>;
   /** Where a person reaches each region's tenant app; told in 421 answers and in tenants' URLs. */
   appUrls: Record<string, string>;
   /** Milliseconds between two looks at the schemas of the whole fleet; undefined: only when somebody asks. */
@@ -141,6 +180,8 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
     secretStore: values.FLEET_SECRET_STORE,
     fleetName: values.FLEET_NAME,
     awsRegions: values.FLEET_AWS_REGIONS,
+    rdsSites: values.FLEET_RDS_SITES,
+    rdsEndpoints: values.FLEET_RDS_ENDPOINT_MAP,
     appUrls: values.FLEET_APP_URLS,
     driftIntervalMs: intervalMs(values.FLEET_DRIFT_INTERVAL),
     demo: values.FLEET_DEMO === 'on',

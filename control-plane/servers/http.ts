@@ -9,12 +9,14 @@ import type { Secrets } from '../secrets/secret.ts';
 import { startAddServer } from './add.ts';
 import { changeServer, removeServer } from './change.ts';
 import { startCreateServer } from './create.ts';
+import type { Rds } from './providers/rds/rds.ts';
 import { regionRoutes } from './region-http.ts';
 import { serverNotFound, serverView, type ServerUsage } from './server.ts';
 import { findServer, listServers } from './store.ts';
 
 export interface ServerRouteDeps {
   secrets: Secrets;
+  rds?: Rds | undefined;
 }
 
 const Cursor = z.object({ name: z.string(), id: z.uuid() });
@@ -26,10 +28,15 @@ const NewServer = z
     ...AddServer.shape,
     url: AddServer.shape.url.optional(),
     provider: CreateServer.shape.provider.optional(),
+    rds: CreateServer.shape.rds,
   })
   .refine((body) => (body.url === undefined) !== (body.provider === undefined), {
     message: 'give either url (register an existing server) or provider (make one)',
     path: ['url'],
+  })
+  .refine((body) => body.rds === undefined || body.provider === 'rds', {
+    message: 'is for provider rds',
+    path: ['rds'],
   })
   .refine((body) => body.mode !== 'dedicated' || (body.maxDatabases ?? 1) === 1, {
     message: 'a dedicated server holds one database',
@@ -87,7 +94,7 @@ const getRoute = route({
   handle: async ({ params, caller, tx }) => answer(await visibleServer(tx, params.name, caller)),
 });
 
-function postRoute({ secrets }: ServerRouteDeps) {
+function postRoute(deps: ServerRouteDeps) {
   return route({
     method: 'post',
     path: '/api/v1/servers',
@@ -101,11 +108,11 @@ function postRoute({ secrets }: ServerRouteDeps) {
     handle: async ({ body, caller, requestId, tx }) => {
       requireRegion(caller, body.region);
       const request = { caller, requestId };
-      const { url, provider, ...rest } = body;
+      const { url, provider = 'embedded', rds, ...rest } = body;
       const { operationId, serverId } =
         url === undefined
-          ? await startCreateServer(tx, { ...rest, provider: provider ?? 'embedded' }, request)
-          : await startAddServer(tx, secrets, { ...rest, url }, request);
+          ? await startCreateServer(tx, { ...rest, provider, rds }, request, deps)
+          : await startAddServer(tx, deps.secrets, { ...rest, url }, request);
       const server = await findServer(tx, serverId);
       if (server === undefined) throw serverNotFound(body.name);
       return accepted(operationId, serverView(server));

@@ -1,5 +1,5 @@
 import CircuitBreaker from 'opossum';
-import { isRetryable } from '../errors.ts';
+import { FleetError, isRetryable } from '../errors.ts';
 import { translateAws, unavailable, type AwsCall } from './failures.ts';
 
 /** Calls of one region of AWS, each service behind a circuit breaker of its own. */
@@ -74,6 +74,18 @@ export function openAwsCalls(awsRegion: string): AwsCalls {
       for (const breaker of breakers.values()) breaker.shutdown();
     },
   };
+}
+
+/** Where in AWS a region of the fleet is. @throws FleetError `aws_region_unknown` */
+export function awsRegionOf(awsRegions: Record<string, string>, region: string): string {
+  const awsRegion = Object.hasOwn(awsRegions, region) ? awsRegions[region] : undefined;
+  if (awsRegion !== undefined) return awsRegion;
+  throw new FleetError({
+    code: 'aws_region_unknown',
+    status: 500,
+    message: `nothing says in which region of AWS what belongs to ${region} is`,
+    fix: `add it to FLEET_AWS_REGIONS, as in ${region}=eu-central-1, and restart the control plane`,
+  });
 }
 
 type Breaker = CircuitBreaker<[() => Promise<unknown>], unknown>;

@@ -2,11 +2,11 @@ import { KMSClient } from '@aws-sdk/client-kms';
 import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import {
   awsClientConfig,
+  awsRegionOf,
   openAwsCalls,
   type AwsCalls,
   type AwsClientOptions,
 } from '../../../platform/aws/calls.ts';
-import { FleetError } from '../../../platform/errors.ts';
 
 /** What may be used of AWS for one region of the fleet: nothing in another region of AWS can be reached by it. */
 export interface AwsRegion extends AwsCalls {
@@ -34,9 +34,7 @@ export function openAwsRegions(
   return {
     fleet,
     of: (region) => {
-      const awsRegion = Object.hasOwn(awsRegions, region) ? awsRegions[region] : undefined;
-      if (awsRegion === undefined) throw unknownRegion(region);
-      const found = opened.get(region) ?? openRegion(region, awsRegion, options);
+      const found = opened.get(region) ?? openRegion(region, awsRegionOf(awsRegions, region), options);
       opened.set(region, found);
       return found;
     },
@@ -63,13 +61,4 @@ function openRegion(region: string, awsRegion: string, options: AwsClientOptions
       calls.close();
     },
   };
-}
-
-function unknownRegion(region: string): FleetError {
-  return new FleetError({
-    code: 'aws_region_unknown',
-    status: 500,
-    message: `nothing says in which region of AWS the secrets and keys of ${region} are`,
-    fix: `add it to FLEET_AWS_REGIONS, as in ${region}=eu-central-1, and restart the control plane`,
-  });
 }

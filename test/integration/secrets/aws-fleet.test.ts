@@ -76,8 +76,7 @@ describe(`a fleet with its secrets ${motoTitle}, each program under its own role
   async function startApp(region: 'eu' | 'us'): Promise<TenantApp> {
     const awsRegion = region === 'eu' ? 'eu-central-1' : 'us-east-1';
     const secretStore = { awsRegion, client: clientOf(`app-${region}`) };
-    const logger = recordingLogger(log);
-    logger.level = 'warn';
+    const logger = recordingLogger((line) => log.push(line));
     const app = await fleet.startApp(region, { secretStore, logger, reports: { everyMs: 50 } });
     await app.routing.whenReady;
     return app;
