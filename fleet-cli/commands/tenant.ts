@@ -5,7 +5,9 @@ import type { OpenSession } from '../session.ts';
 import {
   createTenant,
   deleteTenant,
+  destroyKey,
   getTenant,
+  keepKey,
   listTenants,
   resumeTenant,
   suspendTenant,
@@ -24,9 +26,11 @@ export function addTenantCommands(program: Command, open: OpenSession): void {
     .command('get <name>')
     .description('show a tenant, where it is placed and why')
     .option('-w, --watch', WATCH_HELP)
-    .action(async (name: string, flags: WatchFlags) => {
+    .option('--include-deleted', 'the tenant that bore the name last, if none does now')
+    .action(async (name: string, flags: WatchFlags & { includeDeleted?: boolean }) => {
       const session = open();
-      await (isWatching(session, flags) ? watchTenant(session, name) : getTenant(session, name));
+      if (isWatching(session, flags)) await watchTenant(session, name);
+      else await getTenant(session, name, flags.includeDeleted);
     });
   addUpdate(tenant, open);
   tenant
@@ -44,6 +48,20 @@ export function addTenantCommands(program: Command, open: OpenSession): void {
     .command('delete <name>')
     .description('delete a tenant with its database, credentials and key; wants --confirm NAME')
     .action(async (name: string) => await deleteTenant(open(), name));
+  addKey(tenant, open);
+}
+
+function addKey(tenant: Command, open: OpenSession): void {
+  tenant
+    .command('keep-key <name>')
+    .description('keep the key of a deleted tenant, for what is still sealed under it; until it is destroyed')
+    .option('--reason <text>', 'why, for the audit log')
+    .action(async (name: string, flags: { reason?: string }) => await keepKey(open(), name, flags.reason));
+  tenant
+    .command('destroy-key <name>')
+    .description('have a key that was kept destroyed after all; wants --confirm NAME')
+    .option('--reason <text>', 'why, for the audit log')
+    .action(async (name: string, flags: { reason?: string }) => await destroyKey(open(), name, flags.reason));
 }
 
 function addCreate(tenant: Command, open: OpenSession): void {

@@ -24,6 +24,7 @@ export const tenantView: View<Tenant> = {
     { title: 'id', value: (tenant) => tenant.id, detail: true },
     { title: 'cause', value: cause, detail: true },
     { title: 'placement', value: placement, detail: true },
+    { title: 'key', value: keyText, detail: true },
   ],
 };
 
@@ -40,6 +41,22 @@ function placement(tenant: Tenant): string | undefined {
     .filter(({ server }) => server !== report.server)
     .map(({ server, verdict }) => `${server}: ${verdict}`);
   return [`${report.server}: ${report.reason}`, ...others].join('\n');
+}
+
+/** What becomes of a deleted tenant's key, and what can be done about it. */
+function keyText({ id, keyDestruction }: Tenant): string | undefined {
+  if (keyDestruction === null) return undefined;
+  const { state, requestedAt, goneAt, destroyedAt } = keyDestruction;
+  switch (state) {
+    case 'requested':
+    case 'scheduled':
+      return `opens nothing since ${requestedAt}, destroyed on ${goneAt}; until then: fleet tenant keep-key ${id}`;
+    case 'keeping':
+    case 'kept':
+      return `kept; to have it destroyed: fleet tenant destroy-key ${id}`;
+    case 'destroyed':
+      return `destroyed on ${destroyedAt ?? goneAt}: nothing that was sealed under it can be read again`;
+  }
 }
 
 function pairs(labels: Record<string, string>): string {

@@ -17,6 +17,8 @@ const MAY: Record<string, Role[]> = {
   suspendTenant: OPERATORS,
   resumeTenant: OPERATORS,
   deleteTenant: OPERATORS,
+  keepTenantKey: OPERATORS,
+  destroyTenantKey: OPERATORS,
   listRegions: READERS,
   getRegion: READERS,
   createRegion: ['admin'],
