@@ -162,20 +162,32 @@ function versionsMoveAndEnd(subject: () => Subject): void {
 
 /** The way of a deleted owner's key. `elapse` makes its retention be over. */
 export function destructionsConform(subject: () => Subject, elapse: (owner: string) => Promise<void>): void {
+  destructionsAreWanted(subject);
+  destructionsEnd(subject, elapse);
+}
+
+function shredding(subject: () => Subject) {
   const { registry, password, created } = verbs(subject);
-  const shred = (owner: string) =>
-    registry().transaction((tx) => subject().secrets.shredOwner(tx, owner, 'acme'));
-  const settled = async (owner: string) => {
-    await subject().secrets.settle(quietLogger);
-    return findDestruction(registry(), owner);
+  return {
+    ...{ registry, password, created },
+    shred: (owner: string) => registry().transaction((tx) => subject().secrets.shredOwner(tx, owner, 'acme')),
+    keep: (owner: string) => registry().transaction((tx) => subject().secrets.keepKey(tx, owner)),
+    settled: async (owner: string) => {
+      await subject().secrets.settle(quietLogger);
+      return findDestruction(registry(), owner);
+    },
+    audited: async (owner: string) => {
+      const { rows } = await registry().query<{ action: string }>(
+        "SELECT action FROM audit_log WHERE resource = 'tenant:acme' AND after->>'id' = $1 ORDER BY seq",
+        [owner.split(':')[1]],
+      );
+      return rows.map((row) => row.action);
+    },
   };
-  const audited = async (owner: string) => {
-    const { rows } = await registry().query<{ action: string }>(
-      "SELECT action FROM audit_log WHERE resource = 'tenant:acme' AND after->>'id' = $1 ORDER BY seq",
-      [owner.split(':')[1]],
-    );
-    return rows.map((row) => row.action);
-  };
+}
+
+function destructionsAreWanted(subject: () => Subject): void {
+  const { registry, password, created, shred, keep, settled, audited } = shredding(subject);
 
   it('schedules the key for after the retention, once, and says when it is gone', async () => {
     const { id, owner } = await created();
@@ -212,8 +224,8 @@ export function destructionsConform(subject: () => Subject, elapse: (owner: stri
     const sealed = await subject().keys.seal(registry(), place, 'in a backup');
     await shred(owner);
     await settled(owner);
-    await registry().transaction((tx) => subject().secrets.keepKey(tx, owner));
-    await registry().transaction((tx) => subject().secrets.keepKey(tx, owner));
+    await keep(owner);
+    await keep(owner);
     assert.equal((await settled(owner))?.state, 'kept');
     const opened = await subject().keys.open(registry(), [{ place, sealed }]);
     assert.equal(opened.get(place.versionId), 'in a backup');
@@ -221,6 +233,10 @@ export function destructionsConform(subject: () => Subject, elapse: (owner: stri
     await shred(owner);
     assert.equal((await settled(owner))?.state, 'scheduled');
   });
+}
+
+function destructionsEnd(subject: () => Subject, elapse: (owner: string) => Promise<void>): void {
+  const { registry, password, created, shred, keep, settled, audited } = shredding(subject);
 
   it('destroys it when the retention is over, with an audit entry; nothing brings it back', async () => {
     const { id, owner } = await created();
@@ -232,16 +248,14 @@ export function destructionsConform(subject: () => Subject, elapse: (owner: stri
     assert.equal((await settled(owner))?.state, 'destroyed');
     assert.deepEqual(await audited(owner), ['key.destruction_scheduled', 'key.destroyed']);
     await assert.rejects(password(id), { code: 'key_destroyed' });
-    const keep = registry().transaction((tx) => subject().secrets.keepKey(tx, owner));
-    await assert.rejects(keep, { code: 'key_destroyed' });
+    await assert.rejects(keep(owner), { code: 'key_destroyed' });
     await shred(owner);
     assert.equal((await settled(owner))?.state, 'destroyed');
   });
 
   it('destroys no key of an owner that lives, or never had one', async () => {
     const { owner } = await created();
-    const keep = registry().transaction((tx) => subject().secrets.keepKey(tx, owner));
-    await assert.rejects(keep, { code: 'key_not_scheduled' });
+    await assert.rejects(keep(owner), { code: 'key_not_scheduled' });
     assert.equal(await shred(`tenant:${randomUUID()}`), undefined);
   });
 }
