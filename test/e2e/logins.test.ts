@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import type { Tenant } from '../../contract/tenant.ts';
 import { sqlState } from '../../platform/errors.ts';
 import { parseAddress, withClient, type PgAddress } from '../../platform/pg.ts';
+import { callTenant } from '../support/api.ts';
 import { clusters } from '../support/clusters.ts';
 import { eachAtOnce } from '../support/concurrency.ts';
 import { startFleet, type Fleet } from '../support/fleet.ts';
@@ -80,6 +81,28 @@ describe("a tenant's login", function () {
     assert.equal(tried, TENANTS * (TENANTS - 1 + 3));
   });
 
+  it("sees neither the statements of another tenant's sessions nor who it is", async () => {
+    const app = await fleet.startApp('eu');
+    await app.routing.whenReady;
+    const [first, , other] = own;
+    assert.ok(first !== undefined && other !== undefined);
+    const host = `${other.tenant.slug}.eu.localhost`;
+    const { status } = await callTenant(app.url, host, 'POST', '/api/v1/projects', { name: 'Confidential' });
+    assert.equal(status, 201);
+    await withClient(first.address, { applicationName: 'test' }, async (client) => {
+      const { rows } = await client.query<{ shown: Record<string, unknown> }>(
+        'SELECT to_jsonb(a) AS shown FROM pg_stat_activity a WHERE datname = $1',
+        [other.tenant.database],
+      );
+      assert.ok(rows.length > 0, 'the other tenant has no session: nothing was looked at');
+      for (const { shown } of rows) {
+        assert.equal(shown.query, '<insufficient privilege>');
+        assert.equal(shown.client_addr, null);
+        assert.ok(!JSON.stringify(shown).includes(other.tenant.slug), JSON.stringify(shown));
+      }
+    });
+  });
+
   it('has no right beyond its own schema', async () => {
     const [first] = own;
     assert.ok(first !== undefined);
@@ -89,9 +112,17 @@ describe("a tenant's login", function () {
       'CREATE DATABASE mine',
       'CREATE ROLE mine',
       `SET ROLE ${first.tenant.database}_owner`,
+      `GRANT ${first.tenant.database}_owner TO ${first.address.user}`,
+      `ALTER ROLE ${first.address.user} SUPERUSER`,
+      'CREATE TABLE pg_catalog.mine (id int)',
+      'CREATE TABLE fleet.mine (id int)',
+      'ALTER TABLE projects OWNER TO CURRENT_USER',
       'SET ROLE fleet_admin',
       'SET SESSION AUTHORIZATION fleet_admin',
       "SELECT pg_read_file('/etc/passwd')",
+      "SELECT pg_ls_dir('.')",
+      "SELECT lo_import('/etc/passwd')",
+      "COPY projects (name) FROM '/etc/passwd'",
       "COPY (SELECT 1) TO PROGRAM 'true'",
       'ALTER TABLE projects ADD COLUMN x int',
       'DROP TABLE tasks',
