@@ -106,6 +106,8 @@ export const Tenant = z.object({
   deletedAt: Instant.nullable(),
   /** Of a deleted tenant that had a key. */
   keyDestruction: KeyDestruction.nullable(),
+  /** Read-only logins that people have opened. */
+  connections: z.array(z.object({ login: z.string(), openedBy: z.string(), expiresAt: Instant })),
 });
 export type Tenant = z.infer<typeof Tenant>;
 

@@ -11,6 +11,8 @@ import { appRoutes } from './apps/http.ts';
 import { tendApps } from './apps/tend.ts';
 import { auditRoutes } from './audit/http.ts';
 import { bootstrapFleet } from './bootstrap.ts';
+import { createConnectionDriver } from './connections/driver.ts';
+import { connectionRoutes } from './connections/http.ts';
 import { forgetOldChecks } from './drift/check-store.ts';
 import { createDriftDriver, checkWhenDue } from './drift/driver.ts';
 import { openGuard } from './drift/guard.ts';
@@ -112,6 +114,7 @@ export function allRoutes(deps: Deps, operations: ReadonlyMap<string, BoundOpera
     serverRoutes(deps),
     secretRoutes({ silentMinutesMax: SILENT_MINUTES_MAX }),
     rotationRoutes(),
+    connectionRoutes(),
     releaseRoutes(),
     rolloutRoutes(deps),
     backfillRoutes(),
@@ -216,6 +219,7 @@ function startFleetWorker(
       createDriftDriver(deps),
       createRehearsalDriver(deps),
       createRetireDriver(deps),
+      createConnectionDriver(deps),
     ],
   });
 }

@@ -17,7 +17,9 @@ export const TENANT_SELECT = `
          ARRAY(SELECT host FROM domains WHERE tenant_id = t.id ORDER BY host) AS domains,
          k.state AS key_state, k.requested_at AS key_requested_at, k.retention_days AS key_retention_days,
          coalesce(k.key_gone_at, k.requested_at + make_interval(days => k.retention_days)) AS key_gone_at,
-         k.destroyed_at AS key_destroyed_at`;
+         k.destroyed_at AS key_destroyed_at,
+         ARRAY(SELECT json_build_object('login', c.login, 'openedBy', c.opened_by, 'expiresAt', c.expires_at)
+                 FROM connections c WHERE c.tenant_id = t.id AND c.state <> 'closed' ORDER BY c.created_at) AS connections`;
 export const TENANT_JOINS = `
   FROM tenants t
   JOIN regions r ON r.name = t.region

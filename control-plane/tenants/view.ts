@@ -26,6 +26,7 @@ export interface TenantRow {
   server: string | null;
   database: string | null;
   domains: string[];
+  connections: { login: string; openedBy: string; expiresAt: string }[];
   /** Null while its key is not to be destroyed. */
   key_state: string | null;
   key_requested_at: Date | null;
@@ -58,6 +59,7 @@ export function tenantView(row: TenantRow): Tenant {
     updatedAt: row.updated_at.toISOString(),
     deletedAt: row.deleted_at?.toISOString() ?? null,
     keyDestruction: keyDestruction(row),
+    connections: row.connections.map((one) => ({ ...one, expiresAt: new Date(one.expiresAt).toISOString() })),
   };
 }
 

@@ -1,7 +1,9 @@
 import { Option, type Command } from 'commander';
+import { DEFAULT_TTL } from '../../contract/connection.ts';
 import { TENANT_STATES, TIERS } from '../../contract/tenant.ts';
 import { collect, collectPair, isWatching, parseCount, WATCH_HELP, type WatchFlags } from '../globals.ts';
 import type { OpenSession } from '../session.ts';
+import { connectTenant, disconnectTenant, type ConnectFlags } from './tenant-connect.ts';
 import {
   createTenant,
   deleteTenant,
@@ -49,6 +51,21 @@ export function addTenantCommands(program: Command, open: OpenSession): void {
     .description('delete a tenant with its database, credentials and key; wants --confirm NAME')
     .action(async (name: string) => await deleteTenant(open(), name));
   addKey(tenant, open);
+  addConnect(tenant, open);
+}
+
+function addConnect(tenant: Command, open: OpenSession): void {
+  tenant
+    .command('connect <name>')
+    .description('open a read-only login to its database for some minutes, and say how psql uses it')
+    .requiredOption('--reason <text>', 'why, for the audit log')
+    .option('--ttl <duration>', 'how long it lasts: from 1m to 8h', DEFAULT_TTL)
+    .option('--exec', 'start psql with it, and close it when psql ends')
+    .action(async (name: string, flags: ConnectFlags) => await connectTenant(open(), name, flags));
+  tenant
+    .command('disconnect <name> [id]')
+    .description('close read-only logins before their time, with their sessions: all, or that one')
+    .action(async (name: string, id?: string) => await disconnectTenant(open(), name, id));
 }
 
 function addKey(tenant: Command, open: OpenSession): void {

@@ -25,6 +25,7 @@ export const tenantView: View<Tenant> = {
     { title: 'cause', value: cause, detail: true },
     { title: 'placement', value: placement, detail: true },
     { title: 'key', value: keyText, detail: true },
+    { title: 'connected', value: connected, detail: true },
   ],
 };
 
@@ -41,6 +42,14 @@ function placement(tenant: Tenant): string | undefined {
     .filter(({ server }) => server !== report.server)
     .map(({ server, verdict }) => `${server}: ${verdict}`);
   return [`${report.server}: ${report.reason}`, ...others].join('\n');
+}
+
+/** People who look into the database now. */
+function connected({ connections }: Tenant): string | undefined {
+  if (connections.length === 0) return undefined;
+  return connections
+    .map(({ openedBy, login, expiresAt }) => `${openedBy} until ${expiresAt} as ${login}`)
+    .join('\n');
 }
 
 /** What becomes of a deleted tenant's key, and what can be done about it. */
