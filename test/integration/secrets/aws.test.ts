@@ -23,13 +23,13 @@ import { freshRegistry, quietLogger, type TestRegistry } from '../../support/reg
 import {
   addRegions,
   create,
-  destructionsConform,
   keysConform,
   newVersion,
   secretsConform,
   storeConforms,
   type Subject,
 } from './conformance.ts';
+import { destructionsConform } from './destruction-conformance.ts';
 
 const AWS_REGIONS = { eu: 'eu-central-1', us: 'us-east-1' };
 

@@ -7,7 +7,6 @@ import { freshRegistry, quietLogger, type TestRegistry } from '../../support/reg
 import {
   addRegions,
   create,
-  destructionsConform,
   keysConform,
   newPlace,
   newVersion,
@@ -15,6 +14,7 @@ import {
   storeConforms,
   type Subject,
 } from './conformance.ts';
+import { destructionsConform } from './destruction-conformance.ts';
 
 describe('secrets in the local store', () => {
   let test: TestRegistry;
