@@ -3,9 +3,9 @@ import type { Tenant } from '../../contract/tenant.ts';
 import { sqlState } from '../../platform/errors.ts';
 import { parseAddress, withClient, type PgAddress } from '../../platform/pg.ts';
 import { callTenant } from '../support/api.ts';
-import { clusters } from '../support/clusters.ts';
 import { eachAtOnce } from '../support/concurrency.ts';
 import { startFleet, type Fleet } from '../support/fleet.ts';
+import { handedOut } from '../support/handed-out.ts';
 
 const TENANTS = 6;
 
@@ -24,26 +24,12 @@ describe("a tenant's login", function () {
       4,
       (index) => fleet.createTenant(`login-${index}`, index % 2 === 0 ? 'eu' : 'us'),
     );
-    for (const tenant of tenants) own.push({ tenant, address: await loginOf(tenant) });
+    for (const tenant of tenants) {
+      const { address } = await handedOut(fleet.controlPlane.deps, tenant.id);
+      own.push({ tenant, address });
+    }
   });
   after(() => fleet.stop());
-
-  /** The credential as the tenant app gets it. */
-  async function loginOf(tenant: Tenant): Promise<PgAddress> {
-    const { deps } = fleet.controlPlane;
-    const { rows } = await fleet.registry.query<{ id: string }>('SELECT id FROM databases WHERE name = $1', [
-      tenant.database,
-    ]);
-    const credential = await deps.secrets.current(fleet.registry, `database:${rows[0]?.id}`);
-    assert.ok(credential !== undefined);
-    const cluster = tenant.region === 'eu' ? clusters().eu : clusters().us;
-    return {
-      ...cluster.superuser,
-      database: tenant.database ?? '',
-      user: credential.login,
-      password: credential.password,
-    };
-  }
 
   const connect = (address: PgAddress) =>
     withClient(address, { applicationName: 'test' }, (client) =>

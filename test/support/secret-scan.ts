@@ -73,14 +73,17 @@ export async function scanTestRun(): Promise<Scan> {
     const handle = await open(join(folder, file));
     for await (const line of handle.readLines()) {
       scan.bytes += line.length + 1;
-      scan.leaks.push(...finder(line).map((before) => ({ file, before })));
+      for (const before of finder(line)) scan.leaks.push({ file, before });
     }
   }
   return scan;
 }
 
-/** A run of characters that can hold a secret in one of the forms below. */
-const LONG_WORD = /[A-Za-z0-9+/_-]{43,}/g;
+/**
+ * A run of characters that can hold a secret in one of the forms below. Bounded, as a regular expression remembers
+ * each character of a run and has no room for megabytes of them; what begins in one and ends in the next is found.
+ */
+const LONG_WORD = /[A-Za-z0-9+/_-]{43,4096}/g;
 /** Characters that tell one secret from all others: 96 bits of base64. */
 const TELLING = 16;
 /** What stands before a leak is shown up to this length. */
@@ -94,11 +97,15 @@ export function secretFinder(secrets: Buffer[]): (text: string) => string[] {
   const beginnings = new Set(secrets.flatMap(formsOf).map((form) => form.slice(0, TELLING)));
   return (text) =>
     [...text.matchAll(LONG_WORD)].flatMap(({ 0: word, index }) => {
-      const plain = word.replaceAll('+', '-').replaceAll('/', '_');
-      for (let start = 0; start + TELLING <= plain.length; start += 1) {
-        const at = index + start;
-        if (beginnings.has(plain.slice(start, start + TELLING)))
+      const end = index + word.length;
+      const plain = text
+        .slice(index, end + TELLING)
+        .replaceAll('+', '-')
+        .replaceAll('/', '_');
+      for (let at = index; at < end; at += 1) {
+        if (beginnings.has(plain.slice(at - index, at - index + TELLING))) {
           return [text.slice(Math.max(0, at - CONTEXT), at)];
+        }
       }
       return [];
     });

@@ -23,6 +23,12 @@ describe('the scan for secrets', () => {
     assert.deepEqual(find(`{"password":"${written}"}`), ['{"password":"']);
   });
 
+  it('finds one wherever it stands in megabytes without a gap', () => {
+    for (const before of [4_080, 4_095, 4_096, 8e6]) {
+      assert.equal(find('a'.repeat(before) + written + 'b'.repeat(100)).length, 1, String(before));
+    }
+  });
+
   it('takes nothing else for one', () => {
     const other = Buffer.from(secret).reverse();
     assert.deepEqual(find(`${other.toString('base64url')} ${other.toString('hex')}`), []);
