@@ -11,6 +11,8 @@ import { appRoutes } from './apps/http.ts';
 import { tendApps } from './apps/tend.ts';
 import { auditRoutes } from './audit/http.ts';
 import { bootstrapFleet } from './bootstrap.ts';
+import { createConnectionDriver } from './connections/driver.ts';
+import { connectionRoutes } from './connections/http.ts';
 import { forgetOldChecks } from './drift/check-store.ts';
 import { createDriftDriver, checkWhenDue } from './drift/driver.ts';
 import { openGuard } from './drift/guard.ts';
@@ -39,7 +41,6 @@ import { createRetireDriver } from './rotations/retire.ts';
 import { rotateSecret } from './rotations/rotate.ts';
 import { routeRoutes } from './routes/http.ts';
 import { secretRoutes } from './secrets/http.ts';
-import { destroyDueKeys } from './secrets/key-store.ts';
 import { loadMasterKey } from './secrets/keys/local.ts';
 import { openSecrets } from './secrets/open.ts';
 import type { Secrets } from './secrets/secret.ts';
@@ -112,10 +113,11 @@ export function allOperations(deps: Deps): ReadonlyMap<string, BoundOperation> {
 /** All routes of the API, by slice. */
 export function allRoutes(deps: Deps, operations: ReadonlyMap<string, BoundOperation>): SliceRoutes[] {
   return [
-    tenantRoutes(),
+    tenantRoutes(deps),
     serverRoutes(deps),
     secretRoutes({ silentMinutesMax: SILENT_MINUTES_MAX }),
     rotationRoutes(),
+    connectionRoutes(),
     releaseRoutes(),
     rolloutRoutes(deps),
     backfillRoutes(),
@@ -203,7 +205,7 @@ function startFleetWorker(
     { name: 'history', cron: '41 3 * * *', run: () => forgetHistory(registry) },
     { name: 'app-instances', cron: '* * * * *', run: () => tendApps(registry) },
     { name: 'secret-store', cron: '* * * * *', run: () => deps.secrets.settle(logger) },
-    { name: 'destroyed-keys', cron: '47 * * * *', run: () => destroyDueKeys(registry) },
+    { name: 'destroyed-keys', cron: '47 * * * *', run: () => deps.secrets.endDestructions(registry, logger) },
     { name: 'rehearsal-copies', cron: '23 * * * *', run: () => sweepClones(deps) },
     ...driftSchedule(deps, options.config.driftIntervalMs),
   ];
@@ -222,6 +224,7 @@ function startFleetWorker(
       createDriftDriver(deps),
       createRehearsalDriver(deps),
       createRetireDriver(deps),
+      createConnectionDriver(deps),
     ],
   });
 }

@@ -5,6 +5,10 @@ import { FleetError } from './errors.ts';
 
 const HIGHEST_PORT = 65_535;
 
+/** What KMS allows; the same for local keys, so that a fleet may change from one to the other. */
+const LEAST_RETENTION_DAYS = 7;
+const MOST_RETENTION_DAYS = 30;
+
 /** Text only: what is given is told back as it was written. */
 const Port = z.string().transform((text, context) => {
   const port = Number(text);
@@ -77,6 +81,15 @@ const Environment = z.object({
     .transform((list) => (list === 'none' ? [] : list.split(',').map((name) => name.trim())))
     .pipe(z.array(Name)),
   ...SecretStoreSettings,
+  FLEET_KEY_RETENTION_DAYS: z
+    .string()
+    .default(String(MOST_RETENTION_DAYS))
+    .transform((text, context) => {
+      const days = Number(text);
+      if (/^\d{1,2}$/.test(text) && days >= LEAST_RETENTION_DAYS && days <= MOST_RETENTION_DAYS) return days;
+      context.addIssue(`whole days from ${LEAST_RETENTION_DAYS} to ${MOST_RETENTION_DAYS}, not "${text}"`);
+      return z.NEVER;
+    }),
   FLEET_NAME: Name.default('flotilla'),
   FLEET_RDS_SITES: Json.pipe(z.record(z.string(), RdsSite)).default({}),
   FLEET_RDS_ENDPOINT_MAP: Json.pipe(z.record(z.string(), z.string().min(1))).default({}),
@@ -141,6 +154,8 @@ export interface Config {
   regions: string[];
   /** Where credentials are kept. */
   secretStore: 'local' | 'aws';
+  /** Days between the deletion of a tenant and the end of its key. */
+  keyRetentionDays: number;
   /** Of this fleet, where it shares an AWS account with others: in names and tags of what it makes there. */
   fleetName: string;
   /** The fleet's regions to AWS's, e.g. eu → eu-central-1. */
@@ -178,6 +193,7 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
     appPort: values.FLEET_APP_PORT,
     regions: values.FLEET_REGIONS,
     secretStore: values.FLEET_SECRET_STORE,
+    keyRetentionDays: values.FLEET_KEY_RETENTION_DAYS,
     fleetName: values.FLEET_NAME,
     awsRegions: values.FLEET_AWS_REGIONS,
     rdsSites: values.FLEET_RDS_SITES,

@@ -216,7 +216,7 @@ async function registryInventory(registry: Registry): Promise<string[]> {
      UNION ALL SELECT 'domain ' || host FROM domains
      UNION ALL SELECT 'secret ' || id FROM secret_versions WHERE stage <> 'retired'
      UNION ALL SELECT 'sealed ' || version_id FROM sealed_secrets
-     UNION ALL SELECT 'key ' || owner FROM data_keys
+     UNION ALL SELECT 'key ' || owner FROM data_keys WHERE destroy_at IS NULL
      UNION ALL SELECT 'lease ' || resource FROM leases WHERE holder IS NOT NULL AND expires_at > now()
                  AND worker_is_alive(holder)
      ORDER BY 1`,
