@@ -1,4 +1,3 @@
-import type { KMSClientConfig } from '@aws-sdk/client-kms';
 import CircuitBreaker from 'opossum';
 import { FleetError, isRetryable } from '../../platform/errors.ts';
 import { translateAws, unavailable, type AwsCall } from './failures.ts';
@@ -6,7 +5,10 @@ import { translateAws, unavailable, type AwsCall } from './failures.ts';
 /** What all calls of AWS have in common: how long they may take, how they are retried, and when nobody asks any more. */
 
 /** What tests set; otherwise the SDK's own chain of environment, files and roles decides. */
-export type AwsClientOptions = Pick<KMSClientConfig, 'endpoint' | 'credentials'>;
+export interface AwsClientOptions {
+  endpoint?: string;
+  credentials?: { accessKeyId: string; secretAccessKey: string };
+}
 
 /** A region's own endpoint connects in milliseconds; whoever does not within 2 s is not there. */
 const CONNECT_TIMEOUT_MS = 2_000;
