@@ -3,7 +3,7 @@
  * each rule names a folder and what it may reach; everything else in the project is forbidden to it.
  */
 const SLICES = ['rollouts', 'drift', 'rotations', 'tenants', 'apps', 'releases', 'servers', 'secrets'];
-const ENGINE = ['operations', 'audit', 'access', 'registry', 'aws'];
+const ENGINE = ['operations', 'audit', 'access', 'registry'];
 const SHARED = ['contract', 'platform'];
 const PRODUCT = '^(contract|platform|control-plane|tenant-app|fleet-cli|scripts|test)/';
 
@@ -58,7 +58,6 @@ module.exports = {
     only('control-plane/audit', [...inControlPlane(['access', 'registry']), ROUTE_TYPES, ...SHARED]),
     only('control-plane/access', [...inControlPlane(['audit', 'registry']), ROUTE_TYPES, ...SHARED]),
     only('control-plane/registry', SHARED),
-    only('control-plane/aws', SHARED),
     only('control-plane/http', [...inControlPlane(['audit', 'access', 'registry']), ...SHARED]),
     {
       name: 'http-is-mounted-by-the-composition-only',
@@ -88,11 +87,12 @@ module.exports = {
     {
       name: 'secrets-on-aws-behind-their-interfaces',
       comment:
-        'Who needs a secret or a key asks SecretStore or KeyService; only these files know whose they are.',
+        'Who needs a secret or a key asks SecretStore or KeyService; only these files know whose they are. A tenant app reads values by itself, by what platform/ has for that.',
       severity: 'error',
       from: {
         path: '^(control-plane|tenant-app|fleet-cli|platform)/',
-        pathNot: '^control-plane/secrets/(stores/aws|keys/kms|aws/regions)\\.ts$',
+        pathNot:
+          '^(control-plane/secrets/(stores/aws|keys/kms|aws/regions)|platform/aws/secret-(values|reader))\\.ts$',
       },
       to: { path: '^node_modules/@aws-sdk/client-(secrets-manager|kms)/' },
     },

@@ -13,15 +13,19 @@ const Port = z.string().transform((text, context) => {
   return z.NEVER;
 });
 
+/** A region of the fleet, or a fleet: both stand in names of things in AWS and in hosts. */
+const NAME = '[a-z][a-z0-9-]{0,30}';
+const Name = z.string().regex(new RegExp(`^${NAME}$`), 'small letters, digits and hyphens, 31 at most');
+const AWS_REGION_PAIR = new RegExp(`^\\s*(${NAME})=([a-z]{2}(?:-[a-z]+)+-\\d{1,2})\\s*$`);
+
 /** `eu=eu-central-1,us=us-east-1` as a map. Two regions of the fleet may be in one of AWS. */
 function awsRegions(text: string, context: z.RefinementCtx): Record<string, string> {
   const regions: Record<string, string> = {};
   for (const pair of text.split(',').filter((part) => part.trim() !== '')) {
-    const match = /^\s*([a-z][a-z0-9-]{0,30})=([a-z]{2}(?:-[a-z]+)+-\d{1,2})\s*$/.exec(pair);
-    const [, region, awsRegion] = match ?? [];
+    const [, region, awsRegion] = AWS_REGION_PAIR.exec(pair) ?? [];
     if (region === undefined || awsRegion === undefined) {
       context.addIssue(`pairs such as eu=eu-central-1, by commas; not "${pair.trim()}"`);
-    } else if (region in regions) {
+    } else if (Object.hasOwn(regions, region)) {
       context.addIssue(`one AWS region for each region; ${region} has two`);
     } else {
       regions[region] = awsRegion;
@@ -29,6 +33,12 @@ function awsRegions(text: string, context: z.RefinementCtx): Record<string, stri
   }
   return regions;
 }
+
+/** Where credentials are kept: the same settings for the control plane and for the apps that read there. */
+export const SecretStoreSettings = {
+  FLEET_SECRET_STORE: z.enum(['local', 'aws']).default('local'),
+  FLEET_AWS_REGIONS: z.string().default('').transform(awsRegions),
+};
 
 /** JSON as it stands in one variable. */
 const Json = z.string().transform((text, context) => {
@@ -65,13 +75,9 @@ const Environment = z.object({
     .string()
     .default('eu,us')
     .transform((list) => (list === 'none' ? [] : list.split(',').map((name) => name.trim())))
-    .pipe(z.array(z.string().regex(/^[a-z][a-z0-9-]{0,30}$/))),
-  FLEET_SECRET_STORE: z.enum(['local', 'aws']).default('local'),
-  FLEET_NAME: z
-    .string()
-    .regex(/^[a-z][a-z0-9-]{0,30}$/, 'small letters, digits and hyphens, 31 at most')
-    .default('flotilla'),
-  FLEET_AWS_REGIONS: z.string().default('').transform(awsRegions),
+    .pipe(z.array(Name)),
+  ...SecretStoreSettings,
+  FLEET_NAME: Name.default('flotilla'),
   FLEET_RDS_SITES: Json.pipe(z.record(z.string(), RdsSite)).default({}),
   FLEET_RDS_ENDPOINT_MAP: Json.pipe(z.record(z.string(), z.string().min(1))).default({}),
   FLEET_APP_URLS: Json.pipe(z.record(z.string(), z.url())).default({}),
@@ -88,7 +94,7 @@ const Environment = z.object({
 /** With the store on AWS each region must say where in AWS its secrets and keys are: there is no default for that. */
 const CheckedEnvironment = Environment.superRefine((values, context) => {
   const nowhere = Object.keys(values.FLEET_RDS_SITES).filter(
-    (region) => !(region in values.FLEET_AWS_REGIONS),
+    (region) => !Object.hasOwn(values.FLEET_AWS_REGIONS, region),
   );
   if (nowhere.length > 0) {
     const message = `every region with a site needs one, as in eu=eu-central-1; missing: ${nowhere.join(', ')}`;
@@ -99,12 +105,21 @@ const CheckedEnvironment = Environment.superRefine((values, context) => {
       'is for an emulated AWS only, which AWS_ENDPOINT_URL names; against AWS itself instances are reached where they are';
     context.addIssue({ code: 'custom', path: ['FLEET_RDS_ENDPOINT_MAP'], message });
   }
-  if (values.FLEET_SECRET_STORE !== 'aws') return;
-  const missing = values.FLEET_REGIONS.filter((region) => !(region in values.FLEET_AWS_REGIONS));
+  requireAwsRegions(values, values.FLEET_REGIONS, context);
+});
+
+/** Tells of regions that nothing says of where in AWS they are, if anybody needs to know. */
+export function requireAwsRegions(
+  settings: { FLEET_SECRET_STORE: string; FLEET_AWS_REGIONS: Record<string, string> },
+  regions: string[],
+  context: z.RefinementCtx,
+): void {
+  if (settings.FLEET_SECRET_STORE !== 'aws') return;
+  const missing = regions.filter((region) => !Object.hasOwn(settings.FLEET_AWS_REGIONS, region));
   if (missing.length === 0) return;
   const message = `with FLEET_SECRET_STORE=aws every region needs one, as in eu=eu-central-1; missing: ${missing.join(', ')}`;
   context.addIssue({ code: 'custom', path: ['FLEET_AWS_REGIONS'], message });
-});
+}
 
 /** An endpoint of AWS itself, given by name, is no emulator. */
 function isEmulated(endpoint: string | undefined): boolean {

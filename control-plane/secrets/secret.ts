@@ -78,6 +78,8 @@ export interface Credential {
 
 /** Versions of credentials and their values. A version's value is never changed once it was handed out. */
 export interface Secrets {
+  /** Where tenant apps read a subject's values by their own right. Undefined: they are handed out by us. */
+  readonly locate: SecretStore['locate'];
   /** Stores a new random password in stage pending. Idempotent by id. @throws FleetError `secret_pending` */
   createVersion(tx: Queryable, version: NewVersion): Promise<void>;
   /** Stores a given password in stage current; what was current becomes previous. Idempotent by id. */
@@ -135,6 +137,7 @@ export function createRemoteSecrets(
 function secretsIn(parts: Pick<Values, 'store' | 'held'>, registry: Values['registry']): Secrets {
   const values = { ...parts, registry, settling: new PQueue({ concurrency: SETTLING_MAX }) };
   return {
+    locate: parts.store.locate,
     createVersion: (tx, version) => createVersion(tx, values, version),
     importVersion: (tx, version, password) => importVersion(tx, values, version, password),
     password: (db, versionId) => readPassword(db, values, versionId),

@@ -1,28 +1,19 @@
 import { KMSClient } from '@aws-sdk/client-kms';
 import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import {
+  awsClientConfig,
   awsRegionOf,
-  clientSettings,
-  createBreaker,
-  runThrough,
+  openAwsCalls,
+  type AwsCalls,
   type AwsClientOptions,
-} from '../../aws/calls.ts';
-import type { AwsCall } from '../../aws/failures.ts';
-
-type AwsService = 'Secrets Manager' | 'KMS';
+} from '../../../platform/aws/calls.ts';
 
 /** What may be used of AWS for one region of the fleet: nothing in another region of AWS can be reached by it. */
-export interface AwsRegion {
+export interface AwsRegion extends AwsCalls {
   /** The fleet's name for it. */
   region: string;
-  awsRegion: string;
   secrets: SecretsManagerClient;
   kms: KMSClient;
-  /**
-   * Runs one call. @throws FleetError `aws_access_denied`, `aws_not_authenticated`, `aws_throttled`,
-   * `aws_unavailable`; errors that speak of one secret or key pass as they are
-   */
-  call<T>(service: AwsService, action: string, work: () => Promise<T>): Promise<T>;
 }
 
 export interface AwsRegions {
@@ -39,7 +30,7 @@ export function openAwsRegions(
   awsRegions: Record<string, string>,
   options: AwsClientOptions = {},
 ): AwsRegions {
-  const opened = new Map<string, OpenRegion>();
+  const opened = new Map<string, AwsRegion>();
   return {
     fleet,
     of: (region) => {
@@ -54,28 +45,20 @@ export function openAwsRegions(
   };
 }
 
-interface OpenRegion extends AwsRegion {
-  close(): void;
-}
-
-function openRegion(region: string, awsRegion: string, options: AwsClientOptions): OpenRegion {
-  const config = clientSettings(awsRegion, options);
+function openRegion(region: string, awsRegion: string, options: AwsClientOptions): AwsRegion {
+  const config = awsClientConfig(awsRegion, options);
   const secrets = new SecretsManagerClient(config);
   const kms = new KMSClient(config);
-  const breakers = { 'Secrets Manager': createBreaker(), KMS: createBreaker() };
+  const calls = openAwsCalls(awsRegion);
   return {
+    ...calls,
     region,
-    awsRegion,
     secrets,
     kms,
-    call: <T>(service: AwsService, action: string, work: () => Promise<T>) => {
-      const call: AwsCall = { service, awsRegion, action };
-      return runThrough(breakers[service], call, work);
-    },
     close: () => {
       secrets.destroy();
       kms.destroy();
-      for (const breaker of Object.values(breakers)) breaker.shutdown();
+      calls.close();
     },
   };
 }

@@ -64,7 +64,7 @@ describe('operation engine', () => {
     const lines: string[] = [];
     const id = await startToy(test.registry, 'toy.forward', 'tenant:logged', 'request-7');
     const operations = toyOperations(deps);
-    const logger = recordingLogger(lines);
+    const logger = recordingLogger((line) => lines.push(line));
     await driveOnce(
       test.registry,
       createOperationDriver({ registry: test.registry, operations, logger }),

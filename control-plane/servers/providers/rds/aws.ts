@@ -17,13 +17,13 @@ import {
   type DBInstance,
 } from '@aws-sdk/client-rds';
 import {
+  awsClientConfig,
   awsRegionOf,
-  clientSettings,
-  createBreaker,
-  runThrough,
+  openAwsCalls,
+  type AwsCalls,
   type AwsClientOptions,
-} from '../../../aws/calls.ts';
-import { isAws } from '../../../aws/failures.ts';
+} from '../../../../platform/aws/calls.ts';
+import { isAws } from '../../../../platform/aws/failures.ts';
 import { RDS_ERROR, translateRds } from './failures.ts';
 import { MASTER_USER, RDS_PORT, type Instance, type InstanceSpec } from './instance.ts';
 import type { Changes, Instances, Order } from './instances.ts';
@@ -39,16 +39,16 @@ type Send = <T>(region: string, action: string, work: (client: RDSClient) => Pro
 
 /** RDS itself. */
 export function awsInstances(awsRegions: Record<string, string>, options: AwsClientOptions = {}): Instances {
-  const opened = new Map<string, { client: RDSClient; breaker: ReturnType<typeof createBreaker> }>();
+  const opened = new Map<string, { client: RDSClient; calls: AwsCalls }>();
   const send: Send = async (region, action, work) => {
     const awsRegion = awsRegionOf(awsRegions, region);
     const found = opened.get(region) ?? {
-      client: new RDSClient(clientSettings(awsRegion, options)),
-      breaker: createBreaker(),
+      client: new RDSClient(awsClientConfig(awsRegion, options)),
+      calls: openAwsCalls(awsRegion),
     };
     opened.set(region, found);
     try {
-      return await runThrough(found.breaker, { service: 'RDS', awsRegion, action }, () => work(found.client));
+      return await found.calls.call('RDS', action, () => work(found.client));
     } catch (error) {
       throw translateRds(error, { awsRegion, action });
     }
@@ -59,9 +59,9 @@ export function awsInstances(awsRegions: Record<string, string>, options: AwsCli
     ...changing(send),
     ...snapshots(send),
     close: () => {
-      for (const { client, breaker } of opened.values()) {
+      for (const { client, calls } of opened.values()) {
         client.destroy();
-        breaker.shutdown();
+        calls.close();
       }
       opened.clear();
     },

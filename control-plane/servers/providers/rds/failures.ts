@@ -1,5 +1,5 @@
+import { isAws } from '../../../../platform/aws/failures.ts';
 import { FleetError } from '../../../../platform/errors.ts';
-import { isAws } from '../../../aws/failures.ts';
 import { quotaError } from './quota.ts';
 
 /** Names of errors of RDS that are told apart, as its model has them. */

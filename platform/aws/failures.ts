@@ -1,4 +1,4 @@
-import { FleetError } from '../../platform/errors.ts';
+import { FleetError } from '../errors.ts';
 
 /** Names of errors of AWS that are told apart, as the services' models have them. */
 export const AWS_ERROR = {
@@ -63,7 +63,7 @@ export function translateAws(error: unknown, call: AwsCall): unknown {
     return new FleetError({
       code: 'aws_access_denied',
       status: 502,
-      message: `${where} refuses ${call.action} to the control plane's role`,
+      message: `${where} refuses ${call.action} to this program's role`,
       fix: `allow ${call.action} in the role's policy, and in the policy of the KMS key where one is used`,
       cause: error,
     });
@@ -73,7 +73,7 @@ export function translateAws(error: unknown, call: AwsCall): unknown {
       code: 'aws_not_authenticated',
       status: 502,
       message: `${where} does not know who asks: no AWS credentials, or ones that are over`,
-      fix: 'give the control plane a role, or the AWS_* variables that the SDK reads',
+      fix: 'give this program a role, or the AWS_* variables that the SDK reads',
       cause: error,
     });
   }
