@@ -92,7 +92,7 @@ describe(`secrets ${motoTitle}`, () => {
   /** As when the window of KMS is over. */
   async function removeKey(owner: string): Promise<void> {
     const { kms } = regions.of('eu');
-    await kms.send(new DeleteAliasCommand({ AliasName: keyAlias(regions.fleet, { region: 'eu', owner }) }));
+    await kms.send(new DeleteAliasCommand({ AliasName: keyAlias(FLEET, { region: 'eu', owner }) }));
     await test.registry.query(
       "UPDATE owner_destructions SET key_gone_at = now() - interval '1 second' WHERE owner = $1",
       [owner],
