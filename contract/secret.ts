@@ -54,4 +54,16 @@ export const SecretRotation = z.object({
 });
 export type SecretRotation = z.infer<typeof SecretRotation>;
 
+export const RotateServer = z.strictObject({ reason: plainText(500, 1).optional() });
+export type RotateServer = z.infer<typeof RotateServer>;
+
+export const ServerRotation = z.object({
+  server: z.string(),
+  /** Id of the operation. */
+  operation: z.uuid(),
+  /** Whether it was under way already. */
+  joined: z.boolean(),
+});
+export type ServerRotation = z.infer<typeof ServerRotation>;
+
 export const SecretFilter = z.object({ region: z.string().optional(), name: z.string().optional() });

@@ -37,8 +37,12 @@ import { rolloutRoutes } from './rollouts/http.ts';
 import { fleetMetrics } from './rollouts/view/metrics.ts';
 import { createRehearsalDriver, sweepClones } from './rollouts/rehearsals/driver.ts';
 import { rotationRoutes } from './rotations/http.ts';
+import { ROTATE_DUE_CRON, rotateDue } from './rotations/policy/rotate-due.ts';
 import { createRetireDriver } from './rotations/retire.ts';
 import { rotateSecret } from './rotations/rotate.ts';
+import { createRotationDriver } from './rotations/runs/driver.ts';
+import { forgetOldRuns } from './rotations/runs/run-store.ts';
+import { rotateServer } from './rotations/servers/rotate.ts';
 import { routeRoutes } from './routes/http.ts';
 import { secretRoutes } from './secrets/http.ts';
 import { loadMasterKey } from './secrets/keys/local.ts';
@@ -106,6 +110,7 @@ export function allOperations(deps: Deps): ReadonlyMap<string, BoundOperation> {
     bindOperation(resumeTenant, tenants),
     bindOperation(deleteTenant, tenants),
     bindOperation(rotateSecret, deps),
+    bindOperation(rotateServer, deps),
     bindOperation(addServer, deps),
     bindOperation(createServerOperation, deps),
     bindOperation(deleteServer, deps),
@@ -211,6 +216,7 @@ function startFleetWorker(
     { name: 'secret-store', cron: '* * * * *', run: () => deps.secrets.settle(logger) },
     { name: 'destroyed-keys', cron: '47 * * * *', run: () => deps.secrets.endDestructions(registry, logger) },
     { name: 'rehearsal-copies', cron: '23 * * * *', run: () => sweepClones(deps) },
+    { name: 'rotation', cron: ROTATE_DUE_CRON, run: () => rotateDue(deps, options.config.rotationPolicy) },
     ...driftSchedule(deps, options.config.driftIntervalMs),
   ];
   return startWorker({
@@ -229,6 +235,7 @@ function startFleetWorker(
       createRehearsalDriver(deps),
       createRetireDriver(deps),
       createConnectionDriver(deps),
+      createRotationDriver(deps),
     ],
   });
 }
@@ -237,6 +244,7 @@ function startFleetWorker(
 async function forgetHistory(registry: Registry): Promise<void> {
   await forgetOldChecks(registry);
   await forgetOldMeasurements(registry);
+  await forgetOldRuns(registry);
 }
 
 /** Asks every few minutes whether a check is due: the interval may be any, and a control plane that was down catches up. */
