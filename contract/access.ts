@@ -12,6 +12,7 @@ export const PERMISSIONS = [
   'tenant:create',
   'tenant:write',
   'tenant:delete',
+  'tenant:connect',
   'server:write',
   'region:write',
   'release:publish',

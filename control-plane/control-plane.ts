@@ -11,6 +11,8 @@ import { appRoutes } from './apps/http.ts';
 import { tendApps } from './apps/tend.ts';
 import { auditRoutes } from './audit/http.ts';
 import { bootstrapFleet } from './bootstrap.ts';
+import { createConnectionDriver } from './connections/driver.ts';
+import { connectionRoutes } from './connections/http.ts';
 import { forgetOldChecks } from './drift/check-store.ts';
 import { createDriftDriver, checkWhenDue } from './drift/driver.ts';
 import { openGuard } from './drift/guard.ts';
@@ -43,17 +45,19 @@ import { forgetOldRuns } from './rotations/runs/run-store.ts';
 import { rotateServer } from './rotations/servers/rotate.ts';
 import { routeRoutes } from './routes/http.ts';
 import { secretRoutes } from './secrets/http.ts';
-import { destroyDueKeys } from './secrets/key-store.ts';
 import { loadMasterKey } from './secrets/keys/local.ts';
 import { openSecrets } from './secrets/open.ts';
 import type { Secrets } from './secrets/secret.ts';
 import { createServerAccess, type ServerAccess } from './servers/access.ts';
 import { addServer } from './servers/add.ts';
 import { createServer as createServerOperation } from './servers/create.ts';
+import { deleteServer } from './servers/delete.ts';
 import { stopAsRetired } from './servers/embedded-servers.ts';
 import { checkServers } from './servers/health.ts';
 import { serverRoutes } from './servers/http.ts';
+import { openRds, type Rds } from './servers/providers/rds/rds.ts';
 import { requireKnownRegion } from './servers/region.ts';
+import { snapshotServer } from './servers/snapshot.ts';
 import { createTenant } from './tenants/create.ts';
 import { deleteTenant } from './tenants/delete.ts';
 import type { TenantDeps } from './tenants/deps.ts';
@@ -72,6 +76,8 @@ export interface Deps {
   /** Settings for embedded clusters beyond their own, e.g. `fsync: 'off'` in tests. */
   clusterSettings?: Record<string, string>;
   masterKey: Buffer;
+  /** Undefined where no region has a site on RDS. */
+  rds?: Rds | undefined;
 }
 
 export interface ControlPlane {
@@ -107,6 +113,8 @@ export function allOperations(deps: Deps): ReadonlyMap<string, BoundOperation> {
     bindOperation(rotateServer, deps),
     bindOperation(addServer, deps),
     bindOperation(createServerOperation, deps),
+    bindOperation(deleteServer, deps),
+    bindOperation(snapshotServer, deps),
   ];
   return new Map(bound.map((operation) => [operation.kind, operation]));
 }
@@ -114,10 +122,11 @@ export function allOperations(deps: Deps): ReadonlyMap<string, BoundOperation> {
 /** All routes of the API, by slice. */
 export function allRoutes(deps: Deps, operations: ReadonlyMap<string, BoundOperation>): SliceRoutes[] {
   return [
-    tenantRoutes(),
+    tenantRoutes(deps),
     serverRoutes(deps),
     secretRoutes({ silentMinutesMax: SILENT_MINUTES_MAX }),
     rotationRoutes(),
+    connectionRoutes(),
     releaseRoutes(),
     rolloutRoutes(deps),
     backfillRoutes(),
@@ -139,7 +148,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   await connectRegistry(registry);
   const masterKey = loadMasterKey(dataFiles(config.dataDir).masterKey);
   const opened = await openSecrets({ config, masterKey, registry });
-  const deps = createDeps(options, { registry, masterKey, secrets: opened.secrets });
+  const rds = await openRds(config);
+  const deps = createDeps(options, { registry, masterKey, secrets: opened.secrets, rds });
   const operations = allOperations(deps);
   await bootstrapFleet(deps, config);
   const retirements = await stopAsRetired(deps);
@@ -155,6 +165,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       await retirements.close();
       await deps.servers.close();
       opened.close();
+      rds?.instances.close();
       await registry.close();
     },
   };
@@ -162,7 +173,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
 
 function createDeps(
   { config, logger, clusterSettings }: ControlPlaneOptions,
-  opened: Pick<Deps, 'registry' | 'masterKey' | 'secrets'>,
+  opened: Pick<Deps, 'registry' | 'masterKey' | 'secrets' | 'rds'>,
 ): Deps {
   const { registry, secrets } = opened;
   return {
@@ -203,7 +214,7 @@ function startFleetWorker(
     { name: 'history', cron: '41 3 * * *', run: () => forgetHistory(registry) },
     { name: 'app-instances', cron: '* * * * *', run: () => tendApps(registry) },
     { name: 'secret-store', cron: '* * * * *', run: () => deps.secrets.settle(logger) },
-    { name: 'destroyed-keys', cron: '47 * * * *', run: () => destroyDueKeys(registry) },
+    { name: 'destroyed-keys', cron: '47 * * * *', run: () => deps.secrets.endDestructions(registry, logger) },
     { name: 'rehearsal-copies', cron: '23 * * * *', run: () => sweepClones(deps) },
     { name: 'rotation', cron: ROTATE_DUE_CRON, run: () => rotateDue(deps, options.config.rotationPolicy) },
     ...driftSchedule(deps, options.config.driftIntervalMs),
@@ -223,6 +234,7 @@ function startFleetWorker(
       createDriftDriver(deps),
       createRehearsalDriver(deps),
       createRetireDriver(deps),
+      createConnectionDriver(deps),
       createRotationDriver(deps),
     ],
   });

@@ -11,6 +11,7 @@ import { projectsRouter } from './api/projects.ts';
 import { tasksRouter } from './api/tasks.ts';
 import { whoami } from './api/whoami.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
+import type { AwsSecretStore } from './routing/aws-credentials.ts';
 import type { Token } from './routing/control-plane.ts';
 import { problemHandler } from './routing/problem.ts';
 import type { ReportTimes } from './routing/reporter.ts';
@@ -27,6 +28,10 @@ export interface TenantAppOptions {
   /** Loopback by default: a proxy stands in front of it. */
   host?: string;
   logger: Logger;
+  /** Where credentials are read. By default the control plane hands them out. */
+  secretStore?: AwsSecretStore;
+  /** Where the line of each request goes, standard error by default; none is written below level `info`. */
+  accessLogTo?: { write(text: string): unknown };
   trustedProxies?: string[];
   limits?: Partial<RoutingLimits>;
   /** Another version and range than the product's own, in tests. */
@@ -52,7 +57,7 @@ const STOP_GRACE_MS = 10_000;
 /** Listens at once; requests are answered with 503 until the routes are loaded (`/readyz` tells). */
 export async function startTenantApp(options: TenantAppOptions): Promise<TenantApp> {
   const accessLog = options.logger.isInfoEnabled()
-    ? createAccessLog(process.stderr, 'tenant-app')
+    ? createAccessLog(options.accessLogTo ?? process.stderr, 'tenant-app')
     : undefined;
   const routing = tenantRouting({
     appVersion: productVersion(),

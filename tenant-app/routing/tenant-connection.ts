@@ -33,8 +33,8 @@ export function prepareClient(
   const socket = new Socket();
   const client = new pg.Client({
     ...clientConfig(address, {
-      // PostgreSQL cuts the name at 63 bytes; a slug has at most 40.
-      applicationName: `fleet-app:${route.slug}`,
+      // Every login of the server can read it in pg_stat_activity: nothing of the tenant stands in it.
+      applicationName: 'fleet-app',
       connectTimeoutMs: CONNECT_TIMEOUT_MS,
       settings: sessionSettings(statementTimeoutMs),
     }),

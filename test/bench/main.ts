@@ -10,7 +10,7 @@ import { benchTakeover } from './takeover.ts';
 import { benchTraffic } from './traffic.ts';
 import { benchUpToDate } from './up-to-date.ts';
 import { startTestClusters } from '../support/clusters.ts';
-import { closeTestRun, openTestRun } from '../support/test-run.ts';
+import { openTestRun, removeTestRun, stopServers } from '../support/test-run.ts';
 
 /** Each takes what stands behind the colon of its name, if anything. */
 const BENCHES: Record<string, (argument: string) => Promise<void>> = {
@@ -45,5 +45,6 @@ try {
   await startTestClusters({});
   for (const { bench, argument } of asked) await bench?.(argument);
 } finally {
-  await closeTestRun();
+  await stopServers();
+  removeTestRun();
 }

@@ -1,15 +1,16 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { SecretRotation, SecretVersion } from '../../contract/secret.ts';
-import { dataFiles } from '../../platform/config.ts';
 import { callTenant } from '../support/api.ts';
-import { startChild, type Child } from '../support/child.ts';
+import type { Child } from '../support/child.ts';
 import { eachAtOnce } from '../support/concurrency.ts';
 import { startFleet, type Fleet } from '../support/fleet.ts';
+import { appUrl, startAppProcess } from '../support/fleet-processes.ts';
 import { until } from '../support/until.ts';
 import { operationEnd, provisionMany } from './fleet.ts';
 import { note } from './report.ts';
 import { timed } from './statistics.ts';
 import type { Traffic, TrafficTask } from './traffic-clients.ts';
+import { trafficDuring } from './traffic-during.ts';
 
 const TENANTS = 200;
 /** Of each region's app. */
@@ -29,41 +30,24 @@ type Region = (typeof REGIONS)[number];
  */
 export async function benchRotation(): Promise<void> {
   const fleet = await startFleet({ checkAnswers: false });
-  const children: Child[] = [];
-  const start = (file: string, env: NodeJS.ProcessEnv): Child => {
-    const child = startChild(file, [], env);
-    children.push(child);
-    return child;
-  };
-  const startApp = async (region: Region, port: string): Promise<{ app: Child; url: string }> => {
-    const app = start('tenant-app/main.ts', {
-      FLEET_URL: fleet.url,
-      FLEET_TOKEN_FILE: dataFiles(fleet.config.dataDir).appToken(region),
-      ...{ FLEET_REGION: region, FLEET_APP_PORT: port, FLEET_LOG_LEVEL: 'error' },
-    });
-    const { url } = JSON.parse(await app.line((line) => line.includes('"ready"'))) as { url: string };
-    return { app, url };
+  const apps: Child[] = [];
+  const start = async (region: Region, port?: string): Promise<string> => {
+    const app = startAppProcess(fleet, region, port);
+    apps.push(app);
+    return appUrl(app);
   };
   try {
     note(`provisioning ${TENANTS} tenants in two regions …`);
-    await provisionMany(fleet, 'eu-bench', TENANTS / 2, 8, 'eu');
-    await provisionMany(fleet, 'us-bench', TENANTS / 2, 8, 'us');
-    const apps = { eu: await startApp('eu', '0'), us: await startApp('us', '0') };
-    const tasks = await Promise.all(REGIONS.map((region) => taskOf(fleet, region, apps[region].url)));
+    for (const region of REGIONS) await provisionMany(fleet, `${region}-bench`, TENANTS / 2, 8, region);
+    const tasks: Omit<TrafficTask, 'seed'>[] = [];
+    for (const region of REGIONS) tasks.push(await taskOf(fleet, region, await start(region)));
+    /** In both regions at once; `work` begins when the clients of both are at work. */
     const during = async (work: () => Promise<unknown>, seed: number): Promise<Traffic[]> => {
-      const clients = tasks.map((task) =>
-        start('test/bench/traffic-clients.ts', {
-          TRAFFIC_TASK: JSON.stringify({ ...task, seed } satisfies TrafficTask),
-        }),
-      );
-      await Promise.all(clients.map((client) => client.line((line) => line === 'started')));
-      await work();
-      await Promise.all(clients.map((client) => client.kill('SIGTERM')));
-      return Promise.all(
-        clients.map(
-          async (client) => JSON.parse(await client.line((line) => line.startsWith('{'))) as Traffic,
-        ),
-      );
+      const [eu, us] = tasks.map((task) => ({ ...task, seed }));
+      if (eu === undefined || us === undefined) throw new Error('a region is missing');
+      const traffic: Traffic[] = [];
+      traffic.push(await trafficDuring(eu, async () => traffic.push(await trafficDuring(us, work))));
+      return traffic;
     };
     await during(() => wait(QUIET_MS), 1);
     const before = await during(() => wait(QUIET_MS), 2);
@@ -72,18 +56,17 @@ export async function benchRotation(): Promise<void> {
       tookMs = await timed(() => rotateAll(fleet));
       await oldAreClosed(fleet);
     }, 3);
-    tell(before, meanwhile, `${TENANTS} rotated, ${AT_ONCE} at once, all old logins closed`, tookMs);
-    const port = new URL(apps.eu.url).port;
+    tell(before, meanwhile, tookMs);
     const killed = await during(async () => {
       const rotating = rotateAll(fleet);
       await wait(1_000);
-      await apps.eu.app.kill('SIGKILL');
-      await startApp('eu', port);
+      await apps[0]?.kill('SIGKILL');
+      await start('eu', new URL(tasks[0]?.url ?? '').port);
       await rotating;
     }, 4);
     tellKilled(killed);
   } finally {
-    await Promise.all(children.map((child) => child.kill('SIGKILL')));
+    await Promise.all(apps.map((app) => app.kill('SIGKILL')));
     await fleet.stop();
   }
 }
@@ -137,14 +120,16 @@ function failuresOf(traffic: Traffic[]): [string, number][] {
   return traffic.flatMap(({ failures }) => Object.entries(failures));
 }
 
-function tell(before: Traffic[], meanwhile: Traffic[], what: string, tookMs: number): void {
+function tell(before: Traffic[], meanwhile: Traffic[], tookMs: number): void {
   const failures = failuresOf([...before, ...meanwhile]);
   if (failures.length > 0) throw new Error(`requests failed: ${JSON.stringify(failures)}`);
   const [quiet, busy] = [sum(before), sum(meanwhile)];
   const line = ({ requests, p50Ms, p99Ms }: ReturnType<typeof sum>): string =>
     `${requests} requests, 0 failed, p50 ${p50Ms.toFixed(1)} ms, p99 ${p99Ms.toFixed(1)} ms (of the slower region)`;
   note(`before: ${line(quiet)}`);
-  note(`${what} (${(tookMs / 1_000).toFixed(1)} s):`);
+  note(
+    `${TENANTS} rotated, ${AT_ONCE} at once (${(tookMs / 1_000).toFixed(1)} s), and all old logins closed:`,
+  );
   note(`        ${line(busy)}`);
   const ratio = busy.p99Ms / quiet.p99Ms;
   note(

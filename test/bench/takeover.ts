@@ -1,6 +1,7 @@
 import type { Rollout } from '../../contract/rollout.ts';
-import { startChild, type Child } from '../support/child.ts';
+import type { Child } from '../support/child.ts';
 import { addTestServer, startFleet, type Fleet } from '../support/fleet.ts';
+import { startWorkerProcess, workerIsReady } from '../support/fleet-processes.ts';
 import { until } from '../support/until.ts';
 import { provisionMany, publishExtra } from './fleet.ts';
 import { note } from './report.ts';
@@ -16,11 +17,9 @@ export async function benchTakeover(): Promise<void> {
   const fleet = await startFleet({ role: 'api' });
   const workers: Child[] = [];
   const start = async (): Promise<void> => {
-    const worker = startChild('control-plane/main.ts', ['--role', 'worker'], {
-      FLEET_DATA_DIR: fleet.config.dataDir,
-    });
+    const worker = startWorkerProcess(fleet);
     workers.push(worker);
-    await worker.line((text) => text.includes('ready'));
+    await workerIsReady(worker);
   };
   try {
     await Promise.all([start(), start()]);

@@ -3,18 +3,19 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Rollout } from '../../contract/rollout.ts';
-import { dataFiles } from '../../platform/config.ts';
 import { withClient } from '../../platform/pg.ts';
 import { renderMigrations } from '../../fleet-cli/release/render.ts';
 import { projectRoot } from '../../platform/project.ts';
 import { eachAtOnce } from '../support/concurrency.ts';
-import { startChild, type Child } from '../support/child.ts';
+import type { Child } from '../support/child.ts';
 import { startFleet, type Fleet } from '../support/fleet.ts';
+import { appUrl, startAppProcess } from '../support/fleet-processes.ts';
 import { provisionMany } from './fleet.ts';
 import { note } from './report.ts';
 import { databaseAddresses } from './rollout.ts';
 import { timed } from './statistics.ts';
 import type { Traffic, TrafficTask } from './traffic-clients.ts';
+import { trafficDuring } from './traffic-during.ts';
 
 const TENANTS = 100;
 const TASKS = 2_000;
@@ -41,38 +42,22 @@ UPDATE tasks SET weight = length(title) WHERE id BETWEEN :from AND :to AND weigh
 /** Ten clients work on a hundred tenants: before a rollout, and while it goes over all of them. */
 export async function benchTraffic(): Promise<void> {
   const fleet = await startFleet();
-  const children: Child[] = [];
-  const start = (file: string, env: NodeJS.ProcessEnv): Child => {
-    const child = startChild(file, [], env);
-    children.push(child);
-    return child;
-  };
+  let app: Child | undefined;
   try {
     note(`provisioning ${TENANTS} databases of ${TASKS} rows …`);
     await provisionMany(fleet, 'bench', TENANTS, 8);
     const tenants = await fill(fleet);
-    const app = start('tenant-app/main.ts', {
-      FLEET_URL: fleet.url,
-      FLEET_TOKEN_FILE: dataFiles(fleet.config.dataDir).appToken('eu'),
-      ...{ FLEET_REGION: 'eu', FLEET_APP_PORT: '0', FLEET_LOG_LEVEL: 'error' },
-    });
-    const { url } = JSON.parse(await app.line((line) => line.includes('"ready"'))) as { url: string };
-    const task = { url, tenants, clients: CLIENTS, pauseMs: PAUSE_MS };
-    const during = async (work: () => Promise<unknown>, seed: number): Promise<Traffic> => {
-      const env = { TRAFFIC_TASK: JSON.stringify({ ...task, seed } satisfies TrafficTask) };
-      const clients = start('test/bench/traffic-clients.ts', env);
-      await clients.line((line) => line === 'started');
-      await work();
-      await clients.kill('SIGTERM');
-      return JSON.parse(await clients.line((line) => line.startsWith('{'))) as Traffic;
-    };
-    await during(() => wait(QUIET_MS), 1);
-    const before = await during(() => wait(QUIET_MS), 2);
+    app = startAppProcess(fleet, 'eu');
+    const task = { url: await appUrl(app), tenants, clients: CLIENTS, pauseMs: PAUSE_MS };
+    await trafficDuring({ ...task, seed: 1 }, () => wait(QUIET_MS));
+    const before = await trafficDuring({ ...task, seed: 2 }, () => wait(QUIET_MS));
     let tookMs = 0;
-    const meanwhile = await during(async () => (tookMs = await timed(() => rollOut(fleet))), 3);
+    const meanwhile = await trafficDuring({ ...task, seed: 3 }, async () => {
+      tookMs = await timed(() => rollOut(fleet));
+    });
     tell(before, meanwhile, tookMs);
   } finally {
-    await Promise.all(children.map((child) => child.kill('SIGKILL')));
+    await app?.kill('SIGKILL');
     await fleet.stop();
   }
 }

@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import type { Tenant } from '../../contract/tenant.ts';
 import { sqlState } from '../../platform/errors.ts';
 import { parseAddress, withClient, type PgAddress } from '../../platform/pg.ts';
-import { clusters } from '../support/clusters.ts';
+import { callTenant } from '../support/api.ts';
 import { eachAtOnce } from '../support/concurrency.ts';
 import { startFleet, type Fleet } from '../support/fleet.ts';
+import { handedOut } from '../support/handed-out.ts';
 
 const TENANTS = 6;
 
@@ -23,26 +24,12 @@ describe("a tenant's login", function () {
       4,
       (index) => fleet.createTenant(`login-${index}`, index % 2 === 0 ? 'eu' : 'us'),
     );
-    for (const tenant of tenants) own.push({ tenant, address: await loginOf(tenant) });
+    for (const tenant of tenants) {
+      const { address } = await handedOut(fleet.controlPlane.deps, tenant.id);
+      own.push({ tenant, address });
+    }
   });
   after(() => fleet.stop());
-
-  /** The credential as the tenant app gets it. */
-  async function loginOf(tenant: Tenant): Promise<PgAddress> {
-    const { deps } = fleet.controlPlane;
-    const { rows } = await fleet.registry.query<{ id: string }>('SELECT id FROM databases WHERE name = $1', [
-      tenant.database,
-    ]);
-    const credential = await deps.secrets.current(fleet.registry, `database:${rows[0]?.id}`);
-    assert.ok(credential !== undefined);
-    const cluster = tenant.region === 'eu' ? clusters().eu : clusters().us;
-    return {
-      ...cluster.superuser,
-      database: tenant.database ?? '',
-      user: credential.login,
-      password: credential.password,
-    };
-  }
 
   const connect = (address: PgAddress) =>
     withClient(address, { applicationName: 'test' }, (client) =>
@@ -80,6 +67,28 @@ describe("a tenant's login", function () {
     assert.equal(tried, TENANTS * (TENANTS - 1 + 3));
   });
 
+  it("sees neither the statements of another tenant's sessions nor who it is", async () => {
+    const app = await fleet.startApp('eu');
+    await app.routing.whenReady;
+    const [first, , other] = own;
+    assert.ok(first !== undefined && other !== undefined);
+    const host = `${other.tenant.slug}.eu.localhost`;
+    const { status } = await callTenant(app.url, host, 'POST', '/api/v1/projects', { name: 'Confidential' });
+    assert.equal(status, 201);
+    await withClient(first.address, { applicationName: 'test' }, async (client) => {
+      const { rows } = await client.query<{ shown: Record<string, unknown> }>(
+        'SELECT to_jsonb(a) AS shown FROM pg_stat_activity a WHERE datname = $1',
+        [other.tenant.database],
+      );
+      assert.ok(rows.length > 0, 'the other tenant has no session: nothing was looked at');
+      for (const { shown } of rows) {
+        assert.equal(shown.query, '<insufficient privilege>');
+        assert.equal(shown.client_addr, null);
+        assert.ok(!JSON.stringify(shown).includes(other.tenant.slug), JSON.stringify(shown));
+      }
+    });
+  });
+
   it('has no right beyond its own schema', async () => {
     const [first] = own;
     assert.ok(first !== undefined);
@@ -89,9 +98,17 @@ describe("a tenant's login", function () {
       'CREATE DATABASE mine',
       'CREATE ROLE mine',
       `SET ROLE ${first.tenant.database}_owner`,
+      `GRANT ${first.tenant.database}_owner TO ${first.address.user}`,
+      `ALTER ROLE ${first.address.user} SUPERUSER`,
+      'CREATE TABLE pg_catalog.mine (id int)',
+      'CREATE TABLE fleet.mine (id int)',
+      'ALTER TABLE projects OWNER TO CURRENT_USER',
       'SET ROLE fleet_admin',
       'SET SESSION AUTHORIZATION fleet_admin',
       "SELECT pg_read_file('/etc/passwd')",
+      "SELECT pg_ls_dir('.')",
+      "SELECT lo_import('/etc/passwd')",
+      "COPY projects (name) FROM '/etc/passwd'",
       "COPY (SELECT 1) TO PROGRAM 'true'",
       'ALTER TABLE projects ADD COLUMN x int',
       'DROP TABLE tasks',

@@ -5,9 +5,9 @@ import type { Tenant } from '../../contract/tenant.ts';
 import { sqlState } from '../../platform/errors.ts';
 import { withClient, type PgAddress } from '../../platform/pg.ts';
 import { callTenant } from '../support/api.ts';
-import { clusters } from '../support/clusters.ts';
 import { eachAtOnce } from '../support/concurrency.ts';
 import { startFleet, type Fleet } from '../support/fleet.ts';
+import { handedOut } from '../support/handed-out.ts';
 import { until } from '../support/until.ts';
 
 const TENANTS = 6;
@@ -45,17 +45,8 @@ describe('rotating a credential', function () {
     (await fleet.admin.ok<{ items: SecretVersion[] }>('GET', `/api/v1/secrets/${slug}`)).items;
   const stages = async (slug: string): Promise<string[]> => (await versions(slug)).map(({ stage }) => stage);
 
-  /** The credential as the apps get it. */
-  async function credential(tenant: Tenant): Promise<PgAddress> {
-    const { deps } = fleet.controlPlane;
-    const { rows } = await fleet.registry.query<{ id: string }>('SELECT id FROM databases WHERE name = $1', [
-      tenant.database,
-    ]);
-    const current = await deps.secrets.current(fleet.registry, `database:${rows[0]?.id}`);
-    assert.ok(current !== undefined);
-    const { superuser } = tenant.region === 'eu' ? clusters().eu : clusters().us;
-    return { ...superuser, database: tenant.database ?? '', user: current.login, password: current.password };
-  }
+  const credential = async ({ id }: Tenant): Promise<PgAddress> =>
+    (await handedOut(fleet.controlPlane.deps, id)).address;
   const mayEnter = (address: PgAddress): Promise<boolean> =>
     withClient(address, { applicationName: 'test' }, (client) => client.query('SELECT 1')).then(
       () => true,

@@ -1,13 +1,11 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Writable } from 'node:stream';
-import winston from 'winston';
-import { createLogger } from '../../platform/logging.ts';
 import { dataFiles } from '../../platform/config.ts';
 import { quoteIdent, withClient } from '../../platform/pg.ts';
 import { callTenant } from '../support/api.ts';
 import { clusters, clustersFolder } from '../support/clusters.ts';
+import { recordingLogger } from '../support/recording-logger.ts';
 import { operationIdOf, startFleet, type Fleet } from '../support/fleet.ts';
 
 describe('secrets', function () {
@@ -17,17 +15,9 @@ describe('secrets', function () {
   const needles = new Map<string, string>();
 
   before(async () => {
-    const logger = createLogger('leak-test', 'debug');
-    logger.clear().add(
-      new winston.transports.Stream({
-        stream: new Writable({
-          write: (chunk: Buffer, _encoding, done) => {
-            logged += chunk.toString();
-            done();
-          },
-        }),
-      }),
-    );
+    const logger = recordingLogger((line) => {
+      logged += line;
+    });
     await logStatements("'all'");
     fleet = await startFleet({ logger });
     await fleet.startApp('eu');

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import type { GateMeasurement } from '../../contract/gate.ts';
 import type { Rollout } from '../../contract/rollout.ts';
 import { serve } from '../integration/rollouts/gates-fleet.ts';
-import { startChild, type Child } from '../support/child.ts';
+import type { Child } from '../support/child.ts';
 import { addTestServer, startFleet, type Fleet } from '../support/fleet.ts';
+import { startWorkerProcess, workerIsReady } from '../support/fleet-processes.ts';
 import { until } from '../support/until.ts';
 
 const BAKE = '60s';
@@ -93,13 +94,9 @@ describe('7: all controllers stop in a bake', function () {
   });
 
   async function startWorker(): Promise<void> {
-    const worker = startChild('control-plane/main.ts', ['--role', 'worker'], {
-      FLEET_DATA_DIR: fleet.config.dataDir,
-      FLEET_LOG_LEVEL: 'warn',
-      FLEET_REGISTRY_URL: undefined,
-    });
+    const worker = startWorkerProcess(fleet);
     workers.push(worker);
-    await worker.line((text) => text.includes('ready'));
+    await workerIsReady(worker);
   }
 
   async function killWorkers(): Promise<void> {

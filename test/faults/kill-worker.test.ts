@@ -3,9 +3,10 @@ import { setTimeout as wait } from 'node:timers/promises';
 import type { Rollout } from '../../contract/rollout.ts';
 import type { Tenant } from '../../contract/tenant.ts';
 import { withClient } from '../../platform/pg.ts';
-import { startChild, type Child } from '../support/child.ts';
+import type { Child } from '../support/child.ts';
 import { clusters } from '../support/clusters.ts';
 import { addTestServer, startFleet, type Fleet } from '../support/fleet.ts';
+import { startWorkerProcess, workerIsReady } from '../support/fleet-processes.ts';
 import { expectedInventory, serverInventory } from '../support/inventory.ts';
 import { seededRandom } from '../support/random.ts';
 import { say } from '../support/say.ts';
@@ -26,12 +27,8 @@ describe(`a worker killed at ${KILLS} random instants`, function () {
   const takeovers: number[] = [];
   let baseline: string[];
 
-  const startWorkerProcess = (): Child => {
-    const worker = startChild('control-plane/main.ts', ['--role', 'worker'], {
-      FLEET_DATA_DIR: fleet.config.dataDir,
-      FLEET_LOG_LEVEL: 'warn',
-      FLEET_REGISTRY_URL: undefined,
-    });
+  const startWorker = (): Child => {
+    const worker = startWorkerProcess(fleet);
     workers.push(worker);
     return worker;
   };
@@ -39,11 +36,7 @@ describe(`a worker killed at ${KILLS} random instants`, function () {
   before(async () => {
     baseline = await serverInventory();
     fleet = await startFleet({ role: 'api' });
-    await Promise.all(
-      [startWorkerProcess(), startWorkerProcess(), startWorkerProcess()].map((worker) =>
-        worker.line((text) => text.includes('ready')),
-      ),
-    );
+    await Promise.all([startWorker(), startWorker(), startWorker()].map(workerIsReady));
     await addTestServer(fleet, 'eu');
     await addTestServer(fleet, 'us');
   });
@@ -139,7 +132,7 @@ describe(`a worker killed at ${KILLS} random instants`, function () {
     const killedAt = Date.now();
     await child.kill('SIGKILL');
     workers.splice(workers.indexOf(child), 1);
-    startWorkerProcess();
+    startWorker();
     await until(
       'its work has another owner',
       async () => {

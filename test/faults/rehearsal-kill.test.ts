@@ -5,10 +5,11 @@ import type { Rollout } from '../../contract/rollout.ts';
 import { createRehearsalDriver } from '../../control-plane/rollouts/rehearsals/driver.ts';
 import { withClient } from '../../platform/pg.ts';
 import { rendered } from '../integration/releases/tenant-database.ts';
-import { startChild, type Child } from '../support/child.ts';
+import type { Child } from '../support/child.ts';
 import { clusters } from '../support/clusters.ts';
 import { driveOnce } from '../support/drive.ts';
 import { addTestServer, startFleet, type Fleet } from '../support/fleet.ts';
+import { startWorkerProcess, workerIsReady } from '../support/fleet-processes.ts';
 import { until } from '../support/until.ts';
 
 /** Long enough to be seen and killed in; whoever goes on waits for it once more. */
@@ -21,12 +22,8 @@ describe('a worker killed in a rehearsal', function () {
 
   before(async () => {
     fleet = await startFleet({ role: 'api', publish: false });
-    worker = startChild('control-plane/main.ts', ['--role', 'worker'], {
-      FLEET_DATA_DIR: fleet.config.dataDir,
-      FLEET_LOG_LEVEL: 'warn',
-      FLEET_REGISTRY_URL: undefined,
-    });
-    await worker.line((text) => text.includes('ready'));
+    worker = startWorkerProcess(fleet);
+    await workerIsReady(worker);
     await addTestServer(fleet, 'eu');
     await Promise.all(['here', 'copied'].map((slug) => fleet.createTenant(slug)));
     await fleet.admin.ok<Release>('POST', '/api/v1/releases', {

@@ -3,10 +3,12 @@ import { setTimeout as wait } from 'node:timers/promises';
 import type { SecretRotation, SecretVersion } from '../../contract/secret.ts';
 import type { Tenant } from '../../contract/tenant.ts';
 import { withClient } from '../../platform/pg.ts';
-import { startChild, type Child } from '../support/child.ts';
+import type { Child } from '../support/child.ts';
 import { clusters } from '../support/clusters.ts';
 import { addTestServer, startFleet, type Fleet } from '../support/fleet.ts';
+import { startWorkerProcess, workerIsReady } from '../support/fleet-processes.ts';
 import { sized } from '../support/full-size.ts';
+import { handedOut } from '../support/handed-out.ts';
 import { seededRandom } from '../support/random.ts';
 import { say } from '../support/say.ts';
 import { until } from '../support/until.ts';
@@ -25,18 +27,14 @@ describe(`a worker killed at ${KILLS} random instants of rotations`, function ()
   const workers: Child[] = [];
 
   const startWorker = (): Child => {
-    const worker = startChild('control-plane/main.ts', ['--role', 'worker'], {
-      FLEET_DATA_DIR: fleet.config.dataDir,
-      FLEET_LOG_LEVEL: 'warn',
-      FLEET_REGISTRY_URL: undefined,
-    });
+    const worker = startWorkerProcess(fleet);
     workers.push(worker);
     return worker;
   };
 
   before(async () => {
     fleet = await startFleet({ role: 'api' });
-    for (const worker of [startWorker(), startWorker()]) await worker.line((text) => text.includes('ready'));
+    await Promise.all([startWorker(), startWorker()].map(workerIsReady));
     await addTestServer(fleet, 'eu');
     tenant = await fleet.createTenant('killed-rotation');
     const { rows } = await fleet.registry.query<{ id: string }>('SELECT id FROM databases');
@@ -52,23 +50,15 @@ describe(`a worker killed at ${KILLS} random instants of rotations`, function ()
 
   /** What an app is told opens the database, unless it was told something newer meanwhile. */
   async function handedOutWorks(): Promise<void> {
-    const current = await handedOut();
-    const address = { ...clusters().eu.superuser, database: tenant.database ?? '', ...current.login };
+    const { deps } = fleet.controlPlane;
+    const { versionId, address } = await handedOut(deps, tenant.id);
     try {
       await withClient(address, { applicationName: 'test' }, (client) =>
         client.query('SELECT 1 FROM projects'),
       );
     } catch (error) {
-      if ((await handedOut()).versionId === current.versionId) throw error;
+      if ((await handedOut(deps, tenant.id)).versionId === versionId) throw error;
     }
-  }
-
-  async function handedOut(): Promise<{ versionId: string; login: { user: string; password: string } }> {
-    const { deps } = fleet.controlPlane;
-    const current = await deps.secrets.current(fleet.registry, `database:${databaseId}`);
-    assert.ok(current !== undefined);
-    const { versionId, login, password } = current;
-    return { versionId, login: { user: login, password } };
   }
 
   async function watch(signal: AbortSignal): Promise<number> {

@@ -1,4 +1,5 @@
 import { request as httpRequest } from 'node:http';
+import { keepEvidence } from './secret-scan.ts';
 
 /** An answer of an HTTP API, body read and parsed where it is JSON. */
 export interface HttpAnswer<T = unknown> {
@@ -36,6 +37,7 @@ export function apiClient(url: string, token: string): Api {
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
     const text = await response.text();
+    keepErrors(response.status, text);
     return {
       status: response.status,
       headers: Object.fromEntries(response.headers),
@@ -51,6 +53,10 @@ export function apiClient(url: string, token: string): Api {
       return answer.body;
     },
   };
+}
+
+function keepErrors(status: number, body: string): void {
+  if (status >= 400) keepEvidence('error', body);
 }
 
 function isJson(type: string | null): boolean {
@@ -84,6 +90,7 @@ export function callTenant<T = unknown>(
         incoming.on('error', reject);
         incoming.on('end', () => {
           const text = Buffer.concat(chunks).toString();
+          keepErrors(incoming.statusCode ?? 0, text);
           resolve({
             status: incoming.statusCode ?? 0,
             headers: incoming.headers as Record<string, string>,

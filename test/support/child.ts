@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { projectRoot } from '../../platform/project.ts';
+import { keepEvidence } from './secret-scan.ts';
 
 /** A program of the project in a process of its own, as users run it: compiled (`npm run build`). */
 export interface Child {
@@ -36,10 +37,12 @@ export function startChild(file: string, args: string[], env: NodeJS.ProcessEnv 
   });
   createInterface({ input: child.stdout }).on('line', (text) => {
     lines.push(text);
+    keepEvidence('log', text);
     for (const check of waiting) check();
   });
   child.stderr.on('data', (chunk: Buffer) => {
     stderr += chunk.toString();
+    keepEvidence('log', chunk.toString());
   });
   return {
     process: child,

@@ -16,7 +16,7 @@ import { projectRoot } from '../../platform/project.ts';
 import { startTenantApp, type TenantApp, type TenantAppOptions } from '../../tenant-app/tenant-app.ts';
 import { apiClient, type Api } from './api.ts';
 import { clusters } from './clusters.ts';
-import { freshRegistry, quietLogger, type TestRegistry } from './registry.ts';
+import { freshRegistry, quietLogger, testLog, type TestRegistry } from './registry.ts';
 import { until } from './until.ts';
 
 /** A whole fleet in this process: control plane, two regions on the run's clusters, tenant apps on request. */
@@ -80,7 +80,7 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
         region,
         controlPlaneUrl: url,
         token,
-        ...{ port: 0, logger: options.logger ?? quietLogger, ...more },
+        ...{ port: 0, logger: options.logger ?? quietLogger, accessLogTo: testLog, ...more },
       });
       apps[region] = app;
       return app;

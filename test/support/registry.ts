@@ -4,6 +4,8 @@ import { migrateRegistry, openRegistry, type Registry } from '../../control-plan
 import { createLogger } from '../../platform/logging.ts';
 import { addressUrl, quoteIdent, withClient } from '../../platform/pg.ts';
 import { clusters } from './clusters.ts';
+import { recordingLogger } from './recording-logger.ts';
+import { isScanned, keepEvidence } from './secret-scan.ts';
 
 export interface TestRegistry {
   registry: Registry;
@@ -14,7 +16,14 @@ export interface TestRegistry {
 const TEMPLATE = 'fleet_registry_template';
 let template: Promise<void> | undefined;
 
-export const quietLogger = createLogger('test', process.env.FLEET_LOG_LEVEL ?? 'silent');
+/** What the end of the run looks through for secrets. */
+export const testLog = { write: (line: string): void => keepEvidence('log', line) };
+
+/** Into what the end of the run looks through for secrets; with FLEET_LOG_LEVEL, to the terminal. */
+export const quietLogger =
+  process.env.FLEET_LOG_LEVEL === undefined && isScanned()
+    ? recordingLogger(testLog.write)
+    : createLogger('test', process.env.FLEET_LOG_LEVEL ?? 'silent');
 
 /** A migrated registry database of its own, copied from a template that is made once per run. */
 export async function freshRegistry(): Promise<TestRegistry> {
@@ -28,10 +37,22 @@ export async function freshRegistry(): Promise<TestRegistry> {
     registry,
     url,
     drop: async () => {
+      if (isScanned()) keepEvidence('registry', await dump(registry));
       await registry.close();
       await onCluster(`DROP DATABASE IF EXISTS ${quoteIdent(name)} WITH (FORCE)`);
     },
   };
+}
+
+/** All rows of all tables, as text. */
+async function dump(registry: Registry): Promise<string> {
+  const { rows: tables } = await registry.query<{ name: string }>(
+    `SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables
+     WHERE schemaname IN ('public', 'graphile_worker')`,
+  );
+  const rows = tables.map(({ name }) => `SELECT t::text AS row FROM ${name} t`).join(' UNION ALL ');
+  const { rows: dumped } = await registry.query<{ row: string }>(rows);
+  return dumped.map(({ row }) => row).join('\n');
 }
 
 async function makeTemplate(): Promise<void> {

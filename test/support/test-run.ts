@@ -39,15 +39,18 @@ export function makeServersFolder(): string {
 const SERVERS = 'servers-';
 const CELLS = 'cells';
 
-/** Stops the servers of all processes and removes everything. */
-export async function closeTestRun(): Promise<void> {
+/** Stops the servers of all processes. */
+export async function stopServers(): Promise<void> {
   const folder = testRunFolder();
   const sets = readdirSync(folder).filter((name) => name.startsWith(SERVERS));
   const servers = sets.flatMap((set) =>
     readdirSync(join(folder, set)).map((name) => join(folder, set, name)),
   );
   await Promise.all(servers.map((server) => stopCluster(server, 'immediate')));
-  rmSync(folder, { recursive: true, force: true });
+}
+
+export function removeTestRun(): void {
+  rmSync(testRunFolder(), { recursive: true, force: true });
 }
 
 /** Notes how many cells of the laws each operation has. */

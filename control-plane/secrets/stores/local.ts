@@ -9,6 +9,7 @@ import type { SecretStore } from './secret-store.ts';
 export function localStore(keys: KeyService): SecretStore {
   return {
     isRemote: false,
+    locate: undefined,
     ensure: async (db, place, value) => {
       if (await insertSealed(db, place.versionId, await keys.seal(db, place, value))) return value;
       const [found] = (await keys.open(db, await readSealed(db, [place.versionId]))).values();
@@ -27,9 +28,11 @@ export function localStore(keys: KeyService): SecretStore {
         if (stage === 'retired') await deleteSealed(db, versionId);
       }
     },
-    destroyOwner: async (db, { owner }) => {
-      await deleteOwnerValues(db, owner);
-      return undefined;
+    destroyOwner: async (db, owner, _subjects, days) => {
+      await deleteOwnerValues(db, owner.owner);
+      return keys.scheduleDestruction(db, owner, days);
     },
+    keepOwner: (db, owner) => keys.cancelDestruction(db, owner),
+    endOwner: (db, owner) => keys.endDestruction(db, owner),
   };
 }

@@ -38,7 +38,7 @@ export async function startTestApp(
   const logged: string[] = [];
   const app = createHttpApp({
     registry,
-    logger: recordingLogger(logged),
+    logger: recordingLogger((line) => logged.push(line)),
     slices: slices(registry),
     ready,
     checkAnswers: true,

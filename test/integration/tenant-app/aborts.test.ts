@@ -96,7 +96,8 @@ describe('requests that end early', () => {
   const backends = async (): Promise<number> => {
     const rows = await onServer(
       'eu',
-      "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'fleet-app:abort%'",
+      "SELECT 1 FROM pg_stat_activity WHERE application_name = 'fleet-app' AND datname = ANY ($1)",
+      [tenants.map(({ database }) => database)],
     );
     return rows.length;
   };

@@ -21,7 +21,7 @@ import {
   type TenantRouting,
 } from '../../../tenant-app/routing/tenant-routing.ts';
 import { clusters } from '../../support/clusters.ts';
-import { freshRegistry, quietLogger, type TestRegistry } from '../../support/registry.ts';
+import { freshRegistry, quietLogger, testLog, type TestRegistry } from '../../support/registry.ts';
 
 /**
  * A real registry, the real HTTP layer with the routes slice, real tenant databases: only their making is done
@@ -94,7 +94,7 @@ export async function startMiniFleet(): Promise<MiniFleet> {
         controlPlaneUrl: fleet.url,
         token,
         port: 0,
-        logger: quietLogger,
+        ...{ logger: quietLogger, accessLogTo: testLog },
         ...options,
       });
       apps.push(started);

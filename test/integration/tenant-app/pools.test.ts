@@ -79,10 +79,7 @@ describe('pools of tenants', () => {
 
   /** Connections as the server counts them. */
   const backends = async (): Promise<number> => {
-    const rows = await onServer(
-      'eu',
-      "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'fleet-app:%'",
-    );
+    const rows = await onServer('eu', "SELECT 1 FROM pg_stat_activity WHERE application_name = 'fleet-app'");
     return rows.length;
   };
 

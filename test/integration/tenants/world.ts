@@ -28,6 +28,7 @@ import { suspendTenant } from '../../../control-plane/tenants/suspend.ts';
 import { randomPassword, scramVerifier } from '../../../platform/crypto.ts';
 import { quoteIdent, withClient, type PgAddress } from '../../../platform/pg.ts';
 import { clusters } from '../../support/clusters.ts';
+import { handedOut } from '../../support/handed-out.ts';
 import { driveOnce } from '../../support/drive.ts';
 import { serverInventory } from '../../support/inventory.ts';
 import { freshRegistry, quietLogger } from '../../support/registry.ts';
@@ -119,7 +120,7 @@ export async function startWorld(): Promise<World> {
       const error = (await getOperation(registry, operationId))?.error;
       throw new Error(`deleting ${tenant.slug}: ${JSON.stringify(error)}`);
     },
-    login: (tenantId) => loginOf(deps, tenantId),
+    login: async (tenantId) => (await handedOut(deps, tenantId)).address,
     publish: (count) => publish(registry, count),
     inventory: async () => [...(await serverInventory()), ...(await registryInventory(registry))],
     stop: async () => {
@@ -209,19 +210,6 @@ async function publish(registry: Registry, count: number): Promise<string> {
   return registry.transaction((tx) => publishRelease(tx, { migrations }, SYSTEM_CALLER, 'test'));
 }
 
-async function loginOf(deps: TenantDeps, tenantId: string): Promise<PgAddress> {
-  const { rows } = await deps.registry.query<{ id: string; name: string; server_id: string }>(
-    "SELECT id, name, server_id FROM databases WHERE tenant_id = $1 AND state <> 'dropped'",
-    [tenantId],
-  );
-  const [database] = rows;
-  if (database === undefined) throw new Error(`tenant ${tenantId} has no database`);
-  const credential = await deps.secrets.current(deps.registry, `database:${database.id}`);
-  if (credential === undefined) throw new Error(`database ${database.id} has no credential`);
-  const address = await deps.servers.address(database.server_id, database.name);
-  return { ...address, user: credential.login, password: credential.password };
-}
-
 /** Rows that a tenant which is gone must not leave behind. */
 async function registryInventory(registry: Registry): Promise<string[]> {
   const { rows } = await registry.query<{ item: string }>(
@@ -230,7 +218,7 @@ async function registryInventory(registry: Registry): Promise<string[]> {
      UNION ALL SELECT 'domain ' || host FROM domains
      UNION ALL SELECT 'secret ' || id FROM secret_versions WHERE stage <> 'retired'
      UNION ALL SELECT 'sealed ' || version_id FROM sealed_secrets
-     UNION ALL SELECT 'key ' || owner FROM data_keys
+     UNION ALL SELECT 'key ' || owner FROM data_keys WHERE destroy_at IS NULL
      UNION ALL SELECT 'lease ' || resource FROM leases WHERE holder IS NOT NULL AND expires_at > now()
                  AND worker_is_alive(holder)
      ORDER BY 1`,
