@@ -104,3 +104,7 @@ export const CreateServer = z.strictObject({
 export type CreateServer = z.infer<typeof CreateServer>;
 
 export const ServerFilter = z.object({ region: z.string().optional(), state: ServerState.optional() });
+
+/** What RDS calls the snapshot that is being taken. */
+export const ServerSnapshot = z.object({ server: z.string(), snapshot: z.string() });
+export type ServerSnapshot = z.infer<typeof ServerSnapshot>;

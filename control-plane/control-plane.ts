@@ -46,11 +46,13 @@ import type { Secrets } from './secrets/secret.ts';
 import { createServerAccess, type ServerAccess } from './servers/access.ts';
 import { addServer } from './servers/add.ts';
 import { createServer as createServerOperation } from './servers/create.ts';
+import { deleteServer } from './servers/delete.ts';
 import { stopAsRetired } from './servers/embedded-servers.ts';
 import { checkServers } from './servers/health.ts';
 import { serverRoutes } from './servers/http.ts';
 import { openRds, type Rds } from './servers/providers/rds/rds.ts';
 import { requireKnownRegion } from './servers/region.ts';
+import { snapshotServer } from './servers/snapshot.ts';
 import { createTenant } from './tenants/create.ts';
 import { deleteTenant } from './tenants/delete.ts';
 import type { TenantDeps } from './tenants/deps.ts';
@@ -105,6 +107,8 @@ export function allOperations(deps: Deps): ReadonlyMap<string, BoundOperation> {
     bindOperation(rotateSecret, deps),
     bindOperation(addServer, deps),
     bindOperation(createServerOperation, deps),
+    bindOperation(deleteServer, deps),
+    bindOperation(snapshotServer, deps),
   ];
   return new Map(bound.map((operation) => [operation.kind, operation]));
 }
@@ -112,7 +116,7 @@ export function allOperations(deps: Deps): ReadonlyMap<string, BoundOperation> {
 /** All routes of the API, by slice. */
 export function allRoutes(deps: Deps, operations: ReadonlyMap<string, BoundOperation>): SliceRoutes[] {
   return [
-    tenantRoutes(),
+    tenantRoutes(deps),
     serverRoutes(deps),
     secretRoutes({ silentMinutesMax: SILENT_MINUTES_MAX }),
     rotationRoutes(),

@@ -206,7 +206,11 @@ export async function setHealth(db: Queryable, results: ServerHealth[]): Promise
   );
 }
 
-/** Removes a registration that never became ready. */
+/** Removes a registration that never became ready, unless databases are on record there. */
 export async function deleteProvisioning(tx: Queryable, id: string): Promise<void> {
-  await tx.query("DELETE FROM servers WHERE id = $1 AND state = 'provisioning'", [id]);
+  await tx.query(
+    `DELETE FROM servers s WHERE id = $1 AND state = 'provisioning'
+        AND NOT EXISTS (SELECT FROM databases WHERE server_id = s.id)`,
+    [id],
+  );
 }

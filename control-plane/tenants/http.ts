@@ -12,6 +12,7 @@ import type { Queryable } from '../../platform/pg.ts';
 import { requireRegion } from '../access/caller.ts';
 import { accepted, route, type Answer, type SliceRoutes } from '../http/route.ts';
 import { startCreateTenant } from './create.ts';
+import type { TenantDeps } from './deps.ts';
 import { startDeleteTenant } from './delete.ts';
 import { listTenants } from './list.ts';
 import { startResumeTenant } from './resume.ts';
@@ -24,25 +25,26 @@ import { updateTenant } from './update.ts';
 const SlugOrId = z.object({ slug: z.string().min(1).max(100) });
 
 /** The routes of tenants. */
-export function tenantRoutes(): SliceRoutes {
-  return { routes: [create, list, get, update, suspend, resume, remove] };
+export function tenantRoutes(deps: Pick<TenantDeps, 'rds'> = {}): SliceRoutes {
+  return { routes: [create(deps), list, get, update, suspend, resume, remove] };
 }
 
-const create = route({
-  method: 'post',
-  path: '/api/v1/tenants',
-  id: 'createTenant',
-  summary: 'Create a tenant with a database of its own',
-  tag: 'tenants',
-  permission: 'tenant:create',
-  body: CreateTenant,
-  status: 202,
-  response: Tenant,
-  handle: async (call) => {
-    const { operationId, tenantId } = await startCreateTenant(call.tx, call.body, call);
-    return acceptedFor(call.tx, operationId, tenantId);
-  },
-});
+const create = (deps: Pick<TenantDeps, 'rds'>) =>
+  route({
+    method: 'post',
+    path: '/api/v1/tenants',
+    id: 'createTenant',
+    summary: 'Create a tenant with a database of its own',
+    tag: 'tenants',
+    permission: 'tenant:create',
+    body: CreateTenant,
+    status: 202,
+    response: Tenant,
+    handle: async (call) => {
+      const { operationId, tenantId } = await startCreateTenant(call.tx, call.body, call, deps);
+      return acceptedFor(call.tx, operationId, tenantId);
+    },
+  });
 
 const list = route({
   method: 'get',

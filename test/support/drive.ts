@@ -44,7 +44,8 @@ const LOOKS_MAX = 100;
 export async function driveToEnd(registry: Registry, driver: Driver, id: string): Promise<void> {
   for (let looks = 0; looks < LOOKS_MAX; looks += 1) {
     await driveOnce(registry, driver, id);
-    if ((await getOperation(registry, id))?.waiting == null) return;
+    const operation = await getOperation(registry, id);
+    if (operation === undefined || operation.waiting === null) return;
   }
   throw new Error(`operation ${id} waits for ever`);
 }

@@ -1,5 +1,6 @@
 import { CreateDBParameterGroupCommand, CreateDBSubnetGroupCommand, RDSClient } from '@aws-sdk/client-rds';
 import { awsInstances } from '../../control-plane/servers/providers/rds/aws.ts';
+import type { Instances } from '../../control-plane/servers/providers/rds/instances.ts';
 import { rdsWith, type Rds } from '../../control-plane/servers/providers/rds/rds.ts';
 import { RdsSite } from '../../platform/config.ts';
 import { MOTO_CREDENTIALS, type Moto } from './moto.ts';
@@ -54,10 +55,37 @@ async function subnetIds(moto: Moto): Promise<string[]> {
   return [...(await answer.text()).matchAll(/<subnetId>(.*?)<\/subnetId>/g)].map(([, id = '']) => id);
 }
 
-/** RDS as moto has it, and what each instance stands on. moto counts no quotas: there are always enough. */
-export function motoRds(moto: Moto, standIns: Record<string, string>): Rds {
+/** RDS as moto has it, and what each instance stands on. */
+export function motoRds(
+  moto: Moto,
+  standIns: Record<string, string>,
+  wrap: (instances: Instances) => Instances = (instances) => instances,
+): Rds {
   const options = { endpoint: moto.url, credentials: MOTO_CREDENTIALS };
   const instances = awsInstances({ eu: AWS_REGION }, options);
   const config = { fleetName: 'fleet', rdsSites: { eu: SITE }, rdsEndpoints: standIns };
-  return rdsWith(config, { ...instances, quotas: () => Promise.resolve([]) });
+  return rdsWith(config, wrap(instances));
+}
+
+/** moto does everything at once. Here a change shows at the second look only, as on AWS it does after minutes. */
+export function slow(instances: Instances): Instances {
+  const busy = new Map<string, string>();
+  const lag =
+    <A extends { identifier: string }>(status: string, work: (place: A) => Promise<void>) =>
+    async (place: A): Promise<void> => {
+      await work(place);
+      busy.set(place.identifier, status);
+    };
+  return {
+    ...instances,
+    create: lag('creating', (order) => instances.create(order)),
+    stop: lag('stopping', (place) => instances.stop(place)),
+    start: lag('starting', (place) => instances.start(place)),
+    find: async (place) => {
+      const found = await instances.find(place);
+      const status = busy.get(place.identifier);
+      busy.delete(place.identifier);
+      return found === undefined || status === undefined ? found : { ...found, status };
+    },
+  };
 }

@@ -1,12 +1,17 @@
+import { FleetError } from '../../../platform/errors.ts';
+import type { PgAddress } from '../../../platform/pg.ts';
 import type { Registry, Transaction } from '../../registry/registry.ts';
 import type { Secrets } from '../../secrets/secret.ts';
+import { verifyAdmin } from '../admin.ts';
+import { SERVER_UNREACHABLE } from '../inspect.ts';
 import { serverNotFound, serverSubject } from '../server.ts';
 import type { Provider } from './provider.ts';
-import { MASTER_USER, tagsOf } from './rds/instance.ts';
+import { MASTER_USER, tagsOf, type Instance } from './rds/instance.ts';
 import { ensureInstance, removeInstance } from './rds/lifecycle.ts';
 import { reach } from './rds/reach.ts';
 import { rdsNotConfigured, type Rds } from './rds/rds.ts';
 import { findInstance, type InstanceRecord } from './rds/store.ts';
+import { waiting } from './rds/waiting.ts';
 
 export interface RdsDeps {
   registry: Registry;
@@ -46,7 +51,9 @@ export function rdsProvider(
         tags: tagsOf({ ...server, fleet: rds.fleet, tenant: server.tenant }),
         password,
       });
-      return reach(rds, instance, { user: MASTER_USER, password });
+      const address = await reach(rds, instance, { user: MASTER_USER, password });
+      await requireAnswer(instance, address);
+      return address;
     },
     // Nothing was in it yet: it goes without a snapshot.
     discard: async () => {
@@ -57,6 +64,16 @@ export function rdsProvider(
       await removeInstance(instances, server.serverId, place, null);
     },
   };
+}
+
+/** A new instance's name is not known everywhere at once. What lies between may be wrong too: the wait says so. */
+async function requireAnswer({ identifier }: Instance, address: PgAddress): Promise<void> {
+  try {
+    await verifyAdmin(address);
+  } catch (error) {
+    if (!(error instanceof FleetError) || error.code !== SERVER_UNREACHABLE) throw error;
+    throw waiting(`instance ${identifier} is there, but ${error.message}`);
+  }
 }
 
 /** @throws FleetError 409 `rds_not_configured` */

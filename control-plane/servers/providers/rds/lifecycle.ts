@@ -56,6 +56,8 @@ export async function removeInstance(
     const condition = conditionOf(instance.status);
     if (condition === 'deleting') notYet(instance);
     if (condition === 'broken' && finalSnapshot !== null) throw brokenInstance(instance);
+    // Only one that runs can be changed, and leaves a snapshot.
+    if (condition === 'stopped') await start(instances, serverId, place);
     if (instance.spec.deletionProtection) await instances.change(place, { deletionProtection: false });
     await instances.remove(place, finalSnapshot);
     const after = await findOurs(instances, serverId, place);
@@ -84,10 +86,14 @@ export async function ensureStarted(instances: Instances, serverId: string, plac
     const condition = conditionOf(instance.status);
     if (condition === 'usable') return;
     if (condition !== 'stopped') notYet(instance);
-    await instances.start(place);
-    const after = await requireInstance(instances, serverId, place);
-    if (!takesConnections(after)) throw waiting(`instance ${place.identifier} is being started in RDS`);
+    await start(instances, serverId, place);
   });
+}
+
+async function start(instances: Instances, serverId: string, place: Place): Promise<void> {
+  await instances.start(place);
+  const after = await requireInstance(instances, serverId, place);
+  if (!takesConnections(after)) throw waiting(`instance ${place.identifier} is being started in RDS`);
 }
 
 /** @throws FleetError 502 `instance_missing`, 409 `instance_name_taken` */

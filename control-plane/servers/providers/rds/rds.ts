@@ -29,11 +29,13 @@ export function rdsWith(
   config: Pick<Config, 'fleetName' | 'rdsSites' | 'rdsEndpoints'>,
   instances: Instances,
 ): Rds {
-  const { rdsSites } = config;
+  const { rdsSites, rdsEndpoints: standIns } = config;
+  const isEmulated = Object.keys(standIns).length > 0;
   return {
     fleet: config.fleetName,
-    instances,
-    standIns: config.rdsEndpoints,
+    // Emulators count no quotas, and answer as if they were down when asked.
+    instances: isEmulated ? { ...instances, quotas: () => Promise.resolve([]) } : instances,
+    standIns,
     hasSite: (region) => Object.hasOwn(rdsSites, region),
     siteOf: (region) => {
       const site = Object.hasOwn(rdsSites, region) ? rdsSites[region] : undefined;
