@@ -76,10 +76,13 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
     apps,
     startApp: async (region, more = {}) => {
       const token = readFileSync(dataFiles(dataDir).appToken(region), 'utf8').trim();
+      const awsRegion = config.awsRegions[region];
+      const isOnAws = config.secretStore === 'aws' && awsRegion !== undefined;
       const app = await startTenantApp({
         region,
         controlPlaneUrl: url,
         token,
+        ...(isOnAws ? { secretStore: { awsRegion } } : {}),
         ...{ port: 0, logger: options.logger ?? quietLogger, accessLogTo: testLog, ...more },
       });
       apps[region] = app;
