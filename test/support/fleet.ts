@@ -76,13 +76,11 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
     apps,
     startApp: async (region, more = {}) => {
       const token = readFileSync(dataFiles(dataDir).appToken(region), 'utf8').trim();
-      const awsRegion = config.awsRegions[region];
-      const isOnAws = config.secretStore === 'aws' && awsRegion !== undefined;
       const app = await startTenantApp({
         region,
         controlPlaneUrl: url,
         token,
-        ...(isOnAws ? { secretStore: { awsRegion } } : {}),
+        ...secretStoreOf(config, region),
         ...{ port: 0, logger: options.logger ?? quietLogger, accessLogTo: testLog, ...more },
       });
       apps[region] = app;
@@ -120,6 +118,12 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
     await fleet.stop();
     throw error;
   }
+}
+
+/** Where an app of the region reads credentials. */
+function secretStoreOf(config: Config, region: string): Pick<TenantAppOptions, 'secretStore'> {
+  const awsRegion = config.awsRegions[region];
+  return config.secretStore === 'aws' && awsRegion !== undefined ? { secretStore: { awsRegion } } : {};
 }
 
 async function furnish(fleet: Fleet, options: FleetOptions): Promise<void> {
