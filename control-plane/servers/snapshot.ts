@@ -32,7 +32,7 @@ export const snapshotServer: OperationDefinition<Input, RdsDeps> = {
       name: 'snapshot',
       do: async ({ input }, deps) => {
         const { fleet, instances } = requireRds(deps, input.region);
-        const tags = tagsOf({ fleet, region: input.region, serverId: input.serverId, tenant: undefined });
+        const tags = tagsOf(fleet, input);
         await ensureSnapshot(instances, input.serverId, input, { identifier: input.snapshot, tags });
       },
       undo: ({ input }, deps) => {

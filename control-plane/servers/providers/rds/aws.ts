@@ -8,7 +8,6 @@ import {
   DescribeDBInstancesCommand,
   DescribeDBSnapshotsCommand,
   ModifyDBInstanceCommand,
-  paginateDescribeDBInstances,
   RDSClient,
   RebootDBInstanceCommand,
   RestoreDBInstanceToPointInTimeCommand,
@@ -78,11 +77,14 @@ function looking(send: Send): Pick<Instances, 'find' | 'list' | 'quotas'> {
       }),
     list: (region) =>
       send(region, 'rds:DescribeDBInstances', async (client) => {
-        const found: Instance[] = [];
-        for await (const { DBInstances = [] } of paginateDescribeDBInstances({ client }, {})) {
-          found.push(...DBInstances.filter(({ Engine }) => Engine === 'postgres').map(toInstance));
-        }
-        return found;
+        const found: DBInstance[] = [];
+        let marker: string | undefined;
+        do {
+          const page = await client.send(new DescribeDBInstancesCommand({ Marker: marker }));
+          found.push(...(page.DBInstances ?? []));
+          marker = page.Marker;
+        } while (marker !== undefined && marker !== '');
+        return found.filter(({ Engine }) => Engine === 'postgres').map(toInstance);
       }),
     quotas: (region) =>
       send(region, 'rds:DescribeAccountAttributes', async (client) => {
