@@ -6,6 +6,7 @@ import { MOTO_CREDENTIALS, type Moto } from './moto.ts';
 
 export {
   MOTO_SITE as SITE,
+  MOTO_SITE_REGION as AWS_REGION,
   motoRdsClient as motoClient,
   prepareSite,
 } from '../../scripts/launcher/moto-site.ts';

@@ -192,7 +192,7 @@ describe('rights on AWS', () => {
 
     describe('of servers on RDS', () => {
       const fleet = GIVEN.fleet_name;
-      const tags = tagsOf({ fleet, region: 'eu', serverId: server, tenant });
+      const tags = tagsOf(fleet, { region: 'eu', serverId: server, tenantId: tenant });
       const arn = (kind: string, name: string) => `arn:aws:rds:eu-central-1:${ACCOUNT}:${kind}:${name}`;
       const own = arn('db', identifierOf(fleet, 'acme-1'));
       const marked = (of: 'Request' | 'Resource', given: Record<string, string> = tags) =>
