@@ -49,6 +49,7 @@ import { createServer as createServerOperation } from './servers/create.ts';
 import { deleteServer } from './servers/delete.ts';
 import { stopAsRetired } from './servers/embedded-servers.ts';
 import { checkServers } from './servers/health.ts';
+import { watchInstances } from './servers/instance-drift.ts';
 import { serverRoutes } from './servers/http.ts';
 import { openRds, type Rds } from './servers/providers/rds/rds.ts';
 import { requireKnownRegion } from './servers/region.ts';
@@ -202,6 +203,7 @@ function startFleetWorker(
   const { registry, logger } = deps;
   const schedules: Schedule[] = [
     { name: 'server-health', cron: '* * * * *', run: () => checkServers(deps) },
+    { name: 'rds-drift', cron: '*/10 * * * *', run: () => watchInstances(deps) },
     { name: 'idempotency-keys', cron: '17 * * * *', run: () => forgetOldIdempotencyKeys(registry) },
     { name: 'plans', cron: '29 * * * *', run: () => expirePlans(registry) },
     { name: 'history', cron: '41 3 * * *', run: () => forgetHistory(registry) },

@@ -26,6 +26,7 @@ export interface AddFlags extends LimitFlags {
   urlFile?: string;
   urlStdin?: boolean;
   url?: string;
+  instance?: string;
 }
 
 export interface CreateFlags extends LimitFlags {
@@ -51,7 +52,8 @@ export async function getServer({ client, out }: Session, name: string): Promise
 /** Registers a server. Its URL holds a password, so it is taken from a file or stdin and never from argv. */
 export async function addServer(session: Session, name: string, flags: AddFlags): Promise<void> {
   const url = await readUrl(session, flags);
-  const body = checkInput(AddServer, { name, url, ...limitFields(flags) }, `server ${name}`);
+  const instance = flags.instance === undefined ? {} : { instance: flags.instance };
+  const body = checkInput(AddServer, { name, url, ...instance, ...limitFields(flags) }, `server ${name}`);
   await make(session, name, body);
 }
 
