@@ -117,6 +117,12 @@ export const RdsWanted = z.strictObject({
 });
 export type RdsWanted = z.infer<typeof RdsWanted>;
 
+/** What of an instance on RDS can be changed while it lives. */
+export const ModifyServer = RdsWanted.omit({ kmsKey: true }).refine((body) => Object.keys(body).length > 0, {
+  message: 'say what to change',
+});
+export type ModifyServer = z.infer<typeof ModifyServer>;
+
 /** Makes a new server with a provider that can: `embedded` on a developer's machine, `rds` on AWS. */
 export const CreateServer = z.strictObject({
   name: z.string().regex(/^[a-z][a-z0-9-]{0,62}$/, 'lower-case letters, digits and dashes'),

@@ -51,6 +51,7 @@ import { stopAsRetired } from './servers/embedded-servers.ts';
 import { checkServers } from './servers/health.ts';
 import { watchInstances } from './servers/instance-drift.ts';
 import { serverRoutes } from './servers/http.ts';
+import { modifyServer } from './servers/modify.ts';
 import { openRds, type Rds } from './servers/providers/rds/rds.ts';
 import { requireKnownRegion } from './servers/region.ts';
 import { snapshotServer } from './servers/snapshot.ts';
@@ -110,6 +111,7 @@ export function allOperations(deps: Deps): ReadonlyMap<string, BoundOperation> {
     bindOperation(createServerOperation, deps),
     bindOperation(deleteServer, deps),
     bindOperation(snapshotServer, deps),
+    bindOperation(modifyServer, deps),
   ];
   return new Map(bound.map((operation) => [operation.kind, operation]));
 }

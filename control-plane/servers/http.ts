@@ -4,6 +4,7 @@ import {
   AddServer,
   CreateServer,
   InstanceDrifts,
+  ModifyServer,
   Server,
   ServerFilter,
   ServerSnapshot,
@@ -18,6 +19,7 @@ import { changeServer, removeServer } from './change.ts';
 import { startCreateServer } from './create.ts';
 import { checkInstances } from './instance-drift.ts';
 import { startDeleteServer } from './delete.ts';
+import { startModify } from './modify.ts';
 import type { Rds } from './providers/rds/rds.ts';
 import { findInstance } from './providers/rds/store.ts';
 import { regionRoutes } from './region-http.ts';
@@ -70,6 +72,7 @@ export function serverRoutes(deps: ServerRouteDeps): SliceRoutes {
       changeRoute('uncordon'),
       deleteRoute(deps),
       snapshotRoute,
+      modifyRoute,
       checkRoute(deps),
     ],
   };
@@ -196,6 +199,23 @@ const snapshotRoute = route({
     const server = await visibleServer(call.tx, call.params.name, call.caller);
     const { operationId, snapshot } = await startSnapshot(call.tx, server, call);
     return accepted(operationId, { server: server.name, snapshot });
+  },
+});
+
+const modifyRoute = route({
+  method: 'post',
+  path: '/api/v1/servers/{name}/modify',
+  id: 'modifyServer',
+  summary: 'Change the instance on RDS that a server is, at once; mostly it is away for a minute',
+  tag: 'servers',
+  permission: 'server:write',
+  params: Params,
+  body: ModifyServer,
+  status: 202,
+  response: Server,
+  handle: async (call) => {
+    const server = await visibleServer(call.tx, call.params.name, call.caller);
+    return accepted(await startModify(call.tx, server, call.body, call), serverView(server));
   },
 });
 

@@ -183,6 +183,8 @@ describe(`the life of servers on RDS ${motoTitle}, PostgreSQL itself behind each
     assert.match(stdout, /by-hand +eu-2 +eu +class is db.m7g.large, not db.t4g.medium/);
     assert.match(await done('server get eu-2'), /class is db.m7g.large, not db.t4g.medium/);
     assert.match(await done('doctor'), /eu-2 differs in RDS: class/);
+    await done('server modify eu-2 --class db.t4g.large');
+    assert.equal((await cli(check)).code, 0);
     await done('server remove eu-2 --confirm eu-2');
     assert.match((await cli(check)).stdout, /by-hand +- +eu +server is available, and none is known/);
   });

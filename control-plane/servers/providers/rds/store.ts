@@ -33,6 +33,11 @@ export async function findInstance(db: Queryable, serverId: string): Promise<Ins
   return rows[0];
 }
 
+/** What the instance shall be from now on. */
+export async function setSpec(tx: Queryable, serverId: string, spec: InstanceSpec): Promise<void> {
+  await tx.query('UPDATE rds_instances SET spec = $2 WHERE server_id = $1', [serverId, JSON.stringify(spec)]);
+}
+
 /** While it is stopped on purpose nobody is told that it does not answer. */
 export async function setStopped(tx: Queryable, serverId: string, stopped: boolean): Promise<void> {
   await tx.query('UPDATE rds_instances SET stopped = $2 WHERE server_id = $1', [serverId, stopped]);
