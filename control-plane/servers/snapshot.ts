@@ -78,6 +78,6 @@ export async function requireOnRds(
     code: 'not_on_rds',
     status: 409,
     message: `server ${name} is no instance on RDS that the fleet has to do with (provider ${provider})`,
-    fix: `fleet server add NAME --provider rds --instance ID takes one into the fleet; otherwise use the tools of its own host`,
+    fix: `fleet server add NAME --instance ID takes one into the fleet; otherwise use the tools of its own host`,
   });
 }

@@ -35,6 +35,10 @@ export function slow(instances: Instances): Instances {
   return {
     ...instances,
     create: lag('creating', (order) => instances.create(order)),
+    change: async (place, changes) => {
+      await instances.change(place, changes);
+      busy.set(place.identifier, 'modifying');
+    },
     stop: lag('stopping', (place) => instances.stop(place)),
     start: lag('starting', (place) => instances.start(place)),
     find: async (place) => {

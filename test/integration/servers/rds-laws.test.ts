@@ -12,6 +12,7 @@ import { deleteServer, startDeleteServer } from '../../../control-plane/servers/
 import { stopCluster, type Cluster } from '../../../control-plane/servers/providers/cluster.ts';
 import type { Instances } from '../../../control-plane/servers/providers/rds/instances.ts';
 import { snapshotServer, startSnapshot } from '../../../control-plane/servers/snapshot.ts';
+import { modifyServer, startModify } from '../../../control-plane/servers/modify.ts';
 import { findServer } from '../../../control-plane/servers/store.ts';
 import { createTenant, startCreateTenant } from '../../../control-plane/tenants/create.ts';
 import { deleteTenant, startDeleteTenant } from '../../../control-plane/tenants/delete.ts';
@@ -63,6 +64,8 @@ describe(`operations on RDS, which takes its time, ${motoTitle}`, function () {
     const bound = [
       bindOperation(createServer, { ...deps, ...embedded }),
       bindOperation(deleteServer, deps),
+      bindOperation(snapshotServer, deps),
+      bindOperation(modifyServer, deps),
       ...[createTenant, deleteTenant].map((definition) => bindOperation(definition as never, deps)),
       ...[suspendTenant, resumeTenant].map((definition) => bindOperation(definition, deps)),
     ];
@@ -151,6 +154,24 @@ describe(`operations on RDS, which takes its time, ${motoTitle}`, function () {
         });
       },
       async () => drive(await removeServer()),
+    ),
+  );
+
+  obeysTheLaws('server.modify', modifyServer, () =>
+    subject(
+      async () => {
+        await drive(await makeServer());
+        return began(async (tx) => {
+          const server = await findServer(tx, 'law');
+          if (server === undefined) throw new Error('there is no server');
+          return startModify(tx, server, { instanceClass: 'db.m7g.large' }, request);
+        });
+      },
+      async () => {
+        const found = await instances.find({ region: 'eu', identifier: 'fleet-law' });
+        assert.equal(found?.spec.instanceClass, 'db.m7g.large');
+        await drive(await removeServer());
+      },
     ),
   );
 

@@ -97,7 +97,7 @@ export function requireOurs(instance: Instance, serverId: string): void {
     code: 'instance_name_taken',
     status: 409,
     message: `there is an instance ${instance.identifier} on RDS that was not made for this server`,
-    fix: `choose another name; to take that instance into the fleet: fleet server add NAME --provider rds --instance ${instance.identifier}`,
+    fix: `choose another name; to take that instance into the fleet: fleet server add NAME --instance ${instance.identifier}`,
   });
 }
 

@@ -11,12 +11,16 @@ variables {
       kms_key_arn          = "arn:aws:kms:eu-central-1:111122223333:key/00000000-0000-0000-0000-000000000000"
       db_subnet_group_name = "fleet-eu"
       parameter_group_name = "fleet-eu-postgres18"
+      security_group_id    = "sg-eu"
+      engine_major         = 18
     }
     us = {
       aws_region           = "us-east-1"
       kms_key_arn          = "arn:aws:kms:us-east-1:111122223333:key/11111111-1111-1111-1111-111111111111"
       db_subnet_group_name = "fleet-us"
       parameter_group_name = "fleet-us-postgres18"
+      security_group_id    = "sg-us"
+      engine_major         = 18
     }
   }
   cluster                 = { arn = "arn:aws:ecs:eu-central-1:111122223333:cluster/fleet-eu", name = "fleet-eu" }
@@ -103,6 +107,8 @@ run "refuses_a_key_of_another_region" {
         kms_key_arn          = "arn:aws:kms:eu-central-1:111122223333:key/0"
         db_subnet_group_name = "fleet-us"
         parameter_group_name = "fleet-us-postgres18"
+        security_group_id    = "sg-us"
+        engine_major         = 18
       }
     }
   }
