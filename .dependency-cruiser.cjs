@@ -2,7 +2,17 @@
  * The directions of docs/architecture.md, as rules. Slices of the control plane import downwards only:
  * each rule names a folder and what it may reach; everything else in the project is forbidden to it.
  */
-const SLICES = ['rollouts', 'drift', 'rotations', 'tenants', 'apps', 'releases', 'servers', 'secrets'];
+const SLICES = [
+  'rollouts',
+  'drift',
+  'connections',
+  'rotations',
+  'tenants',
+  'apps',
+  'releases',
+  'servers',
+  'secrets',
+];
 const ENGINE = ['operations', 'audit', 'access', 'registry'];
 const SHARED = ['contract', 'platform'];
 const PRODUCT = '^(contract|platform|control-plane|tenant-app|fleet-cli|scripts|test)/';

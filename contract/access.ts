@@ -11,6 +11,7 @@ export const PERMISSIONS = [
   'tenant:create',
   'tenant:write',
   'tenant:delete',
+  'tenant:connect',
   'server:write',
   'region:write',
   'release:publish',

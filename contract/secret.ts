@@ -21,6 +21,22 @@ export const SecretVersion = z.object({
 });
 export type SecretVersion = z.infer<typeof SecretVersion>;
 
+/** What becomes of the key of a deleted tenant. */
+export const KeyDestruction = z.object({
+  /**
+   * - `requested`, `scheduled`: it opens nothing any more, and can be kept until it is gone
+   * - `keeping`, `kept`: somebody wanted it kept; it is usable
+   * - `destroyed`: nothing that was sealed under it can be read again
+   */
+  state: z.enum(['requested', 'scheduled', 'keeping', 'kept', 'destroyed']),
+  requestedAt: Instant,
+  retentionDays: z.number().int(),
+  /** When it is gone for good, unless it is kept. */
+  goneAt: Instant,
+  destroyedAt: Instant.nullable(),
+});
+export type KeyDestruction = z.infer<typeof KeyDestruction>;
+
 export const RotateSecret = z.strictObject({
   /** Close the old login at once, with its sessions: their requests fail. For a credential that has leaked. */
   now: z.boolean().default(false),
@@ -37,5 +53,17 @@ export const SecretRotation = z.object({
   joined: z.boolean(),
 });
 export type SecretRotation = z.infer<typeof SecretRotation>;
+
+export const RotateServer = z.strictObject({ reason: plainText(500, 1).optional() });
+export type RotateServer = z.infer<typeof RotateServer>;
+
+export const ServerRotation = z.object({
+  server: z.string(),
+  /** Id of the operation. */
+  operation: z.uuid(),
+  /** Whether it was under way already. */
+  joined: z.boolean(),
+});
+export type ServerRotation = z.infer<typeof ServerRotation>;
 
 export const SecretFilter = z.object({ region: z.string().optional(), name: z.string().optional() });

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { Instant } from './page.ts';
+import { KeyDestruction } from './secret.ts';
 import { RegionName } from './server.ts';
 import { plainText } from './text.ts';
 
@@ -103,6 +104,10 @@ export const Tenant = z.object({
   createdAt: Instant,
   updatedAt: Instant,
   deletedAt: Instant.nullable(),
+  /** Of a deleted tenant that had a key. */
+  keyDestruction: KeyDestruction.nullable(),
+  /** Read-only logins that people have opened. */
+  connections: z.array(z.object({ login: z.string(), openedBy: z.string(), expiresAt: Instant })),
 });
 export type Tenant = z.infer<typeof Tenant>;
 
@@ -129,6 +134,7 @@ export const UpdateTenant = z.strictObject({
 export type UpdateTenant = z.infer<typeof UpdateTenant>;
 
 export const SuspendTenant = z.strictObject({ reason: plainText(500).optional() });
+export const KeyReason = z.strictObject({ reason: plainText(500, 1).optional() });
 export const DeleteTenant = z.strictObject({ confirm: z.string() });
 
 /** `label` is `key=value`, repeatable; `search` matches slug, name, contact and CRM reference. */

@@ -11,6 +11,8 @@ import { appRoutes } from './apps/http.ts';
 import { tendApps } from './apps/tend.ts';
 import { auditRoutes } from './audit/http.ts';
 import { bootstrapFleet } from './bootstrap.ts';
+import { createConnectionDriver } from './connections/driver.ts';
+import { connectionRoutes } from './connections/http.ts';
 import { forgetOldChecks } from './drift/check-store.ts';
 import { createDriftDriver, checkWhenDue } from './drift/driver.ts';
 import { openGuard } from './drift/guard.ts';
@@ -35,11 +37,14 @@ import { rolloutRoutes } from './rollouts/http.ts';
 import { fleetMetrics } from './rollouts/view/metrics.ts';
 import { createRehearsalDriver, sweepClones } from './rollouts/rehearsals/driver.ts';
 import { rotationRoutes } from './rotations/http.ts';
+import { ROTATE_DUE_CRON, rotateDue } from './rotations/policy/rotate-due.ts';
 import { createRetireDriver } from './rotations/retire.ts';
 import { rotateSecret } from './rotations/rotate.ts';
+import { createRotationDriver } from './rotations/runs/driver.ts';
+import { forgetOldRuns } from './rotations/runs/run-store.ts';
+import { rotateServer } from './rotations/servers/rotate.ts';
 import { routeRoutes } from './routes/http.ts';
 import { secretRoutes } from './secrets/http.ts';
-import { destroyDueKeys } from './secrets/key-store.ts';
 import { loadMasterKey } from './secrets/keys/local.ts';
 import { openSecrets } from './secrets/open.ts';
 import type { Secrets } from './secrets/secret.ts';
@@ -107,6 +112,7 @@ export function allOperations(deps: Deps): ReadonlyMap<string, BoundOperation> {
     bindOperation(resumeTenant, tenants),
     bindOperation(deleteTenant, tenants),
     bindOperation(rotateSecret, deps),
+    bindOperation(rotateServer, deps),
     bindOperation(addServer, deps),
     bindOperation(createServerOperation, deps),
     bindOperation(deleteServer, deps),
@@ -123,6 +129,7 @@ export function allRoutes(deps: Deps, operations: ReadonlyMap<string, BoundOpera
     serverRoutes(deps),
     secretRoutes({ silentMinutesMax: SILENT_MINUTES_MAX }),
     rotationRoutes(),
+    connectionRoutes(),
     releaseRoutes(),
     rolloutRoutes(deps),
     backfillRoutes(),
@@ -211,8 +218,9 @@ function startFleetWorker(
     { name: 'history', cron: '41 3 * * *', run: () => forgetHistory(registry) },
     { name: 'app-instances', cron: '* * * * *', run: () => tendApps(registry) },
     { name: 'secret-store', cron: '* * * * *', run: () => deps.secrets.settle(logger) },
-    { name: 'destroyed-keys', cron: '47 * * * *', run: () => destroyDueKeys(registry) },
+    { name: 'destroyed-keys', cron: '47 * * * *', run: () => deps.secrets.endDestructions(registry, logger) },
     { name: 'rehearsal-copies', cron: '23 * * * *', run: () => sweepClones(deps) },
+    { name: 'rotation', cron: ROTATE_DUE_CRON, run: () => rotateDue(deps, options.config.rotationPolicy) },
     ...driftSchedule(deps, options.config.driftIntervalMs),
   ];
   return startWorker({
@@ -230,6 +238,8 @@ function startFleetWorker(
       createDriftDriver(deps),
       createRehearsalDriver(deps),
       createRetireDriver(deps),
+      createConnectionDriver(deps),
+      createRotationDriver(deps),
     ],
   });
 }
@@ -238,6 +248,7 @@ function startFleetWorker(
 async function forgetHistory(registry: Registry): Promise<void> {
   await forgetOldChecks(registry);
   await forgetOldMeasurements(registry);
+  await forgetOldRuns(registry);
 }
 
 /** Asks every few minutes whether a check is due: the interval may be any, and a control plane that was down catches up. */

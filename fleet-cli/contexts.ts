@@ -43,6 +43,11 @@ export function userTokenFile(env: NodeJS.ProcessEnv, name: string): string {
   return join(dirname(userFile(env)), 'tokens', `${name}.token`);
 }
 
+/** Where passwords of short-lived logins are kept, for psql. */
+export function passwordFolder(env: NodeJS.ProcessEnv): string {
+  return join(dirname(userFile(env)), 'connect');
+}
+
 /** Writes a context file, readable by its owner alone. Also for `npm start`, which writes the project's. */
 export function writeContexts(file: string, content: ContextFile): void {
   writePrivate(file, `${JSON.stringify(content, null, 2)}\n`);

@@ -5,6 +5,10 @@ import { FleetError } from './errors.ts';
 
 const HIGHEST_PORT = 65_535;
 
+/** What KMS allows; the same for local keys, so that a fleet may change from one to the other. */
+const LEAST_RETENTION_DAYS = 7;
+const MOST_RETENTION_DAYS = 30;
+
 /** Text only: what is given is told back as it was written. */
 const Port = z.string().transform((text, context) => {
   const port = Number(text);
@@ -64,6 +68,28 @@ export const RdsSite = z.strictObject({
   storageGib: z.number().int().min(20).max(65_536).default(100),
 });
 export type RdsSite = z.infer<typeof RdsSite>;
+const TIER_PERIODS = /^(standard|premium|enterprise)=([1-9]\d{0,3}[dh])$/;
+
+/** `90d` for all tiers, or `standard=90d,premium=30d` for those that are named, in milliseconds. */
+function rotationPolicy(text: string, context: z.RefinementCtx): RotationPeriods {
+  if (text === 'off') return {};
+  if (/^[1-9]\d{0,3}[dh]$/.test(text)) {
+    const period = intervalMs(text);
+    return { standard: period, premium: period, enterprise: period };
+  }
+  const periods: RotationPeriods = {};
+  for (const pair of text.split(',')) {
+    const [, tier, period] = TIER_PERIODS.exec(pair.trim()) ?? [];
+    if (tier === undefined || period === undefined) {
+      context.addIssue(
+        `a time such as 90d, pairs such as premium=30d by commas, or off; not "${pair.trim()}"`,
+      );
+      return z.NEVER;
+    }
+    periods[tier as keyof RotationPeriods] = intervalMs(period);
+  }
+  return periods;
+}
 
 const Environment = z.object({
   FLEET_DATA_DIR: z.string().default('.flotilla'),
@@ -77,6 +103,15 @@ const Environment = z.object({
     .transform((list) => (list === 'none' ? [] : list.split(',').map((name) => name.trim())))
     .pipe(z.array(Name)),
   ...SecretStoreSettings,
+  FLEET_KEY_RETENTION_DAYS: z
+    .string()
+    .default(String(MOST_RETENTION_DAYS))
+    .transform((text, context) => {
+      const days = Number(text);
+      if (/^\d{1,2}$/.test(text) && days >= LEAST_RETENTION_DAYS && days <= MOST_RETENTION_DAYS) return days;
+      context.addIssue(`whole days from ${LEAST_RETENTION_DAYS} to ${MOST_RETENTION_DAYS}, not "${text}"`);
+      return z.NEVER;
+    }),
   FLEET_NAME: Name.default('flotilla'),
   FLEET_RDS_SITES: Json.pipe(z.record(z.string(), RdsSite)).default({}),
   FLEET_RDS_ENDPOINT_MAP: Json.pipe(z.record(z.string(), z.string().min(1))).default({}),
@@ -85,6 +120,7 @@ const Environment = z.object({
     .string()
     .regex(/^(off|[1-9]\d{0,4}[mh])$/, 'a time such as 24h or 30m, or off')
     .default('24h'),
+  FLEET_ROTATION_POLICY: z.string().default('90d').transform(rotationPolicy),
   FLEET_DEMO: z.enum(['on', 'off']).default('on'),
   /** Read by the SDK itself. */
   AWS_ENDPOINT_URL: z.url().optional(),
@@ -126,6 +162,13 @@ function isEmulated(endpoint: string | undefined): boolean {
   return endpoint !== undefined && !/\.amazonaws\.com(\.cn)?$/.test(new URL(endpoint).hostname);
 }
 
+/** By tier, in milliseconds. */
+interface RotationPeriods {
+  standard?: number | undefined;
+  premium?: number | undefined;
+  enterprise?: number | undefined;
+}
+
 /** What the environment says, checked. Read once by each program's main and passed on; never at import. */
 export interface Config {
   /** Absolute path of the data folder (`.flotilla`). */
@@ -141,6 +184,8 @@ export interface Config {
   regions: string[];
   /** Where credentials are kept. */
   secretStore: 'local' | 'aws';
+  /** Days between the deletion of a tenant and the end of its key. */
+  keyRetentionDays: number;
   /** Of this fleet, where it shares an AWS account with others: in names and tags of what it makes there. */
   fleetName: string;
   /** The fleet's regions to AWS's, e.g. eu → eu-central-1. */
@@ -153,6 +198,8 @@ export interface Config {
   appUrls: Record<string, string>;
   /** Milliseconds between two looks at the schemas of the whole fleet; undefined: only when somebody asks. */
   driftIntervalMs: number | undefined;
+  /** Milliseconds that credentials of each tier may serve; tiers that are missing: until somebody rotates them. */
+  rotationPolicy: RotationPeriods;
   demo: boolean;
   logLevel: string;
 }
@@ -178,23 +225,26 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
     appPort: values.FLEET_APP_PORT,
     regions: values.FLEET_REGIONS,
     secretStore: values.FLEET_SECRET_STORE,
+    keyRetentionDays: values.FLEET_KEY_RETENTION_DAYS,
     fleetName: values.FLEET_NAME,
     awsRegions: values.FLEET_AWS_REGIONS,
     rdsSites: values.FLEET_RDS_SITES,
     rdsEndpoints: values.FLEET_RDS_ENDPOINT_MAP,
     appUrls: values.FLEET_APP_URLS,
     driftIntervalMs: intervalMs(values.FLEET_DRIFT_INTERVAL),
+    rotationPolicy: values.FLEET_ROTATION_POLICY,
     demo: values.FLEET_DEMO === 'on',
     logLevel: values.FLEET_LOG_LEVEL,
   };
 }
 
-const MINUTE_MS = 60_000;
+/** Milliseconds of the units that times are given in. */
+const UNIT_MS: Record<string, number> = { m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-/** Milliseconds of `24h` or `30m`; undefined for `off`. */
+/** Milliseconds of `90d`, `24h` or `30m`; undefined for `off`. */
 function intervalMs(text: string): number | undefined {
-  if (text === 'off') return undefined;
-  return Number(text.slice(0, -1)) * (text.endsWith('h') ? 60 * MINUTE_MS : MINUTE_MS);
+  const unit = UNIT_MS[text.slice(-1)];
+  return unit === undefined ? undefined : Number(text.slice(0, -1)) * unit;
 }
 
 /** Names of the files in the data folder that programs share. All are 0600. */

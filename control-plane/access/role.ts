@@ -25,6 +25,7 @@ export const ROLE_PERMISSIONS: Record<Role, ReadonlySet<Permission>> = {
     'tenant:create',
     'tenant:write',
     'tenant:delete',
+    'tenant:connect',
     'server:write',
     'release:publish',
     'rollout:write',

@@ -48,7 +48,12 @@ export async function clearDestroyAt(db: Queryable, owner: string): Promise<bool
   return rowCount === 1;
 }
 
-/** Deletes the keys whose retention is over: what was sealed under them is unreadable for good. */
-export async function destroyDueKeys(db: Queryable): Promise<void> {
-  await db.query('DELETE FROM data_keys WHERE destroy_at <= now()');
+/** Deletes the key if its retention is over: what was sealed under it is unreadable for good. */
+export async function deleteDueKey(db: Queryable, owner: string): Promise<void> {
+  await db.query('DELETE FROM data_keys WHERE owner = $1 AND destroy_at <= now()', [owner]);
+}
+
+/** Deletes the key now. */
+export async function deleteDataKey(db: Queryable, owner: string): Promise<void> {
+  await db.query('DELETE FROM data_keys WHERE owner = $1', [owner]);
 }

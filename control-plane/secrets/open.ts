@@ -14,8 +14,9 @@ export async function openSecrets(options: {
   registry: Registry;
 }): Promise<OpenedSecrets> {
   const { config, masterKey, registry } = options;
+  const wanted = { retentionDays: config.keyRetentionDays };
   if (config.secretStore === 'local') {
-    return { secrets: createSecrets(masterKey), close: () => undefined };
+    return { secrets: createSecrets(masterKey, wanted), close: () => undefined };
   }
   // Only here: whoever does not use AWS does not pay for loading its SDK at each start.
   const [{ openAwsRegions }, { kmsKeys }, { awsStore }] = await Promise.all([
@@ -25,5 +26,5 @@ export async function openSecrets(options: {
   ]);
   const regions = openAwsRegions(config.fleetName, config.awsRegions);
   const store = awsStore({ regions, keys: kmsKeys(regions) });
-  return { secrets: createRemoteSecrets(masterKey, store, registry), close: () => regions.close() };
+  return { secrets: createRemoteSecrets(masterKey, store, registry, wanted), close: () => regions.close() };
 }

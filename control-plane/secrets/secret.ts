@@ -3,9 +3,12 @@ import { randomPassword } from '../../platform/crypto.ts';
 import { FleetError, SQLSTATE, sqlState } from '../../platform/errors.ts';
 import type { Logger } from '../../platform/logging.ts';
 import type { Queryable } from '../../platform/pg.ts';
+import type { Registry, Transaction } from '../registry/registry.ts';
+import { findDestruction, type Destruction } from './destruction-store.ts';
+import { endDestructions, keepKey, keyDestroyed, requestDestruction } from './destruction.ts';
+import { deleteDataKey } from './key-store.ts';
 import type { KeyService } from './keys/key-service.ts';
 import { localKeys } from './keys/local.ts';
-import { insertDestruction } from './settle-store.ts';
 import { placeOf, settleAll, settleSubject, type SettleDeps } from './settle.ts';
 import {
   deleteOwnerValues,
@@ -101,11 +104,36 @@ export interface Secrets {
   recall(tx: Queryable, versionId: string): Promise<void>;
   /** Retires one version and destroys its value. Harmless when it is gone. */
   destroyVersion(tx: Queryable, versionId: string): Promise<void>;
-  /** Retires all versions of the owner and destroys its data key: nothing of it can be read again. */
-  destroyOwner(tx: Queryable, owner: string): Promise<void>;
+  /**
+   * Retires all versions of the owner and destroys its key: nothing of it can be read again. At once where the store can
+   * do that, else after the fleet's retention.
+   */
+  destroyOwner(tx: Transaction, owner: string): Promise<void>;
+  /**
+   * The same after the fleet's retention, for owners that somebody may have deleted by mistake. `name` is what people
+   * call it. Undefined when it never had a credential, and so no key. Repeated, it changes nothing.
+   */
+  shredOwner(tx: Transaction, owner: string, name: string): Promise<Destruction | undefined>;
+  /**
+   * Keeps the key of an owner that was shredded: what is still there of what was sealed under it opens again. Its
+   * credentials stay destroyed. @throws FleetError 404 `key_not_scheduled`, 410 `key_destroyed`
+   */
+  keepKey(tx: Transaction, owner: string): Promise<Destruction>;
+  /** Destroys the keys whose retention is over. Harmless at any time. */
+  endDestructions(registry: Registry, logger: Logger): Promise<void>;
   /** Tells a remote store what was committed and what it does not know yet. Harmless at any time. */
   settle(logger: Logger): Promise<void>;
 }
+
+/** How a fleet wants its secrets kept. */
+export interface SecretOptions {
+  /** Days between the deletion of an owner and the end of its key; 7 to 30. */
+  retentionDays: number;
+}
+
+/** The longest that KMS has: who deletes a tenant by mistake notices within a month. */
+export const DEFAULT_RETENTION_DAYS = 30;
+const DEFAULTS: SecretOptions = { retentionDays: DEFAULT_RETENTION_DAYS };
 
 /** Where values are, and what seals those that wait for a remote store. */
 interface Values {
@@ -114,15 +142,16 @@ interface Values {
   /** For a remote store: its own way to the registry, which sees what is committed and nothing else. */
   registry: SettleDeps['registry'] | undefined;
   settling: PQueue;
+  options: SecretOptions;
 }
 
 /** Each holds a connection of the registry while the store answers: a slow store must not take all 20. */
 const SETTLING_MAX = 4;
 
 /** Secrets in the local store, under `masterKey` (32 bytes). */
-export function createSecrets(masterKey: Buffer): Secrets {
+export function createSecrets(masterKey: Buffer, options = DEFAULTS): Secrets {
   const keys = localKeys(masterKey);
-  return secretsIn({ store: localStore(keys), held: keys }, undefined);
+  return secretsIn({ store: localStore(keys), held: keys, options }, undefined);
 }
 
 /** Secrets in a remote store. Values given by a person are sealed under `masterKey` until the store has them. */
@@ -130,11 +159,12 @@ export function createRemoteSecrets(
   masterKey: Buffer,
   store: SecretStore,
   registry: SettleDeps['registry'],
+  options = DEFAULTS,
 ): Secrets {
-  return secretsIn({ store, held: localKeys(masterKey) }, registry);
+  return secretsIn({ store, held: localKeys(masterKey), options }, registry);
 }
 
-function secretsIn(parts: Pick<Values, 'store' | 'held'>, registry: Values['registry']): Secrets {
+function secretsIn(parts: Pick<Values, 'store' | 'held' | 'options'>, registry: Values['registry']): Secrets {
   const values = { ...parts, registry, settling: new PQueue({ concurrency: SETTLING_MAX }) };
   return {
     locate: parts.store.locate,
@@ -155,6 +185,9 @@ function secretsIn(parts: Pick<Values, 'store' | 'held'>, registry: Values['regi
     recall,
     destroyVersion,
     destroyOwner: (tx, owner) => destroyOwner(tx, values, owner),
+    shredOwner: (tx, owner, name) => shredOwner(tx, values, owner, name),
+    keepKey: (tx, owner) => keepKey(tx, values.store, owner),
+    endDestructions: (on, logger) => endDestructions(on, values.store, logger),
     settle: async (logger) => {
       if (registry !== undefined) await settleAll({ ...parts, registry }, logger);
     },
@@ -211,6 +244,8 @@ async function readPassword(db: Queryable, values: Values, versionId: string): P
   if (value !== undefined) return value;
   const isKnown = found.some((version) => version.stage !== 'retired' && version.settledStage !== null);
   if (isKnown) throw lostByStore(versionId);
+  const destruction = found[0] === undefined ? undefined : await findDestruction(db, found[0].owner);
+  if (destruction?.state === 'destroyed') throw keyDestroyed(destruction);
   throw new FleetError({
     code: 'secret_not_found',
     status: 404,
@@ -240,12 +275,33 @@ async function readAll(db: Queryable, values: Values, found: VersionRow[]): Prom
   return store.read(db, versions.map(placeOf));
 }
 
+/** Only the local store can destroy a key at once. */
+async function destroyOwner(tx: Transaction, values: Values, owner: string): Promise<void> {
+  if (values.store.isRemote) return void (await shredOwner(tx, values, owner, null));
+  await retireAll(tx, owner);
+  await deleteDataKey(tx, owner);
+}
+
 /** A remote store is told after the commit, by the next sweep: what cannot be undone is not begun before. */
-async function destroyOwner(tx: Queryable, values: Values, owner: string): Promise<void> {
-  const regions = await retireOwner(tx, owner, { from: stageSources('retire'), to: stageAfter('retire') });
+async function shredOwner(
+  tx: Transaction,
+  { store, options }: Values,
+  owner: string,
+  name: string | null,
+): Promise<Destruction | undefined> {
+  const region = await retireAll(tx, owner);
+  // The one that has sealed what waited for the remote store.
+  if (store.isRemote) await deleteDataKey(tx, owner);
+  return region === undefined
+    ? undefined
+    : requestDestruction(tx, store, { owner, region, name, ...options });
+}
+
+/** Returns the region that the owner's credentials were in; undefined when it never had one. */
+async function retireAll(tx: Queryable, owner: string): Promise<string | undefined> {
+  const [region] = await retireOwner(tx, owner, { from: stageSources('retire'), to: stageAfter('retire') });
   await deleteOwnerValues(tx, owner);
-  if (!values.store.isRemote) return;
-  for (const region of regions) await insertDestruction(tx, { owner, region });
+  return region;
 }
 
 async function promote(tx: Queryable, versionId: string): Promise<void> {

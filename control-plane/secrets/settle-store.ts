@@ -35,28 +35,6 @@ export async function markSettled(tx: Queryable, id: string, stage: SecretStage)
   await tx.query('UPDATE secret_versions SET settled_stage = $2 WHERE id = $1', [id, stage]);
 }
 
-export interface Destruction {
-  owner: string;
-  region: string;
-}
-
-export async function insertDestruction(tx: Queryable, { owner, region }: Destruction): Promise<void> {
-  await tx.query(
-    'INSERT INTO owner_destructions (owner, region) VALUES ($1, $2) ON CONFLICT (owner) DO NOTHING',
-    [owner, region],
-  );
-}
-
-/** Owners whose destruction the store was not told of. */
-export async function findDestructions(db: Queryable, limit: number): Promise<Destruction[]> {
-  const { rows } = await db.query<Destruction>(
-    `SELECT owner, region FROM owner_destructions WHERE key_gone_at IS NULL
-      ORDER BY requested_at LIMIT $1`,
-    [limit],
-  );
-  return rows;
-}
-
 /** Every subject that the owner ever had a credential for. */
 export async function findSubjects(db: Queryable, owner: string): Promise<string[]> {
   const { rows } = await db.query<{ subject: string }>(
@@ -66,9 +44,8 @@ export async function findSubjects(db: Queryable, owner: string): Promise<string
   return rows.map((row) => row.subject);
 }
 
-/** Notes that the store has destroyed the owner's secrets, and when its key is gone for good. */
-export async function finishDestruction(tx: Queryable, owner: string, goneAt: Date): Promise<void> {
-  await tx.query('UPDATE owner_destructions SET key_gone_at = $2 WHERE owner = $1', [owner, goneAt]);
+/** Notes that the store has destroyed the owner's secrets. */
+export async function markOwnerSettled(tx: Queryable, owner: string): Promise<void> {
   await tx.query(
     `UPDATE secret_versions SET settled_stage = stage
       WHERE owner = $1 AND stage = 'retired' AND settled_stage IS NOT NULL`,

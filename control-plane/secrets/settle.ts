@@ -1,17 +1,11 @@
 import { randomPassword } from '../../platform/crypto.ts';
 import type { Logger } from '../../platform/logging.ts';
 import type { Queryable } from '../../platform/pg.ts';
+import { findUntold } from './destruction-store.ts';
+import { tellStore } from './destruction.ts';
+import type { Registry } from '../registry/registry.ts';
 import type { KeyService } from './keys/key-service.ts';
-import {
-  findDestructions,
-  findSubjects,
-  findToSettle,
-  findUnsettled,
-  finishDestruction,
-  lockSettling,
-  markSettled,
-  type Destruction,
-} from './settle-store.ts';
+import { findToSettle, findUnsettled, lockSettling, markOwnerSettled, markSettled } from './settle-store.ts';
 import { deleteSealed, readSealed, type VersionRow } from './store.ts';
 import type { SecretStore, StagedPlace } from './stores/secret-store.ts';
 
@@ -21,7 +15,7 @@ import type { SecretStore, StagedPlace } from './stores/secret-store.ts';
  * crash anywhere leaves an intent that the next call carries out again, with the same version id.
  */
 export interface SettleDeps {
-  registry: Queryable & { transaction<T>(work: (tx: Queryable) => Promise<T>): Promise<T> };
+  registry: Pick<Registry, 'query' | 'transaction'>;
   store: SecretStore;
   /** Seals the values that were given by a person until the store has them. */
   held: KeyService;
@@ -63,19 +57,20 @@ export async function settleAll(deps: SettleDeps, logger: Logger): Promise<void>
       logger.warn('the secret store could not be told of a change; it is tried again', { subject, error });
     });
   }
-  for (const destruction of await findDestructions(deps.registry, SWEEP_MAX)) {
-    await destroy(deps, destruction).catch((error: unknown) => {
-      logger.warn('secrets could not be destroyed; it is tried again', { owner: destruction.owner, error });
+  for (const owner of await findUntold(deps.registry, SWEEP_MAX)) {
+    await settleOwner(deps, owner).catch((error: unknown) => {
+      logger.warn('the secret store could not be told what becomes of a key; it is tried again', {
+        owner,
+        error,
+      });
     });
   }
 }
 
-async function destroy(deps: SettleDeps, { owner, region }: Destruction): Promise<void> {
+async function settleOwner(deps: SettleDeps, owner: string): Promise<void> {
   await deps.registry.transaction(async (tx) => {
-    await lockSettling(tx, owner);
-    const subjects = await findSubjects(tx, owner);
-    const goneAt = await deps.store.destroyOwner(tx, { owner, region }, subjects);
-    await finishDestruction(tx, owner, goneAt ?? new Date());
+    await tellStore(tx, deps.store, owner);
+    await markOwnerSettled(tx, owner);
   });
 }
 

@@ -140,13 +140,12 @@ export async function retireOwner(
   return rows.map((row) => row.region);
 }
 
-/** Deletes every value of the owner that is in the registry, and the key that sealed them. */
+/** Deletes every value of the owner that is in the registry. */
 export async function deleteOwnerValues(tx: Queryable, owner: string): Promise<void> {
   await tx.query(
     'DELETE FROM sealed_secrets WHERE version_id IN (SELECT id FROM secret_versions WHERE owner = $1)',
     [owner],
   );
-  await tx.query('DELETE FROM data_keys WHERE owner = $1', [owner]);
 }
 
 export interface VersionPage {

@@ -37,6 +37,17 @@ export function databaseNames(id: string): DatabaseNames {
   };
 }
 
+/** Roles of people that look into the database: the role that may read, and its members, a login for each. */
+export function readerNames(database: string) {
+  return {
+    role: `${database}_ro`,
+    /** 48 bits of its id: names end at 63 characters. */
+    login: (id: string) => `${database}_c_${id.replaceAll('-', '').slice(-12)}`,
+    /** All of them, as a pattern for LIKE. */
+    loginsLike: `${database.replaceAll('_', '\\_')}\\_c\\_%`,
+  };
+}
+
 /**
  * Connections reserved for a database, by tier. 10 is two app processes with pools of 5; premium has twice
  * that; an enterprise tenant has its server to itself, and 100 is PostgreSQL's own default for a whole server.

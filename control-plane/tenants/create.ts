@@ -220,15 +220,15 @@ async function destroySecret(context: Context, deps: TenantDeps): Promise<void> 
 async function makeRoles(context: Context, deps: TenantDeps): Promise<void> {
   const { serverId, connectionLimit } = context.output('reserve', Reserved);
   const password = await deps.secrets.password(deps.registry, context.input.secretVersionId);
-  const migratorVerifier = await deps.servers.migratorVerifier(serverId);
-  context.signal.throwIfAborted();
-  await deps.servers.admin(serverId, (admin) =>
-    createRoles(admin, databaseNames(context.input.databaseId), {
-      verifier: scramVerifier(password),
-      migratorVerifier,
-      connectionLimit,
-    }),
-  );
+  const verifier = scramVerifier(password);
+  await deps.servers.makeMigrators(serverId, (migratorVerifier) => {
+    context.signal.throwIfAborted();
+    return deps.servers.admin(serverId, (admin) =>
+      createRoles(admin, databaseNames(context.input.databaseId), {
+        ...{ verifier, migratorVerifier, connectionLimit },
+      }),
+    );
+  });
 }
 
 async function removeRoles(context: Context, deps: TenantDeps): Promise<void> {

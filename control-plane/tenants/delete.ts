@@ -90,9 +90,9 @@ async function onServer(
   await deps.servers.admin(database.serverId, (admin) => work(admin, databaseNames(database.id)));
 }
 
-/** With the data key gone nothing that was sealed for the tenant can be read again, from no backup either. */
-async function destroySecrets(context: Context, deps: TenantDeps): Promise<void> {
-  await context.transaction((tx) => deps.secrets.destroyOwner(tx, tenantSubject(context.input.tenantId)));
+/** Its credentials are gone at once; its key opens nothing any more, and is destroyed when its retention is over. */
+async function destroySecrets({ input, transaction }: Context, deps: TenantDeps): Promise<void> {
+  await transaction((tx) => deps.secrets.shredOwner(tx, tenantSubject(input.tenantId), input.slug));
 }
 
 async function finish({ input, transaction }: Context): Promise<void> {

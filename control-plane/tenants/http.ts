@@ -3,6 +3,7 @@ import { PageQuery, pageOf } from '../../contract/page.ts';
 import {
   CreateTenant,
   DeleteTenant,
+  KeyReason,
   SuspendTenant,
   Tenant,
   TenantFilter,
@@ -10,10 +11,12 @@ import {
 } from '../../contract/tenant.ts';
 import type { Queryable } from '../../platform/pg.ts';
 import { requireRegion } from '../access/caller.ts';
+import type { Secrets } from '../secrets/secret.ts';
 import { accepted, route, type Answer, type SliceRoutes } from '../http/route.ts';
 import { startCreateTenant } from './create.ts';
-import type { TenantDeps } from './deps.ts';
 import { startDeleteTenant } from './delete.ts';
+import type { TenantDeps } from './deps.ts';
+import { destroyTenantKey, keepTenantKey } from './key.ts';
 import { listTenants } from './list.ts';
 import { startResumeTenant } from './resume.ts';
 import { findTenant } from './store.ts';
@@ -25,8 +28,9 @@ import { updateTenant } from './update.ts';
 const SlugOrId = z.object({ slug: z.string().min(1).max(100) });
 
 /** The routes of tenants. */
-export function tenantRoutes(deps: Pick<TenantDeps, 'rds'> = {}): SliceRoutes {
-  return { routes: [create(deps), list, get, update, suspend, resume, remove] };
+export function tenantRoutes(deps: Pick<TenantDeps, 'secrets' | 'rds'>): SliceRoutes {
+  const keys = [keepKey(deps.secrets), destroyKey(deps.secrets)];
+  return { routes: [create(deps), list, get, update, suspend, resume, remove, ...keys] };
 }
 
 const create = (deps: Pick<TenantDeps, 'rds'>) =>
@@ -151,6 +155,44 @@ const remove = route({
     return acceptedFor(call.tx, operationId, tenantId);
   },
 });
+
+function keepKey(secrets: Secrets) {
+  return route({
+    method: 'post',
+    path: '/api/v1/tenants/{slug}/keep-key',
+    id: 'keepTenantKey',
+    summary: 'Keep the key of a deleted tenant, so that what was sealed under it can be read again',
+    tag: 'tenants',
+    permission: 'tenant:delete',
+    params: SlugOrId,
+    body: KeyReason.optional(),
+    status: 200,
+    response: Tenant,
+    handle: async (call) => {
+      const asker = { ...call, reason: call.body?.reason };
+      return { body: await keepTenantKey(call.tx, secrets, call.params.slug, asker) };
+    },
+  });
+}
+
+function destroyKey(secrets: Secrets) {
+  return route({
+    method: 'post',
+    path: '/api/v1/tenants/{slug}/destroy-key',
+    id: 'destroyTenantKey',
+    summary: 'Have a key that was kept destroyed after all, when its retention is over again',
+    tag: 'tenants',
+    permission: 'tenant:delete',
+    params: SlugOrId,
+    body: KeyReason.optional(),
+    status: 200,
+    response: Tenant,
+    handle: async (call) => {
+      const asker = { ...call, reason: call.body?.reason };
+      return { body: await destroyTenantKey(call.tx, secrets, call.params.slug, asker) };
+    },
+  });
+}
 
 /** The tenant as it stands when the operation has been accepted. */
 async function acceptedFor(tx: Queryable, operationId: string, slugOrId: string): Promise<Answer> {

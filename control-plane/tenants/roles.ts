@@ -1,5 +1,5 @@
 import { quoteIdent, quoteLiteral, type Queryable } from '../../platform/pg.ts';
-import type { DatabaseNames } from '../servers/database.ts';
+import { readerNames, type DatabaseNames } from '../servers/database.ts';
 import { makeMigratorSql, makeRoleSql, migratorOf } from '../servers/migrator.ts';
 
 /**
@@ -20,7 +20,7 @@ export interface LoginSpec {
  * Waits for whoever works on the same database's objects. A worker that was killed in the middle leaves its
  * last statement running on the server: its successor must see that statement's result, not race it.
  */
-function lockSql(names: Pick<DatabaseNames, 'name'>): string {
+export function lockSql(names: Pick<DatabaseNames, 'name'>): string {
   return `SELECT pg_advisory_xact_lock(hashtextextended(${quoteLiteral(names.name)}, 0));`;
 }
 
@@ -47,18 +47,27 @@ function makeLoginSql(
 
 /** Removes every role of the database, which must be gone already. Harmless when run again. */
 export async function dropRoles(admin: Queryable, names: DatabaseNames): Promise<void> {
-  const roles = [names.loginA, names.loginB, names.rwRole, migratorOf(names.ownerRole), names.ownerRole]
-    .map(quoteIdent)
-    .join(', ');
+  const own = [names.loginA, names.loginB, names.rwRole, migratorOf(names.ownerRole), names.ownerRole];
+  const readers = [...(await findReaders(admin, names)), readerNames(names.name).role];
+  const roles = [...readers, ...own].map(quoteIdent).join(', ');
   await admin.query(`${lockSql(names)} DROP ROLE IF EXISTS ${roles};`);
 }
 
 /** Lets no login in any more and ends the sessions that are there, in this order: none slips in between. */
 export async function closeLogins(admin: Queryable, names: DatabaseNames): Promise<void> {
-  const logins = [names.loginA, names.loginB];
+  const logins = [names.loginA, names.loginB, ...(await findReaders(admin, names))];
   const close = logins.map((login) => closeLoginSql(login, 'NOLOGIN')).join(' ');
   await admin.query(`${lockSql(names)} ${close}`);
   await endSessions(admin, logins);
+}
+
+/** Logins of people that look into the database. */
+async function findReaders(admin: Queryable, { name }: DatabaseNames): Promise<string[]> {
+  const { rows } = await admin.query<{ login: string }>(
+    'SELECT rolname AS login FROM pg_roles WHERE rolname LIKE $1 ORDER BY rolname',
+    [readerNames(name).loginsLike],
+  );
+  return rows.map((row) => row.login);
 }
 
 /** Ends all sessions of these logins, and waits until they are gone. */

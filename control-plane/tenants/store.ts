@@ -14,12 +14,18 @@ export const TENANT_SELECT = `
          t.placement, t.version, t.created_at, t.updated_at, t.deleted_at,
          r.domain AS region_domain, r.app_url AS region_app_url,
          d.schema_version, d.name AS database, s.name AS server,
-         ARRAY(SELECT host FROM domains WHERE tenant_id = t.id ORDER BY host) AS domains`;
+         ARRAY(SELECT host FROM domains WHERE tenant_id = t.id ORDER BY host) AS domains,
+         k.state AS key_state, k.requested_at AS key_requested_at, k.retention_days AS key_retention_days,
+         coalesce(k.key_gone_at, k.requested_at + make_interval(days => k.retention_days)) AS key_gone_at,
+         k.destroyed_at AS key_destroyed_at,
+         ARRAY(SELECT json_build_object('login', c.login, 'openedBy', c.opened_by, 'expiresAt', c.expires_at)
+                 FROM connections c WHERE c.tenant_id = t.id AND c.state <> 'closed' ORDER BY c.created_at) AS connections`;
 export const TENANT_JOINS = `
   FROM tenants t
   JOIN regions r ON r.name = t.region
   LEFT JOIN databases d ON d.tenant_id = t.id AND d.state <> 'dropped'
-  LEFT JOIN servers s ON s.id = d.server_id`;
+  LEFT JOIN servers s ON s.id = d.server_id
+  LEFT JOIN owner_destructions k ON k.owner = 'tenant:' || t.id`;
 
 /**
  * A tenant by id, or by the slug of a live one. With `includeDeleted` a slug also finds the tenant that bore

@@ -1,5 +1,6 @@
 import type { Tenant } from '../../contract/tenant.ts';
 import { Labels, PlacementReport, TenantState, Tier } from '../../contract/tenant.ts';
+import { KeyDestruction } from '../../contract/secret.ts';
 import { StoredError } from '../../contract/problem.ts';
 
 /** A tenant's row joined with its region, its live database and its domains. */
@@ -25,6 +26,13 @@ export interface TenantRow {
   server: string | null;
   database: string | null;
   domains: string[];
+  connections: { login: string; openedBy: string; expiresAt: string }[];
+  /** Null while its key is not to be destroyed. */
+  key_state: string | null;
+  key_requested_at: Date | null;
+  key_retention_days: number | null;
+  key_gone_at: Date | null;
+  key_destroyed_at: Date | null;
 }
 
 /** The tenant as the API shows it. */
@@ -50,7 +58,20 @@ export function tenantView(row: TenantRow): Tenant {
     createdAt: row.created_at.toISOString(),
     updatedAt: row.updated_at.toISOString(),
     deletedAt: row.deleted_at?.toISOString() ?? null,
+    keyDestruction: keyDestruction(row),
+    connections: row.connections.map((one) => ({ ...one, expiresAt: new Date(one.expiresAt).toISOString() })),
   };
+}
+
+function keyDestruction(row: TenantRow): KeyDestruction | null {
+  if (row.key_state === null) return null;
+  return KeyDestruction.parse({
+    state: row.key_state,
+    requestedAt: row.key_requested_at?.toISOString(),
+    retentionDays: row.key_retention_days,
+    goneAt: row.key_gone_at?.toISOString(),
+    destroyedAt: row.key_destroyed_at?.toISOString() ?? null,
+  });
 }
 
 /**

@@ -62,8 +62,12 @@ export async function listTenants({ client, out }: Session, { limit, ...filter }
   out.list(await client().list('/api/v1/tenants', Tenant, filter, limit), tenantView);
 }
 
-export async function getTenant({ client, out }: Session, name: string): Promise<void> {
-  out.one((await client().get(tenantPath(name), Tenant)).body, tenantView);
+export async function getTenant(
+  { client, out }: Session,
+  name: string,
+  includeDeleted?: boolean,
+): Promise<void> {
+  out.one((await client().get(tenantPath(name), Tenant, { includeDeleted })).body, tenantView);
 }
 
 /**
@@ -131,6 +135,28 @@ export async function deleteTenant(session: Session, name: string): Promise<void
     await showTenant(session, id);
     session.out.note(`tenant ${slug} is deleted`);
   });
+}
+
+/** Keeps a deleted tenant's key from being destroyed. */
+export async function keepKey(session: Session, name: string, reason?: string): Promise<void> {
+  await changeKey(session, name, 'keep-key', reason);
+}
+
+/** Lets the retention of a key that was kept begin anew. */
+export async function destroyKey(session: Session, name: string, reason?: string): Promise<void> {
+  const { slug } = (await session.client().get(tenantPath(name), Tenant, { includeDeleted: true })).body;
+  await confirmName(session, slug, `have the key of deleted tenant ${slug} destroyed`);
+  await changeKey(session, name, 'destroy-key', reason);
+}
+
+async function changeKey(session: Session, name: string, verb: string, reason?: string): Promise<void> {
+  const request = {
+    method: 'POST' as const,
+    path: `${tenantPath(name)}/${verb}`,
+    body: withoutAbsent({ reason }),
+  };
+  const reply = await change(session, request, Tenant);
+  if (reply !== undefined) session.out.one(reply.body, tenantView);
 }
 
 function updateBody(flags: UpdateFlags): Record<string, unknown> {

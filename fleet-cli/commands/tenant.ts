@@ -1,11 +1,15 @@
 import { Option, type Command } from 'commander';
+import { DEFAULT_TTL } from '../../contract/connection.ts';
 import { TENANT_STATES, TIERS } from '../../contract/tenant.ts';
 import { collect, collectPair, isWatching, parseCount, WATCH_HELP, type WatchFlags } from '../globals.ts';
 import type { OpenSession } from '../session.ts';
+import { connectTenant, disconnectTenant, type ConnectFlags } from './tenant-connect.ts';
 import {
   createTenant,
   deleteTenant,
+  destroyKey,
   getTenant,
+  keepKey,
   listTenants,
   resumeTenant,
   suspendTenant,
@@ -24,9 +28,11 @@ export function addTenantCommands(program: Command, open: OpenSession): void {
     .command('get <name>')
     .description('show a tenant, where it is placed and why')
     .option('-w, --watch', WATCH_HELP)
-    .action(async (name: string, flags: WatchFlags) => {
+    .option('--include-deleted', 'the tenant that bore the name last, if none does now')
+    .action(async (name: string, flags: WatchFlags & { includeDeleted?: boolean }) => {
       const session = open();
-      await (isWatching(session, flags) ? watchTenant(session, name) : getTenant(session, name));
+      if (isWatching(session, flags)) await watchTenant(session, name);
+      else await getTenant(session, name, flags.includeDeleted);
     });
   addUpdate(tenant, open);
   tenant
@@ -44,6 +50,35 @@ export function addTenantCommands(program: Command, open: OpenSession): void {
     .command('delete <name>')
     .description('delete a tenant with its database, credentials and key; wants --confirm NAME')
     .action(async (name: string) => await deleteTenant(open(), name));
+  addKey(tenant, open);
+  addConnect(tenant, open);
+}
+
+function addConnect(tenant: Command, open: OpenSession): void {
+  tenant
+    .command('connect <name>')
+    .description('open a read-only login to its database for some minutes, and say how psql uses it')
+    .requiredOption('--reason <text>', 'why, for the audit log')
+    .option('--ttl <duration>', 'how long it lasts: from 1m to 8h', DEFAULT_TTL)
+    .option('--exec', 'start psql with it, and close it when psql ends')
+    .action(async (name: string, flags: ConnectFlags) => await connectTenant(open(), name, flags));
+  tenant
+    .command('disconnect <name> [id]')
+    .description('close read-only logins before their time, with their sessions: all, or that one')
+    .action(async (name: string, id?: string) => await disconnectTenant(open(), name, id));
+}
+
+function addKey(tenant: Command, open: OpenSession): void {
+  tenant
+    .command('keep-key <name>')
+    .description('keep the key of a deleted tenant, for what is still sealed under it; until it is destroyed')
+    .option('--reason <text>', 'why, for the audit log')
+    .action(async (name: string, flags: { reason?: string }) => await keepKey(open(), name, flags.reason));
+  tenant
+    .command('destroy-key <name>')
+    .description('have a key that was kept destroyed after all; wants --confirm NAME')
+    .option('--reason <text>', 'why, for the audit log')
+    .action(async (name: string, flags: { reason?: string }) => await destroyKey(open(), name, flags.reason));
 }
 
 function addCreate(tenant: Command, open: OpenSession): void {

@@ -24,6 +24,8 @@ export const tenantView: View<Tenant> = {
     { title: 'id', value: (tenant) => tenant.id, detail: true },
     { title: 'cause', value: cause, detail: true },
     { title: 'placement', value: placement, detail: true },
+    { title: 'key', value: keyText, detail: true },
+    { title: 'connected', value: connected, detail: true },
   ],
 };
 
@@ -40,6 +42,30 @@ function placement(tenant: Tenant): string | undefined {
     .filter(({ server }) => server !== report.server)
     .map(({ server, verdict }) => `${server}: ${verdict}`);
   return [`${report.server}: ${report.reason}`, ...others].join('\n');
+}
+
+/** People who look into the database now. */
+function connected({ connections }: Tenant): string | undefined {
+  if (connections.length === 0) return undefined;
+  return connections
+    .map(({ openedBy, login, expiresAt }) => `${openedBy} until ${expiresAt} as ${login}`)
+    .join('\n');
+}
+
+/** What becomes of a deleted tenant's key, and what can be done about it. */
+function keyText({ id, keyDestruction }: Tenant): string | undefined {
+  if (keyDestruction === null) return undefined;
+  const { state, requestedAt, goneAt, destroyedAt } = keyDestruction;
+  switch (state) {
+    case 'requested':
+    case 'scheduled':
+      return `opens nothing since ${requestedAt}, destroyed on ${goneAt}; until then: fleet tenant keep-key ${id}`;
+    case 'keeping':
+    case 'kept':
+      return `kept; to have it destroyed: fleet tenant destroy-key ${id}`;
+    case 'destroyed':
+      return `destroyed on ${destroyedAt ?? goneAt}: nothing that was sealed under it can be read again`;
+  }
 }
 
 function pairs(labels: Record<string, string>): string {

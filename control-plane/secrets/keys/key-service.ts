@@ -42,6 +42,8 @@ export interface KeyService {
   scheduleDestruction(db: Queryable, owner: KeyOwner, days: number): Promise<Date | undefined>;
   /** Makes the key usable again. Harmless when nothing was scheduled. @throws FleetError `key_missing` */
   cancelDestruction(db: Queryable, owner: KeyOwner): Promise<void>;
+  /** Destroys the key if its day has come, where the service does not do so by itself. Whether it is gone for good. */
+  endDestruction(db: Queryable, owner: KeyOwner): Promise<boolean>;
 }
 
 /** What KMS allows; the local service promises the same, so that a fleet may change from one to the other. */

@@ -57,6 +57,7 @@ export function kmsKeys(regions: AwsRegions): KmsKeys {
       ),
     scheduleDestruction: (_db, owner, days) => scheduleDestruction(regions, owner, days),
     cancelDestruction: (_db, owner) => cancelDestruction(regions, owner),
+    endDestruction: async (_db, owner) => (await findKey(regions, owner)) === undefined,
   };
 }
 

@@ -4,7 +4,14 @@ import { FleetError } from '../../../platform/errors.ts';
 import { writeBeside, writePrivate } from '../../../platform/files.ts';
 import type { Queryable } from '../../../platform/pg.ts';
 import { open, seal } from '../../../platform/sealing.ts';
-import { clearDestroyAt, findDataKeys, insertDataKey, setDestroyAt, type DataKeyRow } from '../key-store.ts';
+import {
+  clearDestroyAt,
+  deleteDueKey,
+  findDataKeys,
+  insertDataKey,
+  setDestroyAt,
+  type DataKeyRow,
+} from '../key-store.ts';
 import { keyMissing, keyPendingDestruction, refusing } from '../refusals.ts';
 import { bindingOf, type KeyService, type SealedValue, type SecretPlace } from './key-service.ts';
 
@@ -86,6 +93,10 @@ export function localKeys(masterKey: Buffer): KeyService {
     scheduleDestruction: (db, { owner }, days) => setDestroyAt(db, owner, days),
     cancelDestruction: async (db, { owner }) => {
       if (!(await clearDestroyAt(db, owner))) throw keyMissing(owner);
+    },
+    endDestruction: async (db, { owner }) => {
+      await deleteDueKey(db, owner);
+      return (await findDataKeys(db, [owner])).length === 0;
     },
   };
 }

@@ -11,21 +11,17 @@ import { awsTags, ownerPath, secretName, SECRETS_COMPONENT } from '../../../plat
 import { cacheValues, getSecretValue, type SecretVersion } from '../../../platform/aws/secret-values.ts';
 import { FleetError } from '../../../platform/errors.ts';
 import type { AwsRegions } from '../aws/regions.ts';
-import type { KeyOwner, SecretPlace, SecretSubject } from '../keys/key-service.ts';
+import type { SecretPlace, SecretSubject } from '../keys/key-service.ts';
 import type { KmsKeys } from '../keys/kms.ts';
 import type { SecretStore, StagedPlace } from './secret-store.ts';
 
 export interface AwsStoreDeps {
   regions: AwsRegions;
   keys: KmsKeys;
-  /** Days until what was destroyed is gone for good; 7 to 30. */
-  retentionDays?: number;
   /** What the cache goes by, in ms; for tests. */
   clock?: { now(): number };
 }
 
-/** KMS's own default: who deletes a tenant by mistake notices within a month. */
-const RETENTION_DAYS = 30;
 const LABELS = [
   // First: AWS moves AWSPREVIOUS by itself when it moves AWSCURRENT.
   ['AWSCURRENT', 'current'],
@@ -64,10 +60,13 @@ export function awsStore(deps: AwsStoreDeps): SecretStore {
       for (const place of subject) if (place.stage === 'retired') cache.forget(versionOf(place));
       await moveLabels(deps, subject);
     },
-    destroyOwner: async (_db, owner, subjects) => {
+    destroyOwner: async (db, owner, subjects, days) => {
       cache.forgetAll(`${ownerPath(fleet, owner)}/`);
-      return destroyOwner(deps, owner, subjects);
+      for (const subject of subjects) await deleteSecret(deps, { ...owner, subject }, days);
+      return deps.keys.scheduleDestruction(db, owner, days);
     },
+    keepOwner: (db, owner) => deps.keys.cancelDestruction(db, owner),
+    endOwner: (db, owner) => deps.keys.endDestruction(db, owner),
   };
 }
 
@@ -163,22 +162,6 @@ async function moveLabels(deps: AwsStoreDeps, subject: StagedPlace[]): Promise<v
 function holderOf(secret: DescribeSecretCommandOutput | undefined, label: string): string | undefined {
   const versions = Object.entries(secret?.VersionIdsToStages ?? {});
   return versions.find(([, labels]) => labels.includes(label))?.[0];
-}
-
-async function destroyOwner(
-  deps: AwsStoreDeps,
-  owner: KeyOwner,
-  subjects: string[],
-): Promise<Date | undefined> {
-  const days = deps.retentionDays ?? RETENTION_DAYS;
-  for (const subject of subjects) await deleteSecret(deps, { ...owner, subject }, days);
-  const { region } = owner;
-  return deps.keys.scheduleDestruction({ query: refuseQuery }, { owner: owner.owner, region }, days);
-}
-
-/** KMS keeps its keys itself. */
-function refuseQuery(): never {
-  throw new Error('a remote key service has no business in the registry');
 }
 
 async function deleteSecret(deps: AwsStoreDeps, place: SecretSubject, days: number): Promise<void> {

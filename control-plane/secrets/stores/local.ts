@@ -28,9 +28,11 @@ export function localStore(keys: KeyService): SecretStore {
         if (stage === 'retired') await deleteSealed(db, versionId);
       }
     },
-    destroyOwner: async (db, { owner }) => {
-      await deleteOwnerValues(db, owner);
-      return undefined;
+    destroyOwner: async (db, owner, _subjects, days) => {
+      await deleteOwnerValues(db, owner.owner);
+      return keys.scheduleDestruction(db, owner, days);
     },
+    keepOwner: (db, owner) => keys.cancelDestruction(db, owner),
+    endOwner: (db, owner) => keys.endDestruction(db, owner),
   };
 }

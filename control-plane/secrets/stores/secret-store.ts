@@ -25,6 +25,13 @@ export interface SecretStore {
   read(db: Queryable, places: SecretPlace[]): Promise<Map<string, string>>;
   /** Makes the store's view of one subject the registry's; destroys what is retired, as far as it can. */
   settle(db: Queryable, subject: StagedPlace[]): Promise<void>;
-  /** Destroys all values of the owner, and its key. Returns when that is final; undefined: it is now. */
-  destroyOwner(db: Queryable, owner: KeyOwner, subjects: string[]): Promise<Date | undefined>;
+  /**
+   * Destroys all values of the owner, and its key after `days`; until then it opens nothing. Returns when it is gone for
+   * good; undefined: there was none.
+   */
+  destroyOwner(db: Queryable, owner: KeyOwner, subjects: string[], days: number): Promise<Date | undefined>;
+  /** Makes the key usable again, as long as it is there. The values stay destroyed. @throws FleetError `key_missing` */
+  keepOwner(db: Queryable, owner: KeyOwner): Promise<void>;
+  /** Destroys the key if its day has come. Whether it is gone. */
+  endOwner(db: Queryable, owner: KeyOwner): Promise<boolean>;
 }

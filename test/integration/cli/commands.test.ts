@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AuditEntry } from '../../../contract/audit.ts';
 import type { Operation } from '../../../contract/operation.ts';
 import type { Tenant } from '../../../contract/tenant.ts';
-import { addressUrl } from '../../../platform/pg.ts';
+import { addressUrl, withClient } from '../../../platform/pg.ts';
 import { clusters } from '../../support/clusters.ts';
 import { startFleet, type Fleet } from '../../support/fleet.ts';
+import { until } from '../../support/until.ts';
 import { fleet as run, inFolder } from '../../unit/cli/harness.ts';
 import { commandLine } from './command-line.ts';
 
@@ -55,6 +56,62 @@ describe('the command line against a fleet', () => {
     assert.equal((await cli('tenant list -o name --region us')).stdout, 'bolt\n');
     const none = await cli('tenant list --search nobody -o json');
     assert.deepEqual([none.stdout, none.stderr], ['[]\n', '']);
+  });
+
+  it('opens a read-only login whose password is in a private file alone, shows it, and closes it', async () => {
+    await inFolder(async (home) => {
+      const options = { env: { ...env(), HOME: home } };
+      const line = ['tenant', 'connect', 'acme', '--reason', 'INC-42'];
+      const missing = await cli('tenant connect acme');
+      assert.deepEqual([missing.code, missing.stdout], [2, '']);
+      const text = await run(line, options);
+      assert.equal(text.code, 0, text.stderr);
+      assert.match(
+        text.stdout,
+        /^PGPASSFILE='[^']+\.pgpass' psql 'host=\S+ port=\d+ dbname=t_\w+ user=t_\w+_c_\w+ sslmode=disable'\n$/,
+      );
+      const file = /PGPASSFILE='([^']+)'/.exec(text.stdout)?.[1] ?? '';
+      assert.equal(statSync(file).mode & 0o777, 0o600);
+      const [host = '', port, database = '', user = '', password = ''] = readFileSync(file, 'utf8')
+        .trim()
+        .split(':');
+      assert.ok(!`${text.stdout}${text.stderr}`.includes(password));
+      const address = { host, port: Number(port), database, user, password, tls: 'disable' as const };
+      await withClient(address, { applicationName: 'psql' }, (client) =>
+        client.query('SELECT 1 FROM projects'),
+      );
+      assert.match(
+        (await cli('tenant get acme')).stdout,
+        new RegExp(`connected +admin until \\S+ as ${user}`),
+      );
+      assert.equal((await cli('tenant disconnect acme')).code, 0);
+      await until('the login is closed', async () =>
+        (await json<Tenant>('tenant get acme')).connections.length === 0 ? true : undefined,
+      );
+    });
+  });
+
+  it('starts psql with such a login, and closes it when psql ends, well or not', async () => {
+    await inFolder(async (home) => {
+      const script =
+        '#!/bin/sh\nread line < "$PGPASSFILE"\nprintf "%s\\n%s" "$1" "$line" > "$HOME/seen"\nexit $STATUS\n';
+      writeFileSync(join(home, 'psql'), script, { mode: 0o755 });
+      const line = ['tenant', 'connect', 'acme', '--reason', 'INC-42', '--exec'];
+      for (const STATUS of ['0', '3']) {
+        const options = { env: { ...env(), HOME: home, PATH: `${home}:${process.env.PATH ?? ''}`, STATUS } };
+        const { code, stdout, stderr } = await run(line, options);
+        assert.deepEqual([code, stdout], [STATUS === '0' ? 0 : 1, ''], stderr);
+        const [conninfo = '', entry = ''] = readFileSync(join(home, 'seen'), 'utf8').split('\n');
+        assert.ok(!conninfo.includes(entry.split(':')[4] ?? ''));
+        assert.deepEqual(readdirSync(join(home, '.config', 'flotilla', 'connect')), []);
+        await until('the login is closed', async () =>
+          (await json<Tenant>('tenant get acme')).connections.length === 0 ? true : undefined,
+        );
+      }
+      const none = await run(line, { env: { ...env(), HOME: home, PATH: '/nowhere' } });
+      assert.equal(none.code, 1);
+      assert.match(none.stderr, /psql cannot be started/);
+    });
   });
 
   it('changes what is given and leaves the rest', async () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes, randomUUID } from 'node:crypto';
-import { DescribeKeyCommand } from '@aws-sdk/client-kms';
+import { DeleteAliasCommand, DescribeKeyCommand } from '@aws-sdk/client-kms';
 import {
   DeleteSecretCommand,
   DescribeSecretCommand,
@@ -30,6 +30,7 @@ import {
   storeConforms,
   type Subject,
 } from './conformance.ts';
+import { destructionsConform } from './destruction-conformance.ts';
 
 const FLEET = 'test-fleet';
 const AWS_REGIONS = { eu: 'eu-central-1', us: 'us-east-1' };
@@ -61,8 +62,9 @@ describe(`secrets ${motoTitle}`, () => {
   /** Nothing in its cache, as a control plane that has just started. */
   function newProcess() {
     const keys = kmsKeys(regions);
-    const store = awsStore({ regions, keys, retentionDays: 8 });
-    return { keys, store, secrets: createRemoteSecrets(masterKey, store, test.registry) };
+    const store = awsStore({ regions, keys });
+    const secrets = createRemoteSecrets(masterKey, store, test.registry, { retentionDays: 8 });
+    return { keys, store, secrets };
   }
 
   function describeSecret(version: NewVersion) {
@@ -83,6 +85,19 @@ describe(`secrets ${motoTitle}`, () => {
   describe('store', () => storeConforms(() => made));
   describe('keys (moto goes on decrypting with keys that are pending deletion)', () =>
     keysConform(() => made, { enforcesState: false }));
+
+  describe('after a destroyed key (moto deletes none: its alias is taken away instead)', () =>
+    destructionsConform(() => made, removeKey));
+
+  /** As when the window of KMS is over. */
+  async function removeKey(owner: string): Promise<void> {
+    const { kms } = regions.of('eu');
+    await kms.send(new DeleteAliasCommand({ AliasName: keyAlias(FLEET, { region: 'eu', owner }) }));
+    await test.registry.query(
+      "UPDATE owner_destructions SET key_gone_at = now() - interval '1 second' WHERE owner = $1",
+      [owner],
+    );
+  }
 
   it("keeps a tenant's secret and key in its region, under its own KMS key, marked as whose it is", async () => {
     const version = await create(made, { ...newVersion(), region: 'us' });

@@ -46,7 +46,7 @@ export function secretsConform(subject: () => Subject): void {
   versionsMoveAndEnd(subject);
 }
 
-function verbs(subject: () => Subject) {
+export function verbs(subject: () => Subject) {
   const registry = () => subject().test.registry;
   return {
     registry,
@@ -277,7 +277,7 @@ function keysEnd(subject: () => Subject, enforcesState: boolean): void {
   });
 }
 
-const DAY_MS = 86_400_000;
+export const DAY_MS = 86_400_000;
 
 function placeOf(version: NewVersion): SecretPlace {
   const { id, owner, subject, region } = version;

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import { createCipheriv, randomBytes } from 'node:crypto';
-import { destroyDueKeys } from '../../../control-plane/secrets/key-store.ts';
 import { localKeys } from '../../../control-plane/secrets/keys/local.ts';
 import { createSecrets, type NewVersion } from '../../../control-plane/secrets/secret.ts';
 import { localStore } from '../../../control-plane/secrets/stores/local.ts';
-import { freshRegistry, type TestRegistry } from '../../support/registry.ts';
+import { freshRegistry, quietLogger, type TestRegistry } from '../../support/registry.ts';
 import {
   addRegions,
   create,
@@ -15,6 +14,7 @@ import {
   storeConforms,
   type Subject,
 } from './conformance.ts';
+import { destructionsConform } from './destruction-conformance.ts';
 
 describe('secrets in the local store', () => {
   let test: TestRegistry;
@@ -191,20 +191,58 @@ describe('secrets in the local store', () => {
     const sealed = await keys.seal(test.registry, place, 'value');
     const kept = await keys.seal(test.registry, other, 'kept');
     await keys.scheduleDestruction(test.registry, place, 7);
-    await destroyDueKeys(test.registry);
+    assert.equal(await keys.endDestruction(test.registry, place), false);
     await keys.cancelDestruction(test.registry, place);
     assert.equal((await keys.open(test.registry, [{ place, sealed }])).get(place.versionId), 'value');
     await keys.scheduleDestruction(test.registry, place, 7);
-    await test.registry.query(
-      "UPDATE data_keys SET destroy_at = now() - interval '1 second' WHERE owner = $1",
-      [place.owner],
-    );
-    await destroyDueKeys(test.registry);
+    await overdue(place.owner);
+    assert.equal(await keys.endDestruction(test.registry, place), true);
     await assert.rejects(keys.open(test.registry, [{ place, sealed }]), { code: 'key_missing' });
     await assert.rejects(keys.cancelDestruction(test.registry, place), { code: 'key_missing' });
     const left = await keys.open(test.registry, [{ place: other, sealed: kept }]);
     assert.equal(left.get(other.versionId), 'kept');
   });
+
+  describe('after a destroyed key', () => destructionsConform(subject, overdue));
+
+  /** As if the retention were over: the date is data. */
+  async function overdue(owner: string): Promise<void> {
+    const past = "now() - interval '1 second'";
+    await test.registry.query(`UPDATE data_keys SET destroy_at = ${past} WHERE owner = $1`, [owner]);
+    await test.registry.query(`UPDATE owner_destructions SET key_gone_at = ${past} WHERE owner = $1`, [
+      owner,
+    ]);
+  }
+
+  it('reads nothing of a destroyed owner in a registry whose rows of before were put back', async () => {
+    const version = await created();
+    await promote(version.id);
+    const rows = await dump(version);
+    await test.registry.transaction((tx) => secrets.shredOwner(tx, version.owner, 'acme'));
+    await restore(rows);
+    await assert.rejects(secrets.password(test.registry, version.id), { code: 'key_pending_destruction' });
+    await overdue(version.owner);
+    await secrets.endDestructions(test.registry, quietLogger);
+    await restore(rows);
+    await assert.rejects(secrets.password(test.registry, version.id), { code: 'key_destroyed', status: 410 });
+  });
+
+  async function dump({ id }: NewVersion): Promise<{ id: string; stage: string; sealed: Buffer }> {
+    const { rows } = await test.registry.query<{ id: string; stage: string; sealed: Buffer }>(
+      'SELECT v.id, v.stage, s.sealed FROM secret_versions v JOIN sealed_secrets s ON s.version_id = v.id WHERE v.id = $1',
+      [id],
+    );
+    if (rows[0] === undefined) throw new Error('nothing to dump');
+    return rows[0];
+  }
+
+  async function restore({ id, stage, sealed }: Awaited<ReturnType<typeof dump>>): Promise<void> {
+    await test.registry.query('UPDATE secret_versions SET stage = $2 WHERE id = $1', [id, stage]);
+    await test.registry.query('INSERT INTO sealed_secrets VALUES ($1, $2) ON CONFLICT DO NOTHING', [
+      id,
+      sealed,
+    ]);
+  }
 
   it('reads values of the first format, which knew no key id', async () => {
     const { id, owner, subject: opens } = await created();

@@ -143,8 +143,8 @@ describe(`operations on RDS, which takes its time, ${motoTitle}`, function () {
     ),
   );
 
-  obeysTheLaws('server.snapshot', snapshotServer, () =>
-    subject(
+  obeysTheLaws('server.snapshot', snapshotServer, () => ({
+    ...subject(
       async () => {
         await drive(await makeServer());
         return began(async (tx) => {
@@ -155,10 +155,11 @@ describe(`operations on RDS, which takes its time, ${motoTitle}`, function () {
       },
       async () => drive(await removeServer()),
     ),
-  );
+    discard: async () => drive(await removeServer()),
+  }));
 
-  obeysTheLaws('server.modify', modifyServer, () =>
-    subject(
+  obeysTheLaws('server.modify', modifyServer, () => ({
+    ...subject(
       async () => {
         await drive(await makeServer());
         return began(async (tx) => {
@@ -173,7 +174,8 @@ describe(`operations on RDS, which takes its time, ${motoTitle}`, function () {
         await drive(await removeServer());
       },
     ),
-  );
+    discard: async () => drive(await removeServer()),
+  }));
 
   const makeTenant = () =>
     began(async (tx) => {

@@ -48,7 +48,7 @@ describe('the API of tenants', () => {
     const app = createHttpApp({
       registry: world.registry,
       logger: quietLogger,
-      slices: [tenantRoutes()],
+      slices: [tenantRoutes(world.deps)],
       ready: async () => [],
       checkAnswers: true,
     });
@@ -101,6 +101,45 @@ describe('the API of tenants', () => {
     assert.equal(byId.state, 'deleted');
     assert.deepEqual(await admin.ok<Tenant>('GET', `${TENANTS}/acme?includeDeleted=true`), byId);
     await fails(admin, 'PATCH', `${TENANTS}/${back.id}`, { name: 'x' }, 409, 'wrong_state');
+  });
+
+  it('shows what becomes of the key of a deleted tenant, keeps it, and destroys it when its time is over', async () => {
+    const { id } = await world.create('vanished');
+    const at = `${TENANTS}/${id}`;
+    assert.equal((await admin.ok<Tenant>('GET', at)).keyDestruction, null);
+    await fails(admin, 'POST', `${at}/keep-key`, undefined, 409, 'wrong_state');
+    await fails(admin, 'POST', `${at}/destroy-key`, undefined, 409, 'wrong_state');
+    await world.remove(id);
+    const state = async () => (await admin.ok<Tenant>('GET', at)).keyDestruction?.state;
+    const scheduled = (await admin.ok<Tenant>('GET', at)).keyDestruction;
+    assert.deepEqual([scheduled?.state, scheduled?.retentionDays], ['scheduled', 30]);
+    const inDays = (Date.parse(scheduled?.goneAt ?? '') - Date.now()) / 86_400_000;
+    assert.equal(Math.round(inDays), 30);
+    const kept = await admin.ok<Tenant>('POST', `${TENANTS}/vanished/keep-key`, { reason: 'audit' });
+    assert.equal(kept.keyDestruction?.state, 'kept');
+    await admin.ok('POST', `${at}/destroy-key`);
+    assert.equal(await state(), 'scheduled');
+    await world.registry.query(
+      `WITH past AS (UPDATE data_keys SET destroy_at = now() WHERE owner = 'tenant:' || $1)
+       UPDATE owner_destructions SET key_gone_at = now() WHERE owner = 'tenant:' || $1`,
+      [id],
+    );
+    await world.deps.secrets.endDestructions(world.registry, quietLogger);
+    assert.equal(await state(), 'destroyed');
+    await fails(admin, 'POST', `${at}/keep-key`, undefined, 410, 'key_destroyed');
+    const { rows } = await world.registry.query<{ action: string }>(
+      "SELECT action FROM audit_log WHERE resource = 'tenant:vanished' AND action ~ 'key' ORDER BY seq",
+    );
+    assert.deepEqual(
+      rows.map((row) => row.action),
+      [
+        'key.destruction_scheduled',
+        'tenant.keep_key',
+        'key.destruction_scheduled',
+        'tenant.destroy_key',
+        'key.destroyed',
+      ],
+    );
   });
 
   it('refuses what cannot be, and changes nothing', async () => {

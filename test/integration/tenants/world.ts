@@ -16,6 +16,7 @@ import { FLEET_ADMIN } from '../../../control-plane/servers/inspect.ts';
 import { MIGRATORS } from '../../../control-plane/servers/migrator.ts';
 import { migratorSubject, serverSubject } from '../../../control-plane/servers/server.ts';
 import { rotateSecret } from '../../../control-plane/rotations/rotate.ts';
+import { rotateServer } from '../../../control-plane/rotations/servers/rotate.ts';
 import { createTenant, startCreateTenant } from '../../../control-plane/tenants/create.ts';
 import { deleteTenant, startDeleteTenant } from '../../../control-plane/tenants/delete.ts';
 import type { TenantDeps } from '../../../control-plane/tenants/deps.ts';
@@ -82,6 +83,7 @@ export async function startWorld(): Promise<World> {
     bindOperation(resumeTenant, deps),
     bindOperation(deleteTenant, deps),
     bindOperation(rotateSecret, deps),
+    bindOperation(rotateServer, deps),
   ];
   const operations = new Map(bound.map((one) => [one.kind, one]));
   const driver = createOperationDriver({ registry, operations, logger: quietLogger });
@@ -216,7 +218,7 @@ async function registryInventory(registry: Registry): Promise<string[]> {
      UNION ALL SELECT 'domain ' || host FROM domains
      UNION ALL SELECT 'secret ' || id FROM secret_versions WHERE stage <> 'retired'
      UNION ALL SELECT 'sealed ' || version_id FROM sealed_secrets
-     UNION ALL SELECT 'key ' || owner FROM data_keys
+     UNION ALL SELECT 'key ' || owner FROM data_keys WHERE destroy_at IS NULL
      UNION ALL SELECT 'lease ' || resource FROM leases WHERE holder IS NOT NULL AND expires_at > now()
                  AND worker_is_alive(holder)
      ORDER BY 1`,
