@@ -92,7 +92,7 @@ describe(`operations on RDS, which takes its time, ${motoTitle}`, function () {
       `SELECT 'server ' || name AS item FROM servers WHERE state <> 'retired'
        UNION ALL SELECT 'database ' || id FROM databases WHERE state <> 'dropped'
        UNION ALL SELECT 'version ' || id FROM secret_versions WHERE stage <> 'retired'
-       UNION ALL SELECT 'key ' || owner FROM data_keys`,
+       UNION ALL SELECT 'key ' || owner FROM data_keys WHERE destroy_at IS NULL`,
     );
     const there = await instances.list('eu');
     return [...rows.map(({ item }) => item), ...there.map(({ identifier }) => identifier)].sort();
