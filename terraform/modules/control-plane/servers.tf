@@ -37,30 +37,12 @@ data "aws_iam_policy_document" "servers" {
     }
   }
 
-  # Both the server that is restored and the new one; encrypted like its source.
-  statement {
-    sid       = "RestoreServers"
-    actions   = ["rds:RestoreDBInstanceToPointInTime"]
-    resources = concat(local.own_servers, local.sites)
-    condition {
-      test     = "StringEquals"
-      variable = "aws:RequestTag/fleet:fleet"
-      values   = [var.fleet_name]
-    }
-    condition {
-      test     = "Null"
-      variable = "aws:RequestTag/fleet:server"
-      values   = ["false"]
-    }
-  }
-
   # By its tags, not by its name: one that was taken into the fleet may be called anything.
   statement {
     sid = "ChangeServers"
     actions = [
       "rds:DeleteDBInstance",
       "rds:ModifyDBInstance",
-      "rds:RebootDBInstance",
       "rds:StartDBInstance",
       "rds:StopDBInstance",
     ]
@@ -156,7 +138,6 @@ data "aws_iam_policy_document" "servers" {
       "rds:AddTagsToResource",
       "rds:DeleteDBInstance",
       "rds:ModifyDBInstance",
-      "rds:RebootDBInstance",
       "rds:StopDBInstance",
     ]
     resources = [for place in local.places : "arn:${local.partition}:rds:${place}:db:fleet-registry"]
