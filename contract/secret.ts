@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { Duration } from './duration.ts';
 import { Instant } from './page.ts';
 import { plainText } from './text.ts';
 
@@ -54,4 +55,9 @@ export const SecretRotation = z.object({
 });
 export type SecretRotation = z.infer<typeof SecretRotation>;
 
-export const SecretFilter = z.object({ region: z.string().optional(), name: z.string().optional() });
+export const SecretFilter = z.object({
+  region: z.string().optional(),
+  name: z.string().optional(),
+  /** Only credentials in use that were not rotated for this long: what a policy of rotation would call overdue. */
+  olderThan: Duration.optional(),
+});

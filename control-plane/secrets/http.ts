@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { durationSeconds } from '../../contract/duration.ts';
 import { pageOf, PageQuery } from '../../contract/page.ts';
 import { SecretFilter, SecretVersion } from '../../contract/secret.ts';
 import { FleetError } from '../../platform/errors.ts';
@@ -38,6 +39,7 @@ function listSecrets({ silentMinutesMax }: SecretRouteDeps) {
       const rows = await listVersions(tx, {
         region: query.region,
         name: query.name,
+        olderThanSeconds: query.olderThan === undefined ? undefined : durationSeconds(query.olderThan),
         regions: visibleRegions(caller),
         after: decodeCursor(query.cursor, Cursor),
         limit: query.limit + 1,
@@ -70,6 +72,7 @@ function getSecret({ silentMinutesMax }: SecretRouteDeps) {
       const found = await listVersions(tx, {
         region: undefined,
         name: params.name,
+        olderThanSeconds: undefined,
         regions: null,
         after: undefined,
         limit: MAX_VERSIONS,

@@ -11,6 +11,7 @@ import type { OpenSession, Session } from '../session.ts';
 interface ListFlags {
   region?: string;
   name?: string;
+  olderThan?: string;
   limit?: number;
 }
 
@@ -23,6 +24,10 @@ export function addSecretCommands(program: Command, open: OpenSession): void {
     .description('list secret versions and their stages')
     .option('--region <region>', 'only of this region')
     .option('--name <name>', 'only of this tenant or server')
+    .option(
+      '--older-than <duration>',
+      'only credentials in use that were not rotated for this long, e.g. 90d',
+    )
     .option('--limit <count>', 'at most this many', parseCount)
     .action(async (flags: ListFlags) => await list(open(), flags));
   secret

@@ -275,6 +275,12 @@ describe('the command line against a fleet', () => {
     assert.equal(versions[0]?.['stage'], 'current');
     assert.ok(versions.every((version) => !('password' in version)));
     assert.equal((await cli('secret list --name acme')).code, 0);
+    assert.equal((await cli('secret list --name acme --older-than 90d')).stderr, 'no secrets\n');
+    const since = "staged_at = now() - interval '91 days'";
+    await server.registry.query(`UPDATE secret_versions SET ${since} WHERE subject LIKE 'database:%'`);
+    const overdue = await cli('secret list --name acme --older-than 90d');
+    assert.match(overdue.stdout, /acme +eu +t_\w+_a +✔ current +91d/);
+    assert.equal((await cli('secret list --older-than soon')).code, 2);
   });
 
   it('verifies the audit chain and lists who did what', async () => {
