@@ -45,6 +45,13 @@ export const RotateSecret = z.strictObject({
 });
 export type RotateSecret = z.infer<typeof RotateSecret>;
 
+export const RotateMasterKey = z.strictObject({
+  /** Only make the new key, so that master.key can be copied to other machines before it is used. */
+  prepare: z.boolean().default(false),
+  reason: plainText(500, 1).optional(),
+});
+export type RotateMasterKey = z.infer<typeof RotateMasterKey>;
+
 export const SecretRotation = z.object({
   /** Slug. */
   tenant: z.string(),

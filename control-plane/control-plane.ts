@@ -41,8 +41,9 @@ import { createRetireDriver } from './rotations/retire.ts';
 import { rotateSecret } from './rotations/rotate.ts';
 import { routeRoutes } from './routes/http.ts';
 import { secretRoutes } from './secrets/http.ts';
-import { loadMasterKey } from './secrets/keys/local.ts';
+import { loadMasterKey, type MasterKey } from './secrets/keys/master-key.ts';
 import { openSecrets } from './secrets/open.ts';
+import { claimMasterKey, rotateMasterKey } from './secrets/rotate-master-key.ts';
 import type { Secrets } from './secrets/secret.ts';
 import { createServerAccess, type ServerAccess } from './servers/access.ts';
 import { addServer } from './servers/add.ts';
@@ -50,6 +51,7 @@ import { createServer as createServerOperation } from './servers/create.ts';
 import { stopAsRetired } from './servers/embedded-servers.ts';
 import { checkServers } from './servers/health.ts';
 import { serverRoutes } from './servers/http.ts';
+import { sealedFiles } from './servers/providers/embedded.ts';
 import { requireKnownRegion } from './servers/region.ts';
 import { createTenant } from './tenants/create.ts';
 import { deleteTenant } from './tenants/delete.ts';
@@ -68,7 +70,7 @@ export interface Deps {
   clustersFolder: string;
   /** Settings for embedded clusters beyond their own, e.g. `fsync: 'off'` in tests. */
   clusterSettings?: Record<string, string>;
-  masterKey: Buffer;
+  masterKey: MasterKey;
 }
 
 export interface ControlPlane {
@@ -101,6 +103,7 @@ export function allOperations(deps: Deps): ReadonlyMap<string, BoundOperation> {
     bindOperation(resumeTenant, tenants),
     bindOperation(deleteTenant, tenants),
     bindOperation(rotateSecret, deps),
+    bindOperation(rotateMasterKey, { ...deps, sealedFiles: () => sealedFiles(deps) }),
     bindOperation(addServer, deps),
     bindOperation(createServerOperation, deps),
   ];
@@ -112,7 +115,7 @@ export function allRoutes(deps: Deps, operations: ReadonlyMap<string, BoundOpera
   return [
     tenantRoutes(deps),
     serverRoutes(deps),
-    secretRoutes({ silentMinutesMax: SILENT_MINUTES_MAX }),
+    secretRoutes({ ...deps, silentMinutesMax: SILENT_MINUTES_MAX }),
     rotationRoutes(),
     connectionRoutes(),
     releaseRoutes(),
@@ -135,6 +138,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const registry = openRegistry(registryUrl(config), logger);
   await connectRegistry(registry);
   const masterKey = loadMasterKey(dataFiles(config.dataDir).masterKey);
+  await claimMasterKey(registry, masterKey);
   const opened = await openSecrets({ config, masterKey, registry });
   const deps = createDeps(options, { registry, masterKey, secrets: opened.secrets });
   const operations = allOperations(deps);
