@@ -97,11 +97,12 @@ module.exports = {
     {
       name: 'secrets-on-aws-behind-their-interfaces',
       comment:
-        'Who needs a secret or a key asks SecretStore or KeyService; only these files know whose they are.',
+        'Who needs a secret or a key asks SecretStore or KeyService; only these files know whose they are. A tenant app reads values by itself, by what platform/ has for that.',
       severity: 'error',
       from: {
         path: '^(control-plane|tenant-app|fleet-cli|platform)/',
-        pathNot: '^control-plane/secrets/(stores/aws|keys/kms|aws/regions)\\.ts$',
+        pathNot:
+          '^(control-plane/secrets/(stores/aws|keys/kms|aws/regions)|platform/aws/secret-(values|reader))\\.ts$',
       },
       to: { path: '^node_modules/@aws-sdk/client-(secrets-manager|kms)/' },
     },

@@ -20,6 +20,9 @@ export const OperationStep = z.object({
 });
 export type OperationStep = z.infer<typeof OperationStep>;
 
+/** What a running operation waits for that somebody else brings about, such as AWS. */
+export const OperationWait = z.object({ for: z.string(), since: Instant, nextLook: Instant });
+
 export const Operation = z.object({
   id: z.uuid(),
   kind: z.string(),
@@ -31,6 +34,7 @@ export const Operation = z.object({
   region: z.string(),
   error: StoredError.nullable(),
   cancelRequested: z.boolean(),
+  waiting: OperationWait.nullable(),
   actor: z.string(),
   requestId: z.string().nullable(),
   attempt: z.number().int(),

@@ -17,6 +17,8 @@ export const LocalRoute = z.object({
   login: z.string(),
   /** Id of the secret version whose password opens `login`. */
   credentialVersion: z.uuid(),
+  /** Name of the secret in Secrets Manager that this is a version of; absent where apps ask the control plane for it. */
+  secret: z.string().optional(),
   endpointEpoch: z.number().int(),
   /** Connections that this database may have in all; and its server. */
   connectionLimit: z.number().int(),
@@ -74,7 +76,7 @@ export const RouteChanges = z.object({
 });
 export type RouteChanges = z.infer<typeof RouteChanges>;
 
-/** `GET /api/v1/regions/{region}/credentials/{databaseId}`: for the region's app only. */
+/** `GET /api/v1/regions/{region}/credentials/{databaseId}`: for the region's app only, with the `local` store. */
 export const RouteCredential = z.object({
   credentialVersion: z.uuid(),
   login: z.string(),

@@ -68,3 +68,14 @@ export const SecretFilter = z.object({
   /** Only credentials in use that were not rotated for this long: what a policy of rotation would call overdue. */
   olderThan: Duration.optional(),
 });
+export const RotateServer = z.strictObject({ reason: plainText(500, 1).optional() });
+export type RotateServer = z.infer<typeof RotateServer>;
+
+export const ServerRotation = z.object({
+  server: z.string(),
+  /** Id of the operation. */
+  operation: z.uuid(),
+  /** Whether it was under way already. */
+  joined: z.boolean(),
+});
+export type ServerRotation = z.infer<typeof ServerRotation>;

@@ -71,13 +71,40 @@ export const AddServer = z.strictObject({
 });
 export type AddServer = z.infer<typeof AddServer>;
 
-/** Makes a new server with a provider that can (`embedded` on a developer's machine). */
+/** What an instance on RDS shall be; what is left open comes from the region's site (FLEET_RDS_SITES). */
+export const RdsWanted = z.strictObject({
+  instanceClass: z
+    .string()
+    .regex(/^db\.[a-z0-9-]+\.[a-z0-9]+$/, 'a class of RDS, such as db.r7g.large')
+    .optional(),
+  /** GiB. It grows by itself to four times that. */
+  storageGib: z.number().int().min(20).max(65_536).optional(),
+  /** A standby in another zone; on unless it is switched off. */
+  multiAz: z.boolean().optional(),
+  engineVersion: z
+    .string()
+    .regex(/^\d{2}(\.\d{1,2})?$/, 'a version of PostgreSQL, such as 18 or 18.1')
+    .optional(),
+  /** Days that one can go back to; 14 unless told otherwise. */
+  backupDays: z.number().int().min(1).max(35).optional(),
+  deletionProtection: z.boolean().optional(),
+  /** Another key than the region's, in the same region of AWS. */
+  kmsKey: z.string().startsWith('arn:').optional(),
+});
+export type RdsWanted = z.infer<typeof RdsWanted>;
+
+/** Makes a new server with a provider that can: `embedded` on a developer's machine, `rds` on AWS. */
 export const CreateServer = z.strictObject({
   name: z.string().regex(/^[a-z][a-z0-9-]{0,62}$/, 'lower-case letters, digits and dashes'),
   region: RegionName,
-  provider: z.enum(['embedded']),
+  provider: z.enum(['embedded', 'rds']),
+  rds: RdsWanted.optional(),
   ...serverLimits,
 });
 export type CreateServer = z.infer<typeof CreateServer>;
 
 export const ServerFilter = z.object({ region: z.string().optional(), state: ServerState.optional() });
+
+/** What RDS calls the snapshot that is being taken. */
+export const ServerSnapshot = z.object({ server: z.string(), snapshot: z.string() });
+export type ServerSnapshot = z.infer<typeof ServerSnapshot>;

@@ -37,8 +37,12 @@ import { rolloutRoutes } from './rollouts/http.ts';
 import { fleetMetrics } from './rollouts/view/metrics.ts';
 import { createRehearsalDriver, sweepClones } from './rollouts/rehearsals/driver.ts';
 import { rotationRoutes } from './rotations/http.ts';
+import { ROTATE_DUE_CRON, rotateDue } from './rotations/policy/rotate-due.ts';
 import { createRetireDriver } from './rotations/retire.ts';
 import { rotateSecret } from './rotations/rotate.ts';
+import { createRotationDriver } from './rotations/runs/driver.ts';
+import { forgetOldRuns } from './rotations/runs/run-store.ts';
+import { rotateServer } from './rotations/servers/rotate.ts';
 import { routeRoutes } from './routes/http.ts';
 import { secretRoutes } from './secrets/http.ts';
 import { loadMasterKey, type MasterKey } from './secrets/keys/master-key.ts';
@@ -48,11 +52,14 @@ import type { Secrets } from './secrets/secret.ts';
 import { createServerAccess, type ServerAccess } from './servers/access.ts';
 import { addServer } from './servers/add.ts';
 import { createServer as createServerOperation } from './servers/create.ts';
+import { deleteServer } from './servers/delete.ts';
 import { stopAsRetired } from './servers/embedded-servers.ts';
 import { checkServers } from './servers/health.ts';
 import { serverRoutes } from './servers/http.ts';
 import { sealedFiles } from './servers/providers/embedded.ts';
+import { openRds, type Rds } from './servers/providers/rds/rds.ts';
 import { requireKnownRegion } from './servers/region.ts';
+import { snapshotServer } from './servers/snapshot.ts';
 import { createTenant } from './tenants/create.ts';
 import { deleteTenant } from './tenants/delete.ts';
 import type { TenantDeps } from './tenants/deps.ts';
@@ -71,6 +78,8 @@ export interface Deps {
   /** Settings for embedded clusters beyond their own, e.g. `fsync: 'off'` in tests. */
   clusterSettings?: Record<string, string>;
   masterKey: MasterKey;
+  /** Undefined where no region has a site on RDS. */
+  rds?: Rds | undefined;
 }
 
 export interface ControlPlane {
@@ -104,8 +113,11 @@ export function allOperations(deps: Deps): ReadonlyMap<string, BoundOperation> {
     bindOperation(deleteTenant, tenants),
     bindOperation(rotateSecret, deps),
     bindOperation(rotateMasterKey, { ...deps, sealedFiles: () => sealedFiles(deps) }),
+    bindOperation(rotateServer, deps),
     bindOperation(addServer, deps),
     bindOperation(createServerOperation, deps),
+    bindOperation(deleteServer, deps),
+    bindOperation(snapshotServer, deps),
   ];
   return new Map(bound.map((operation) => [operation.kind, operation]));
 }
@@ -140,7 +152,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const masterKey = loadMasterKey(dataFiles(config.dataDir).masterKey);
   await claimMasterKey(registry, masterKey);
   const opened = await openSecrets({ config, masterKey, registry });
-  const deps = createDeps(options, { registry, masterKey, secrets: opened.secrets });
+  const rds = await openRds(config);
+  const deps = createDeps(options, { registry, masterKey, secrets: opened.secrets, rds });
   const operations = allOperations(deps);
   await bootstrapFleet(deps, config);
   const retirements = await stopAsRetired(deps);
@@ -156,6 +169,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       await retirements.close();
       await deps.servers.close();
       opened.close();
+      rds?.instances.close();
       await registry.close();
     },
   };
@@ -163,7 +177,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
 
 function createDeps(
   { config, logger, clusterSettings }: ControlPlaneOptions,
-  opened: Pick<Deps, 'registry' | 'masterKey' | 'secrets'>,
+  opened: Pick<Deps, 'registry' | 'masterKey' | 'secrets' | 'rds'>,
 ): Deps {
   const { registry, secrets } = opened;
   return {
@@ -206,6 +220,7 @@ function startFleetWorker(
     { name: 'secret-store', cron: '* * * * *', run: () => deps.secrets.settle(logger) },
     { name: 'destroyed-keys', cron: '47 * * * *', run: () => deps.secrets.endDestructions(registry, logger) },
     { name: 'rehearsal-copies', cron: '23 * * * *', run: () => sweepClones(deps) },
+    { name: 'rotation', cron: ROTATE_DUE_CRON, run: () => rotateDue(deps, options.config.rotationPolicy) },
     ...driftSchedule(deps, options.config.driftIntervalMs),
   ];
   return startWorker({
@@ -224,6 +239,7 @@ function startFleetWorker(
       createRehearsalDriver(deps),
       createRetireDriver(deps),
       createConnectionDriver(deps),
+      createRotationDriver(deps),
     ],
   });
 }
@@ -232,6 +248,7 @@ function startFleetWorker(
 async function forgetHistory(registry: Registry): Promise<void> {
   await forgetOldChecks(registry);
   await forgetOldMeasurements(registry);
+  await forgetOldRuns(registry);
 }
 
 /** Asks every few minutes whether a check is due: the interval may be any, and a control plane that was down catches up. */

@@ -122,6 +122,9 @@ function stepReporter({ out }: Session): (operation: Operation) => void {
         once(`${step.name} try ${step.tries}`, again);
       }
     }
+    const { waiting } = operation;
+    if (waiting !== null)
+      once(`waiting ${waiting.for}`, `  ${out.notePaint('dim', '…')} waiting: ${waiting.for}`);
   };
 }
 

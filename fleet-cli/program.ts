@@ -11,6 +11,7 @@ import { addOperationCommands } from './commands/operation.ts';
 import { addRegionCommands } from './commands/region.ts';
 import { addReleaseCommands } from './commands/release.ts';
 import { addRolloutCommands } from './commands/rollout.ts';
+import { addRotationCommands } from './commands/rotation.ts';
 import { addSecretCommands } from './commands/secret.ts';
 import { addServerCommands } from './commands/server.ts';
 import { addStatusCommand } from './commands/status.ts';
@@ -47,6 +48,7 @@ export function createProgram(io: Io): Command {
   addRegionCommands(program, open);
   addServerCommands(program, open);
   addSecretCommands(program, open);
+  addRotationCommands(program, open);
   addAuditCommands(program, open);
   addKeyCommands(program, open);
   addContextCommands(program, open);

@@ -58,7 +58,7 @@ export function checkInput<T>(schema: z.ZodType<T>, input: unknown, what: string
 }
 
 /** Checks an id before anything is sent. @throws CliError exit 2 that names the list to take one from. */
-export function checkId(id: string, noun: 'rollout' | 'operation' | 'key'): string {
+export function checkId(id: string, noun: 'rollout' | 'operation' | 'rotation' | 'key'): string {
   if (z.uuid().safeParse(id).success) return id;
   throw usageError(`"${id}" is no ${noun} id`, `fleet ${noun} list`);
 }

@@ -1,5 +1,5 @@
 import pg from 'pg';
-import { ConnectionLostError, sqlState } from './errors.ts';
+import { ConnectionLostError, SQLSTATE, sqlState } from './errors.ts';
 
 /** Where and as whom to connect. `password` may be absent for trust-authenticated test set-ups only. */
 export interface PgAddress {
@@ -10,6 +10,11 @@ export interface PgAddress {
   password: string;
   /** `require` verifies nothing, `verify-full` checks chain and host name, `disable` is for loopback. */
   tls: 'disable' | 'require' | 'verify-full';
+  /**
+   * Of a login that is rotated: asked when the server refuses the password, what else it may be by now; undefined when
+   * all that is known was refused.
+   */
+  renew?: ((refused: readonly string[]) => Promise<string | undefined>) | undefined;
 }
 
 export interface SessionOptions {
@@ -82,6 +87,27 @@ export async function withClient<T>(
   session: SessionOptions,
   work: (client: PgClient) => Promise<T>,
 ): Promise<T> {
+  const { client, lost } = await withNewPassword(address, (password) =>
+    open({ ...address, password }, session),
+  );
+  try {
+    return await work(client);
+  } catch (error) {
+    if (lost() !== undefined && sqlState(error) === undefined) throw new ConnectionLostError(error);
+    throw error;
+  } finally {
+    // Closing a broken connection may fail; there is nothing left to save in it.
+    await client.end().catch(() => undefined);
+  }
+}
+
+interface Opened {
+  client: PgClient;
+  /** What has broken the connection since. */
+  lost: () => Error | undefined;
+}
+
+async function open(address: PgAddress, session: SessionOptions): Promise<Opened> {
   const client = new pg.Client(clientConfig(address, session));
   let lost: Error | undefined;
   // Without a listener an error on an idle connection would end the process.
@@ -89,16 +115,29 @@ export async function withClient<T>(
     lost = error;
   });
   try {
-    await client.connect().catch((error: unknown) => {
-      throw asConnectionError(error);
-    });
-    return await work(client);
+    await client.connect();
   } catch (error) {
-    if (lost !== undefined && sqlState(error) === undefined) throw new ConnectionLostError(error);
-    throw error;
-  } finally {
-    // Closing a broken connection may fail; there is nothing left to save in it.
     await client.end().catch(() => undefined);
+    throw asConnectionError(error);
+  }
+  return { client, lost: () => lost };
+}
+
+/** Connects with the address's password and, where the server refuses it, with those that it may have been changed to. */
+export async function withNewPassword<T>(
+  { password, renew }: Pick<PgAddress, 'password' | 'renew'>,
+  connect: (password: string) => Promise<T>,
+): Promise<T> {
+  const refused: string[] = [];
+  for (let next: string | undefined = password; ;) {
+    try {
+      return await connect(next);
+    } catch (error) {
+      if (sqlState(error) !== SQLSTATE.invalidPassword) throw error;
+      refused.push(next);
+      next = await renew?.(refused);
+      if (next === undefined) throw error;
+    }
   }
 }
 

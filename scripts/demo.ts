@@ -1,12 +1,18 @@
 import { existsSync } from 'node:fs';
 import pc from 'picocolors';
 import { redactText } from '../platform/logging.ts';
+import { awsEnvironment, secretsOnAws, startAws } from './demo/aws.ts';
 import { chapter, claim, expect } from './demo/stage.ts';
 import { canary, halt, kill, provision, route, verifyAudit } from './demo/story.ts';
 import { demoConfig, removeFolder, type World } from './demo/world.ts';
 import { launchFleet } from './launcher/launch.ts';
+import type { Moto } from './launcher/moto.ts';
 
-/** `npm run demo`: the whole story on a fleet of its own. Whatever it prints with ✔ it has checked. */
+/**
+ * `npm run demo`: the whole story on a fleet of its own. Whatever it prints with ✔ it has checked. With `--aws` the
+ * fleet has its secrets and keys on an emulated AWS.
+ */
+const onAws = process.argv.includes('--aws');
 const stopping = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.on(signal, () => stopping.abort(new Error('interrupted')));
@@ -16,6 +22,8 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
 const DEMO_TIMEOUT_MS = 180_000;
 
 async function play(): Promise<void> {
+  const moto = onAws ? await startAws() : undefined;
+  if (moto !== undefined) Object.assign(process.env, awsEnvironment(moto));
   const config = demoConfig(process.env);
   let world: World | undefined;
   try {
@@ -25,9 +33,10 @@ async function play(): Promise<void> {
       world = { folder: config.dataDir, config, fleet };
       expect((await fetch(`${fleet.url}/readyz`)).ok, 'the control plane is not ready');
     });
-    if (world !== undefined) await Promise.race([tell(world), interruption()]);
+    if (world !== undefined) await Promise.race([tell(world, moto), interruption()]);
   } finally {
     await world?.fleet.stop();
+    await moto?.stop();
     removeFolder(config);
   }
   await claim('nothing is left: every process is gone, and the folder too', async () => {
@@ -40,9 +49,13 @@ async function play(): Promise<void> {
   });
 }
 
-async function tell(world: World): Promise<void> {
+async function tell(world: World, moto: Moto | undefined): Promise<void> {
   for (const part of [provision, route, canary, halt, kill, verifyAudit]) await part(world);
-  chapter('8. And everything is cleaned up');
+  if (moto !== undefined) {
+    chapter('8. Its secrets are on AWS');
+    await secretsOnAws(world, moto);
+  }
+  chapter(`${moto === undefined ? 8 : 9}. And everything is cleaned up`);
 }
 
 function interruption(): Promise<never> {

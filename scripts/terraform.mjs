@@ -6,6 +6,7 @@ import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync }
 import { tmpdir } from 'node:os';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { pythonEnvironment } from './python.mjs';
 
 const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const TERRAFORM = join(ROOT, 'terraform');
@@ -59,19 +60,9 @@ function rootModules() {
 
 function checkPolicies() {
   const folder = join(CACHE, `checkov-${CHECKOV}`);
+  const problem = pythonEnvironment(folder, `checkov==${CHECKOV}\n`);
+  if (problem !== undefined) return skip(`checkov ${CHECKOV} cannot be installed here\n${problem}`);
   const program = join(folder, 'bin', 'checkov');
-  if (!existsSync(program)) {
-    if (!runs('python3', ['--version'])) return skip('python3 is not installed; checkov was not run');
-    const made = run('python3', ['-m', 'venv', folder]);
-    const installed =
-      made.status === 0
-        ? run(join(folder, 'bin', 'pip'), ['install', '--quiet', `checkov==${CHECKOV}`])
-        : made;
-    if (installed.status !== 0) {
-      rmSync(folder, { recursive: true, force: true });
-      return skip(`checkov ${CHECKOV} cannot be installed here\n${installed.output}`);
-    }
-  }
   const quiet = ['--compact', '--quiet', '--skip-download'];
   check('checkov: terraform', program, ['--directory', TERRAFORM, '--framework', 'terraform', ...quiet]);
   const images = PROGRAMS.map((name) => join(ROOT, name, 'Dockerfile'));

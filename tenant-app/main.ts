@@ -1,29 +1,34 @@
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
+import { requireAwsRegions, SecretStoreSettings } from '../platform/config.ts';
 import { FleetError, summarizeError } from '../platform/errors.ts';
 import { createLogger } from '../platform/logging.ts';
 import { startTenantApp } from './tenant-app.ts';
 
-const Environment = z.object({
-  FLEET_URL: z.url().default('http://127.0.0.1:4600'),
-  FLEET_TOKEN_FILE: z.string().min(1),
-  FLEET_REGION: z.string().min(1),
-  FLEET_APP_PORT: z.coerce.number().int().min(0).max(65_535).default(4700),
-  FLEET_APP_HOST: z.string().default('127.0.0.1'),
-  /** Addresses or CIDR blocks, separated by commas. */
-  FLEET_APP_TRUSTED_PROXIES: z
-    .string()
-    .default('')
-    .transform((list) =>
-      list
-        .split(',')
-        .map((proxy) => proxy.trim())
-        .filter((proxy) => proxy !== ''),
-    ),
-  /** Connections to databases, in all and to one server. */
-  FLEET_APP_CONNECTIONS: z.coerce.number().int().min(1).default(240),
-  FLEET_LOG_LEVEL: z.enum(['error', 'warn', 'info', 'debug', 'silent']).default('info'),
-});
+const Environment = z
+  .object({
+    FLEET_URL: z.url().default('http://127.0.0.1:4600'),
+    FLEET_TOKEN_FILE: z.string().min(1),
+    FLEET_REGION: z.string().min(1),
+    FLEET_APP_PORT: z.coerce.number().int().min(0).max(65_535).default(4700),
+    FLEET_APP_HOST: z.string().default('127.0.0.1'),
+    /** Addresses or CIDR blocks, separated by commas. */
+    FLEET_APP_TRUSTED_PROXIES: z
+      .string()
+      .default('')
+      .transform((list) =>
+        list
+          .split(',')
+          .map((proxy) => proxy.trim())
+          .filter((proxy) => proxy !== ''),
+      ),
+    /** As the control plane has it; with `aws` FLEET_AWS_REGIONS says where in AWS this region is. */
+    ...SecretStoreSettings,
+    /** Connections to databases, in all and to one server. */
+    FLEET_APP_CONNECTIONS: z.coerce.number().int().min(1).default(240),
+    FLEET_LOG_LEVEL: z.enum(['error', 'warn', 'info', 'debug', 'silent']).default('info'),
+  })
+  .superRefine((values, context) => requireAwsRegions(values, [values.FLEET_REGION], context));
 
 /** @throws FleetError `bad_configuration`, naming each variable that is wrong. */
 function readEnvironment(env: NodeJS.ProcessEnv): z.infer<typeof Environment> {
@@ -41,6 +46,8 @@ function readEnvironment(env: NodeJS.ProcessEnv): z.infer<typeof Environment> {
 async function main(): Promise<void> {
   const env = readEnvironment(process.env);
   const logger = createLogger('tenant-app', env.FLEET_LOG_LEVEL);
+  const awsRegion = env.FLEET_AWS_REGIONS[env.FLEET_REGION];
+  const isOnAws = env.FLEET_SECRET_STORE === 'aws' && awsRegion !== undefined;
   const app = await startTenantApp({
     region: env.FLEET_REGION,
     controlPlaneUrl: env.FLEET_URL,
@@ -48,6 +55,7 @@ async function main(): Promise<void> {
     port: env.FLEET_APP_PORT,
     host: env.FLEET_APP_HOST,
     logger,
+    ...(isOnAws ? { secretStore: { awsRegion } } : {}),
     trustedProxies: env.FLEET_APP_TRUSTED_PROXIES,
     limits: { connections: env.FLEET_APP_CONNECTIONS, connectionsPerServer: env.FLEET_APP_CONNECTIONS },
   });

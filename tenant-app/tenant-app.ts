@@ -11,6 +11,7 @@ import { projectsRouter } from './api/projects.ts';
 import { tasksRouter } from './api/tasks.ts';
 import { whoami } from './api/whoami.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
+import type { AwsSecretStore } from './routing/aws-credentials.ts';
 import { problemHandler } from './routing/problem.ts';
 import type { ReportTimes } from './routing/reporter.ts';
 import type { AcceptedSchema } from './routing/schema-range.ts';
@@ -26,6 +27,8 @@ export interface TenantAppOptions {
   /** Loopback by default: a proxy stands in front of it. */
   host?: string;
   logger: Logger;
+  /** Where credentials are read. By default the control plane hands them out. */
+  secretStore?: AwsSecretStore;
   /** Where the line of each request goes, standard error by default; none is written below level `info`. */
   accessLogTo?: { write(text: string): unknown };
   trustedProxies?: string[];

@@ -31,7 +31,8 @@ export async function schemaOf(
 ): Promise<Schema> {
   return servers.admin(serverId, (admin) =>
     underTemplateLock(admin, async () => {
-      await makeScratch(admin, await servers.migratorVerifier(serverId));
+      await servers.makeMigrators(serverId, (verifier) => makeScratchOwner(admin, verifier));
+      await makeScratch(admin);
       try {
         await harden(servers, serverId);
         return await migrate(servers, serverId, migrations);
@@ -55,10 +56,13 @@ export async function dropLeftover(servers: ServerAccess, serverId: string): Pro
   });
 }
 
-async function makeScratch(admin: PgPoolClient, verifier: string): Promise<void> {
-  await dropScratch(admin);
+async function makeScratchOwner(admin: PgPoolClient, verifier: string): Promise<void> {
   await admin.query(`${makeRoleSql(TEMPLATE_OWNER)} ${makeRoleSql(SCRATCH_RW)}
     GRANT ${quoteIdent(TEMPLATE_OWNER)} TO CURRENT_USER; ${makeMigratorSql(TEMPLATE_OWNER, verifier)}`);
+}
+
+async function makeScratch(admin: PgPoolClient): Promise<void> {
+  await dropScratch(admin);
   await admin.query(`CREATE DATABASE ${quoteIdent(SCRATCH_DATABASE)} TEMPLATE template0`);
   await admin.query(`REVOKE ALL ON DATABASE ${quoteIdent(SCRATCH_DATABASE)} FROM PUBLIC;
     ${openToMigratorSql(SCRATCH_DATABASE, TEMPLATE_OWNER)}`);

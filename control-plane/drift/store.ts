@@ -1,6 +1,7 @@
 import type { Drift, DriftFilter } from '../../contract/drift.ts';
 import type { Match } from '../../contract/rollout.ts';
 import type { Queryable } from '../../platform/pg.ts';
+import { MATCH_SQL, matchValues } from '../tenants/match-store.ts';
 import type { Finding } from './drift.ts';
 
 /** SQL of `database_drift`. Reads of tenants, databases and servers are joins. */
@@ -39,26 +40,10 @@ export async function targetsByMatch(
   regions: string[] | null,
 ): Promise<DriftTarget[]> {
   const { rows } = await db.query<DriftTarget>(
-    `${LIVE_SQL}
-        AND ($1::text[] IS NULL OR t.region = ANY ($1)) AND ($2::text[] IS NULL OR t.region = ANY ($2))
-        AND ($3::text[] IS NULL OR t.tier = ANY ($3)) AND ($4::text[] IS NULL OR s.name = ANY ($4))
-        AND ($5::text[] IS NULL OR t.slug = ANY ($5) OR t.id::text = ANY ($5)) AND t.labels @> $6
-      ORDER BY t.slug`,
-    [
-      regions,
-      listOf(match.region),
-      listOf(match.tier),
-      listOf(match.server),
-      listOf(match.tenants),
-      JSON.stringify(match.labels ?? {}),
-    ],
+    `${LIVE_SQL} AND ${MATCH_SQL} ORDER BY t.slug`,
+    matchValues(match, regions),
   );
   return rows;
-}
-
-function listOf(wanted: string | readonly string[] | undefined): readonly string[] | null {
-  if (wanted === undefined) return null;
-  return typeof wanted === 'string' ? [wanted] : wanted;
 }
 
 /** The same of databases by their ids; those of tenants that are not live are left out. */

@@ -2,7 +2,7 @@ import { FleetError } from '../../platform/errors.ts';
 
 /** A resource as messages and commands name it: `tenant acme`, `fleet tenant get acme`. */
 interface Named {
-  noun: 'tenant' | 'server' | 'rollout' | 'operation';
+  noun: 'tenant' | 'server' | 'rollout' | 'operation' | 'rotation';
   /** Name or id. */
   name: string;
 }

@@ -6,10 +6,18 @@ import { backOffMs, sleep } from '../../platform/wait.ts';
 import { audit } from '../audit/audit.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { BoundOperation, BoundStep, EndError, StepContext } from './definition.ts';
-import type { Driver } from './driver.ts';
+import { wake, type Driver } from './driver.ts';
 import { fencedStatement, LeaseLostError, type Lease } from './lease.ts';
 import { endState, transitionOperation, type EndEvent } from './state.ts';
-import { advance, finishOperation, loadOperation, type Advance, type RunnableOperation } from './store.ts';
+import {
+  advance,
+  finishOperation,
+  loadOperation,
+  parkOperation,
+  type Advance,
+  type RunnableOperation,
+} from './store.ts';
+import { overdue, WaitingError, type Wait } from './waiting.ts';
 
 /**
  * Carries one operation:
@@ -18,8 +26,8 @@ import { advance, finishOperation, loadOperation, type Advance, type RunnableOpe
  *                  │ fails for good, or cancel asked
  *   backward:  undo the steps in reverse order ─▶ failed | cancelled
  *
- * A step that was running when its worker died is simply done again: steps are idempotent. An operation that
- * may not be cancelled (deletion) is never turned round; it fails in place and `retry` goes on from there.
+ * A step that was running when its worker died is simply done again: steps are idempotent. One that waits for
+ * somebody else (waiting.ts) is put aside and done again when it is time to look. An operation that may not be cancelled (deletion) is never turned round; it fails in place and `retry` goes on from there.
  */
 export interface EngineOptions {
   registry: Registry;
@@ -62,7 +70,8 @@ const MAX_UNDO_STARTS = 25;
 export function createOperationDriver(options: EngineOptions): Driver {
   return {
     kind: 'operation',
-    openIdsSql: "SELECT id::text FROM operations WHERE state IN ('queued', 'running')",
+    openIdsSql: `SELECT id::text FROM operations WHERE state IN ('queued', 'running')
+                    AND (look_at IS NULL OR look_at <= now() OR (cancel_requested AND direction = 'forward'))`,
     drive: (id, lease) =>
       withLogContext({ operationId: id }, async () => {
         const operation = await loadOperation(options.registry, id);
@@ -127,6 +136,7 @@ async function goForward(run: Run): Promise<void> {
     if (stored.tries > MAX_STARTS) return failStep(run, stored.ordinal, poisonError(step.name, stored.tries));
     const result = await attempt(run, step, 'forward');
     if (result === HANDED_OVER) return;
+    if ('wait' in result) return park(run, stored.ordinal, result.wait);
     if ('error' in result) return failStep(run, stored.ordinal, result.error);
     stored.state = 'done';
     stored.output = result.output;
@@ -165,6 +175,7 @@ async function goBackward(run: Run, because: EndError): Promise<void> {
       ? { error: poisonError(step.name, stored.tries) }
       : await attempt(run, step, 'backward');
     if (result === HANDED_OVER) return;
+    if ('wait' in result) return park(run, stored.ordinal, result.wait);
     if ('error' in result) {
       const error = {
         ...result.error,
@@ -182,17 +193,27 @@ async function goBackward(run: Run, because: EndError): Promise<void> {
   }
 }
 
+/** Puts the operation aside until it is time to look again; the lease is free meanwhile. */
+async function park({ options, operation, lease }: Run, ordinal: number, wait: Wait): Promise<void> {
+  await lease.transaction(async (tx) => {
+    const lookAt = await parkOperation(tx, operation.id, ordinal, wait);
+    await wake(tx, 'operation', operation.id, lookAt);
+  });
+  options.logger.debug('operation waits', { kind: operation.kind, waitingFor: wait.what });
+}
+
 async function write(run: Run, change: Advance): Promise<{ cancelRequested: boolean }> {
   const { options, operation, lease } = run;
   const answer = await fencedStatement(lease, () => advance(options.registry, operation.id, lease, change));
   operation.state = transitionOperation(operation.state, 'start') ?? operation.state;
+  if (change.finish !== undefined || change.turn !== undefined) operation.waitedMs = null;
   return answer;
 }
 
 /** The process stops while the step still has tries left: it stays as it is, and the next owner repeats it. */
 const HANDED_OVER = 'handed-over';
 
-type Result = { output: unknown } | { error: EndError } | typeof HANDED_OVER;
+type Result = { output: unknown } | { error: EndError } | { wait: Wait } | typeof HANDED_OVER;
 
 /** Does or undoes one step, trying again with back-off while the error may pass. */
 async function attempt(run: Run, step: BoundStep, direction: 'forward' | 'backward'): Promise<Result> {
@@ -207,6 +228,7 @@ async function attempt(run: Run, step: BoundStep, direction: 'forward' | 'backwa
     } catch (error) {
       if (error instanceof LeaseLostError) throw error;
       if (lease.signal.aborted) throw new LeaseLostError(lease.resource, error);
+      if (error instanceof WaitingError) return waitOrGiveUp(error.wait, operation.waitedMs);
       const summary = summarizeError(error);
       options.logger.warn('step failed', { ...point, tries, error });
       // Undo must get through: an unexpected error is tried again too before a person is called.
@@ -220,6 +242,11 @@ async function attempt(run: Run, step: BoundStep, direction: 'forward' | 'backwa
     await options.probe?.({ ...point, moment: 'after-effect' });
     return { output };
   }
+}
+
+function waitOrGiveUp(wait: Wait, waitedMs: number | null): Result {
+  const error = overdue(wait, waitedMs);
+  return error === undefined ? { wait } : { error };
 }
 
 function stepContext(run: Run): StepContext<unknown> {

@@ -53,7 +53,8 @@ export async function startOperation(tx: Transaction, request: StartOperation): 
   await wake(tx, 'operation', request.id);
 }
 
-function inProgress(name: string, open: { id: string; kind: string } | undefined): FleetError {
+/** @returns 409 `operation_in_progress` */
+export function inProgress(name: string, open: { id: string; kind: string } | undefined): FleetError {
   return new FleetError({
     code: 'operation_in_progress',
     status: 409,

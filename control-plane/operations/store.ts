@@ -2,6 +2,7 @@ import type { Operation, OperationFilter, OperationState, OperationStep } from '
 import type { Queryable } from '../../platform/pg.ts';
 import type { EndError } from './definition.ts';
 import type { Lease } from './lease.ts';
+import type { Wait } from './waiting.ts';
 import { endState, operationSources, transitionOperation, type EndEvent } from './state.ts';
 
 type Fence = Pick<Lease, 'resource' | 'holder' | 'epoch'>;
@@ -80,6 +81,8 @@ export interface RunnableOperation {
   input: unknown;
   error: EndError | null;
   cancelRequested: boolean;
+  /** Milliseconds since the step in hand first looked at what it waits for; null: it waits for nothing. */
+  waitedMs: number | null;
   actor: string;
   actorRole: string;
   requestId: string | null;
@@ -94,6 +97,7 @@ export async function loadOperation(db: Queryable, id: string): Promise<Runnable
         'subjectName', o.subject_name, 'region', o.region, 'input', o.input, 'error', o.error,
         'cancelRequested', o.cancel_requested, 'actor', o.actor, 'actorRole', o.actor_role,
         'requestId', o.request_id,
+        'waitedMs', round(extract(epoch FROM clock_timestamp() - o.waiting_since) * 1000),
         'steps', (SELECT json_agg(json_build_object('ordinal', s.ordinal, 'name', s.name, 'state', s.state,
                                                     'output', s.output, 'tries', s.tries) ORDER BY s.ordinal)
                     FROM operation_steps s WHERE s.operation_id = o.id)) AS operation
@@ -131,13 +135,19 @@ export async function advance(
               error = $8::jsonb
          FROM owned WHERE operation_id = $4 AND ordinal = $5),
      started AS (
-       UPDATE operation_steps SET state = CASE WHEN $10 = 'forward' THEN 'running' ELSE state END,
-              tries = tries + 1, started_at = now(), finished_at = NULL
-         FROM owned WHERE operation_id = $4 AND ordinal = $9),
+       UPDATE operation_steps s SET state = CASE WHEN $10 = 'forward' THEN 'running' ELSE s.state END,
+              tries = tries + 1, finished_at = NULL,
+              -- Another look of a step that waits: it began with the first.
+              started_at = CASE WHEN o.waiting_for IS NULL THEN now() ELSE s.started_at END
+         FROM owned, operations o WHERE s.operation_id = $4 AND s.ordinal = $9 AND o.id = $4),
      operation AS (
        UPDATE operations SET state = $12, started_at = COALESCE(started_at, now()),
               direction = CASE WHEN $11::jsonb IS NULL THEN direction ELSE 'backward' END,
-              error = COALESCE($11::jsonb, error)
+              error = COALESCE($11::jsonb, error),
+              -- Whoever ends a step, or turns round, waits no more.
+              waiting_for = CASE WHEN $5 IS NULL AND $11 IS NULL THEN waiting_for END,
+              waiting_since = CASE WHEN $5 IS NULL AND $11 IS NULL THEN waiting_since END,
+              look_at = CASE WHEN $5 IS NULL AND $11 IS NULL THEN look_at END
          FROM owned WHERE id = $4 AND state = ANY($13)
        RETURNING cancel_requested)
      SELECT cancel_requested, pg_notify('fleet_operations', $4::text) FROM operation`,
@@ -161,6 +171,24 @@ export async function advance(
 }
 
 /**
+ * Notes what the step in hand waits for; answers when somebody looks again. Runs inside a fenced transaction. A look
+ * that came back is no death of a worker: the step's starts are counted anew.
+ */
+export async function parkOperation(tx: Queryable, id: string, ordinal: number, wait: Wait): Promise<Date> {
+  const { rows } = await tx.query<{ lookAt: Date }>(
+    `WITH looked AS (UPDATE operation_steps SET tries = 0 WHERE operation_id = $1 AND ordinal = $2),
+     parked AS (
+       UPDATE operations SET waiting_for = $3, waiting_since = COALESCE(waiting_since, now()),
+              look_at = clock_timestamp() + $4 * interval '1 millisecond'
+        WHERE id = $1 AND state = 'running' RETURNING look_at)
+     SELECT look_at AS "lookAt", pg_notify('fleet_operations', $1::text) FROM parked`,
+    [id, ordinal, wait.what, wait.afterMs],
+  );
+  if (rows[0] === undefined) throw new Error(`operation ${id} is not running: it cannot wait`);
+  return rows[0].lookAt;
+}
+
+/**
  * Ends the operation; runs inside a fenced transaction. Nobody else ends what is fenced, so that an operation
  * that is not in `from` is a fault and its end is not written.
  */
@@ -173,7 +201,8 @@ export async function finishOperation(
 ): Promise<void> {
   const { rowCount } = await tx.query(
     `WITH ended AS (
-       UPDATE operations SET state = $3, error = $4::jsonb, finished_at = now()
+       UPDATE operations SET state = $3, error = $4::jsonb, finished_at = now(),
+              waiting_for = NULL, waiting_since = NULL, look_at = NULL
         WHERE id = $1 AND state = $2 RETURNING id)
      SELECT pg_notify('fleet_operations', id::text) FROM ended`,
     [id, from, endState(from, event), error === null ? null : JSON.stringify(error)],
@@ -219,6 +248,8 @@ const instant = (column: string): string => `to_char(${column} AT TIME ZONE 'UTC
 const OPERATION_JSON = `json_build_object(
   'id', o.id, 'kind', o.kind, 'state', o.state, 'direction', o.direction, 'subject', o.subject,
   'subjectName', o.subject_name, 'region', o.region, 'error', o.error, 'cancelRequested', o.cancel_requested,
+  'waiting', CASE WHEN o.waiting_for IS NOT NULL THEN json_build_object('for', o.waiting_for,
+              'since', ${instant('o.waiting_since')}, 'nextLook', ${instant('o.look_at')}) END,
   'actor', o.actor, 'requestId', o.request_id, 'attempt', o.attempt, 'createdAt', ${instant('o.created_at')},
   'startedAt', ${instant('o.started_at')}, 'finishedAt', ${instant('o.finished_at')},
   'steps', (SELECT json_agg(json_build_object('name', s.name, 'state', s.state, 'tries', s.tries, 'error', s.error,

@@ -111,7 +111,7 @@ async function build(
     underTemplateLock(client, async () => {
       if (await databaseExists(client, template)) return false;
       await dropDatabase(client, temporary);
-      await createOwner(client, await deps.servers.migratorVerifier(serverId));
+      await deps.servers.makeMigrators(serverId, (verifier) => createOwner(client, verifier));
       await client.query(`CREATE DATABASE ${quoteIdent(temporary)} TEMPLATE template0`);
       await client.query(`REVOKE ALL ON DATABASE ${quoteIdent(temporary)} FROM PUBLIC`);
       await client.query(openToMigratorSql(temporary, TEMPLATE_OWNER));

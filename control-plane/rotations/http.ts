@@ -1,11 +1,13 @@
 import { z } from 'zod';
-import { RotateSecret, SecretRotation } from '../../contract/secret.ts';
+import { RotateSecret, RotateServer, SecretRotation, ServerRotation } from '../../contract/secret.ts';
 import { accepted, route, type SliceRoutes } from '../http/route.ts';
+import { runRoutes } from './runs/http.ts';
+import { startRotateServer } from './servers/start.ts';
 import { startRotateSecret } from './start.ts';
 
 /** The routes of rotations; what they made is read as secrets. */
 export function rotationRoutes(): SliceRoutes {
-  return { routes: [rotate] };
+  return { routes: [rotate, rotateServer, ...runRoutes()] };
 }
 
 const rotate = route({
@@ -25,5 +27,27 @@ const rotate = route({
     const started = await startRotateSecret(call.tx, call.params.name, wanted, asker);
     const { tenant, operationId: operation, joined } = started;
     return accepted(operation, { tenant, operation, joined });
+  },
+});
+
+const rotateServer = route({
+  method: 'post',
+  path: '/api/v1/servers/{name}/rotate',
+  id: 'rotateServer',
+  summary: "Give a server's admin and its migrators new passwords; nothing that runs notices",
+  tag: 'servers',
+  permission: 'secret:rotate',
+  params: z.object({ name: z.string().min(1).max(100) }),
+  body: RotateServer.optional(),
+  status: 202,
+  response: ServerRotation,
+  handle: async (call) => {
+    const asker = { ...call, reason: call.body?.reason };
+    const {
+      server,
+      operationId: operation,
+      joined,
+    } = await startRotateServer(call.tx, call.params.name, asker);
+    return accepted(operation, { server, operation, joined });
   },
 });

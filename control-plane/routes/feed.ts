@@ -4,6 +4,7 @@ import type { Logger } from '../../platform/logging.ts';
 import { sharedChannel, type Channel } from '../http/channel.ts';
 import { beginEventStream, formatEvent } from '../http/sse.ts';
 import type { Registry } from '../registry/registry.ts';
+import type { Secrets } from '../secrets/secret.ts';
 import { feedRegions, routesSince, schemaSteps } from './store.ts';
 
 /**
@@ -40,6 +41,7 @@ interface FeedClient extends FeedPosition {
 
 interface Feed {
   registry: Registry;
+  secrets: Pick<Secrets, 'locate'>;
   channel: Channel;
   logger: Logger;
   clients: Set<FeedClient>;
@@ -51,7 +53,7 @@ interface Feed {
 }
 
 /** One for the process. It reads nothing before its first client. */
-export function createRouteFeed(deps: { registry: Registry; logger: Logger }): RouteFeed {
+export function createRouteFeed(deps: Pick<Feed, 'registry' | 'secrets' | 'logger'>): RouteFeed {
   const feed: Feed = {
     ...deps,
     channel: sharedChannel(deps.registry, 'fleet_routes'),
@@ -133,7 +135,11 @@ async function round(feed: Feed): Promise<void> {
   for (const clients of groups.values()) {
     const first = clients[0];
     if (first === undefined) continue;
-    const page = await routesSince(feed.registry, first.region, first.version, PAGE_ROUTES);
+    const page = await routesSince(feed.registry, first.region, {
+      since: first.version,
+      limit: PAGE_ROUTES,
+      locate: feed.secrets.locate,
+    });
     if (page.routes.length === 0) continue;
     if (page.routes.length === PAGE_ROUTES) feed.again = true;
     // After the routes: whatever they stand at was published before.

@@ -24,10 +24,10 @@ const Version = z.string().regex(/^\d{1,18}$/, 'a version of the route table');
 
 /** What a region's tenant apps read: the route table, its changes, and credentials one by one. */
 export function routeRoutes(deps: RouteDeps): SliceRoutes {
-  return { routes: [snapshotRoute(), credentialRoute(deps)], streams: [eventsRoute(deps)] };
+  return { routes: [snapshotRoute(deps), credentialRoute(deps)], streams: [eventsRoute(deps)] };
 }
 
-function snapshotRoute() {
+function snapshotRoute({ secrets }: RouteDeps) {
   return route({
     method: 'get',
     path: '/api/v1/regions/{region}/routes',
@@ -43,7 +43,7 @@ function snapshotRoute() {
       // The version first: a change in between is then told twice, never missed.
       const version = await currentVersion(tx);
       const regions = await feedRegions(tx);
-      const routes = await allRoutes(tx, params.region);
+      const routes = await allRoutes(tx, params.region, secrets.locate);
       // After the routes: whatever they stand at was published before.
       const steps = await schemaSteps(tx, 0);
       return {
@@ -67,6 +67,8 @@ function credentialRoute({ secrets }: RouteDeps) {
     response: RouteCredential,
     handle: async ({ params, caller, tx }) => {
       await requireKnownRegion(tx, caller, params.region);
+      // So the values that are handed out are the registry's own, and no remote store is waited for here.
+      if (secrets.locate !== undefined) throw notHandedOut();
       const served = await isServedIn(tx, params.region, params.databaseId);
       const current = served ? await secrets.current(tx, databaseSubject(params.databaseId)) : undefined;
       if (current === undefined) throw noSuchDatabase(params.region, params.databaseId);
@@ -122,6 +124,16 @@ async function requireKnownVersion(db: Queryable, since: string): Promise<void> 
     status: 410,
     message: `version ${since} is not of this registry's history`,
     fix: 'read the snapshot again and resume from its version',
+  });
+}
+
+function notHandedOut(): FleetError {
+  return new FleetError({
+    code: 'credentials_elsewhere',
+    status: 409,
+    message:
+      'the credentials of this fleet are in Secrets Manager; tenant apps read them there by their own role',
+    fix: 'start the tenant app with FLEET_SECRET_STORE=aws and FLEET_AWS_REGIONS, as the control plane is',
   });
 }
 

@@ -1,6 +1,7 @@
 import type { FeedRegion, Route, SchemaStep } from '../../contract/route.ts';
 import { sha256 } from '../../platform/crypto.ts';
 import type { Queryable } from '../../platform/pg.ts';
+import type { Secrets } from '../secrets/secret.ts';
 
 /** What the query below tells of one tenant; the database's part is null while there is none that serves. */
 interface RouteRow {
@@ -24,7 +25,13 @@ interface RouteRow {
   max_connections: number | null;
   login: string | null;
   credential_version: string | null;
+  /** The credential's owner, subject and region. */
+  secret_owner: string | null;
+  secret_subject: string | null;
+  secret_region: string | null;
 }
+
+type Locate = Secrets['locate'];
 
 const ROUTES = `
   SELECT c.version, t.id AS tenant_id, t.slug, t.tier, t.region, t.state,
@@ -32,7 +39,8 @@ const ROUTES = `
            ARRAY(SELECT host FROM domains WHERE tenant_id = t.id ORDER BY host)) AS hosts,
          d.id AS database_id, d.name AS database, d.schema_version, d.connection_limit,
          s.id AS server_id, s.region AS server_region, s.host, s.port, s.tls, s.endpoint_epoch,
-         s.max_connections, v.login, v.id AS credential_version
+         s.max_connections, v.login, v.id AS credential_version,
+         v.owner AS secret_owner, v.subject AS secret_subject, v.region AS secret_region
     FROM route_changes c
     JOIN tenants t ON t.id = c.tenant_id
     JOIN regions r ON r.name = t.region
@@ -50,42 +58,42 @@ export async function currentVersion(db: Queryable): Promise<string> {
   return rows[0]?.version ?? '0';
 }
 
-/** All tenants that are served, as `region` may see them. */
-export async function allRoutes(db: Queryable, region: string): Promise<Route[]> {
+/** All tenants that are served, as `region` may see them. `locate` says where apps read credentials, if they do. */
+export async function allRoutes(db: Queryable, region: string, locate: Locate): Promise<Route[]> {
   const { rows } = await db.query<RouteRow>(`${ROUTES} WHERE t.state IN ('active', 'suspended', 'moving')`);
-  return rows.map((row) => routeFor(region, row)).filter((route) => route.kind !== 'removed');
+  return rows.map((row) => routeFor(region, row, locate)).filter((route) => route.kind !== 'removed');
 }
 
 /** Up to `limit` changes after `since`, oldest first, with the version that they lead to. */
 export async function routesSince(
   db: Queryable,
   region: string,
-  since: string,
-  limit: number,
+  { since, limit, locate }: { since: string; limit: number; locate: Locate },
 ): Promise<{ version: string; routes: Route[] }> {
   const { rows } = await db.query<RouteRow>(
     `${ROUTES} WHERE c.version > $1::bigint ORDER BY c.version LIMIT $2`,
     [since, limit],
   );
-  return { version: rows.at(-1)?.version ?? since, routes: rows.map((row) => routeFor(region, row)) };
+  return { version: rows.at(-1)?.version ?? since, routes: rows.map((row) => routeFor(region, row, locate)) };
 }
 
 /**
  * What an app of `region` is told of a tenant. A tenant whose database stands in another region than the
  * tenant itself is not served at all: better unknown than served across a border.
  */
-function routeFor(region: string, row: RouteRow): Route {
+function routeFor(region: string, row: RouteRow, locate: Locate): Route {
   const key = routeKey(row.tenant_id);
   if (!SERVED_STATES.has(row.state)) return { kind: 'removed', key };
   if (row.region !== region) return { kind: 'foreign', key, hosts: row.hosts, region: row.region };
-  return localRoute(key, row) ?? { kind: 'removed', key };
+  return localRoute(key, row, locate) ?? { kind: 'removed', key };
 }
 
-function localRoute(key: string, row: RouteRow): Route | undefined {
+function localRoute(key: string, row: RouteRow, locate: Locate): Route | undefined {
   if (row.database_id === null || row.database === null || row.connection_limit === null) return undefined;
   if (row.server_id === null || row.server_region !== row.region) return undefined;
   if (row.host === null || row.port === null || row.tls === null) return undefined;
   if (row.login === null || row.credential_version === null) return undefined;
+  if (row.secret_owner === null || row.secret_subject === null || row.secret_region !== row.region) return;
   return {
     kind: 'local',
     key,
@@ -101,6 +109,9 @@ function localRoute(key: string, row: RouteRow): Route | undefined {
     tls: row.tls,
     login: row.login,
     credentialVersion: row.credential_version,
+    ...(locate === undefined
+      ? {}
+      : { secret: locate({ owner: row.secret_owner, subject: row.secret_subject, region: row.region }) }),
     endpointEpoch: row.endpoint_epoch ?? 1,
     connectionLimit: row.connection_limit,
     serverId: row.server_id,

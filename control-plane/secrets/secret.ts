@@ -84,6 +84,8 @@ export interface Credential {
 export interface Secrets {
   /** Whether values and keys are outside the registry, and no master key wraps them. */
   readonly isRemote: boolean;
+  /** Where tenant apps read a subject's values by their own right. Undefined: they are handed out by us. */
+  readonly locate: SecretStore['locate'];
   /** Stores a new random password in stage pending. Idempotent by id. @throws FleetError `secret_pending` */
   createVersion(tx: Queryable, version: NewVersion): Promise<void>;
   /** Stores a given password in stage current; what was current becomes previous. Idempotent by id. */
@@ -169,6 +171,7 @@ function secretsIn(parts: Pick<Values, 'store' | 'held' | 'options'>, registry: 
   const values = { ...parts, registry, settling: new PQueue({ concurrency: SETTLING_MAX }) };
   return {
     isRemote: values.store.isRemote,
+    locate: parts.store.locate,
     createVersion: (tx, version) => createVersion(tx, values, version),
     importVersion: (tx, version, password) => importVersion(tx, values, version, password),
     password: (db, versionId) => readPassword(db, values, versionId),

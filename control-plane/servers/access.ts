@@ -4,6 +4,7 @@ import type { Logger } from '../../platform/logging.ts';
 import {
   clientConfig,
   createPool,
+  withNewPassword,
   type PgAddress,
   type PgPool,
   type PgPoolClient,
@@ -11,6 +12,7 @@ import {
 import type { Registry } from '../registry/registry.ts';
 import type { Secrets } from '../secrets/secret.ts';
 import { migratorOf } from './migrator.ts';
+import { newestVersion, passwordBeside } from './passwords.ts';
 import { migratorSubject, serverNotFound, serverSubject } from './server.ts';
 import { findServer } from './store.ts';
 
@@ -22,8 +24,11 @@ export interface ServerAccess {
   address(serverId: string, database: string): Promise<PgAddress>;
   /** The same as the login that may act as this owner of the database, and nothing else. */
   migrator(serverId: string, place: { database: string; ownerRole: string }): Promise<PgAddress>;
-  /** SCRAM verifier of the password that these logins have. */
-  migratorVerifier(serverId: string): Promise<string>;
+  /**
+   * Lets `make` make such logins, with the SCRAM verifier of their password. It is called again when that was rotated
+   * meanwhile: a login with a password that nobody knows any more would be of no use.
+   */
+  makeMigrators<T>(serverId: string, make: (verifier: string) => Promise<T>): Promise<T>;
   close(): Promise<void>;
 }
 
@@ -48,11 +53,17 @@ const STATEMENT_TIMEOUT = '60s';
 interface Entry {
   /** Tells whether the pool still leads to the right place with the right credential. */
   key: string;
-  address: PgAddress;
-  migratorPassword: string;
+  place: Omit<PgAddress, 'password'>;
+  /** As they are believed to be. A rotation that is under way may have changed them already. */
+  passwords: Record<Login, string>;
   readAt: number;
   pool: PgPool;
 }
+
+/** The credentials of a server: its admin's, and the one of its migrators. */
+type Login = 'admin' | 'migrators';
+
+const SUBJECTS = { admin: serverSubject, migrators: migratorSubject };
 
 export function createServerAccess(deps: ServerAccessDeps): ServerAccess {
   const entries = new Map<string, Promise<Entry>>();
@@ -76,10 +87,25 @@ export function createServerAccess(deps: ServerAccessDeps): ServerAccess {
     const entry = await entries.get(serverId);
     if (entry !== undefined) entry.readAt = 0;
   };
+  /** What the server does not refuse is believed from then on. */
+  const renew =
+    (serverId: string, login: Login) =>
+    async (refused: readonly string[]): Promise<string | undefined> => {
+      await distrust(serverId);
+      const entry = await entryOf(serverId);
+      const password = await passwordBeside(deps, SUBJECTS[login](serverId), refused);
+      if (password !== undefined) entry.passwords[login] = password;
+      return password;
+    };
+  const addressOf = async (serverId: string, login: Login): Promise<PgAddress> => {
+    const { place, passwords } = await entryOf(serverId);
+    return { ...place, password: passwords[login], renew: renew(serverId, login) };
+  };
 
   return {
     admin: async (serverId, work) => {
-      const client = await connect(entryOf, distrust, serverId);
+      const address = await addressOf(serverId, 'admin');
+      const client = await withNewPassword(address, () => connect(entryOf, distrust, serverId));
       let failed = true;
       try {
         const result = await work(client);
@@ -89,12 +115,12 @@ export function createServerAccess(deps: ServerAccessDeps): ServerAccess {
         client.release(failed);
       }
     },
-    address: async (serverId, database) => ({ ...(await entryOf(serverId)).address, database }),
-    migrator: async (serverId, { database, ownerRole }) => {
-      const { address, migratorPassword } = await entryOf(serverId);
-      return { ...address, user: migratorOf(ownerRole), password: migratorPassword, database };
-    },
-    migratorVerifier: async (serverId) => scramVerifier((await entryOf(serverId)).migratorPassword),
+    address: async (serverId, database) => ({ ...(await addressOf(serverId, 'admin')), database }),
+    migrator: async (serverId, { database, ownerRole }) => ({
+      ...(await addressOf(serverId, 'migrators')),
+      ...{ user: migratorOf(ownerRole), database },
+    }),
+    makeMigrators: (serverId, make) => makeMigrators(deps, migratorSubject(serverId), make),
     close: async () => {
       closed = true;
       const open = await Promise.allSettled(entries.values());
@@ -103,6 +129,18 @@ export function createServerAccess(deps: ServerAccessDeps): ServerAccess {
       await Promise.all(pools.map((pool) => pool.end()));
     },
   };
+}
+
+async function makeMigrators<T>(
+  deps: ServerAccessDeps,
+  subject: string,
+  make: (verifier: string) => Promise<T>,
+): Promise<T> {
+  for (;;) {
+    const version = await newestVersion(deps, subject);
+    const made = await make(scramVerifier(await deps.secrets.password(deps.registry, version)));
+    if ((await newestVersion(deps, subject)) === version) return made;
+  }
 }
 
 /** Connecting failed before anything was sent: a second try with a fresh address is safe. */
@@ -129,27 +167,32 @@ async function refresh(deps: ServerAccessDeps, serverId: string, known: Entry | 
     known?.pool.end().catch((error: unknown) => deps.logger.warn('an admin pool did not close', { error }));
   };
   read.catch(closeOld);
-  const { address, migratorPassword, key } = await read;
+  const { place, passwords, key } = await read;
   const readAt = Date.now();
   if (known?.key === key) {
     known.readAt = readAt;
     return known;
   }
   closeOld();
-  const config = clientConfig(address, {
-    applicationName: 'fleet-admin',
-    settings: { search_path: 'pg_catalog', TimeZone: 'UTC', statement_timeout: STATEMENT_TIMEOUT },
-  });
-  const pool = createPool({ ...config, max: POOL_MAX, idleTimeoutMillis: IDLE_MS }, (error) => {
+  const config = clientConfig(
+    { ...place, password: passwords.admin },
+    {
+      applicationName: 'fleet-admin',
+      settings: { search_path: 'pg_catalog', TimeZone: 'UTC', statement_timeout: STATEMENT_TIMEOUT },
+    },
+  );
+  const password = (): string => passwords.admin;
+  const options = { ...config, password, max: POOL_MAX, idleTimeoutMillis: IDLE_MS };
+  const pool = createPool(options, (error) => {
     deps.logger.warn('an admin connection was lost', { server: serverId, error });
   });
-  return { key, address, migratorPassword, readAt, pool };
+  return { key, place, passwords, readAt, pool };
 }
 
 async function readAddress(
   deps: ServerAccessDeps,
   serverId: string,
-): Promise<Pick<Entry, 'address' | 'migratorPassword' | 'key'>> {
+): Promise<Pick<Entry, 'place' | 'passwords' | 'key'>> {
   const server = await findServer(deps.registry, serverId);
   if (server === undefined) throw serverNotFound(serverId);
   const [credential, migrator] = await Promise.all([
@@ -163,18 +206,11 @@ async function readAddress(
       message: `server ${server.name} has no admin credential: it is ${server.state}`,
     });
   }
-  const address: PgAddress = {
-    host: server.host,
-    port: server.port,
-    database: server.adminDatabase,
-    user: credential.login,
-    password: credential.password,
-    tls: server.tls,
-  };
+  const { host, port, tls, adminDatabase: database, endpointEpoch } = server;
   const versions = [credential.versionId, migrator.versionId];
   return {
-    address,
-    migratorPassword: migrator.password,
-    key: [server.endpointEpoch, server.host, server.port, ...versions].join(' '),
+    place: { host, port, tls, database, user: credential.login },
+    passwords: { admin: credential.password, migrators: migrator.password },
+    key: [endpointEpoch, host, port, ...versions].join(' '),
   };
 }

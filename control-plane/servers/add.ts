@@ -48,7 +48,7 @@ export const addServer: OperationDefinition<Input, RegistrationDeps> = {
       do: (context, deps) => harden(context, deps, providerOf(context.input, deps)),
       undo: (context, deps) => unharden(context, providerOf(context.input, deps)),
     },
-    { name: 'ready', do: ready, undo: unready },
+    { name: 'ready', do: ready, undo: (context) => unready(context) },
   ],
   unwound: (tx, input, _end, deps) => forgetServer(tx, input, deps),
   retried: refuseRetry,

@@ -1,6 +1,8 @@
 import type { Asker } from '../access/caller.ts';
 import { auditAsked } from '../audit/audit.ts';
 import { requireVersion } from '../http/conflict.ts';
+import { inProgress } from '../operations/operation.ts';
+import { findOpenOperation } from '../operations/store.ts';
 import type { Transaction } from '../registry/registry.ts';
 import type { Secrets } from '../secrets/secret.ts';
 import { lockPlacement } from './database-store.ts';
@@ -16,7 +18,7 @@ import { findServer, moveServer, notifyRetired } from './store.ts';
 
 /**
  * Cordon and uncordon. Under the placement lock, so that no reservation that is under way slips in after it.
- * @throws FleetError 412 `version_conflict`, 409 `wrong_state`
+ * @throws FleetError 412 `version_conflict`, 409 `wrong_state`, `operation_in_progress`
  */
 export async function changeServer(
   tx: Transaction,
@@ -26,6 +28,9 @@ export async function changeServer(
 ): Promise<ServerUsage> {
   await lockPlacement(tx, seen.region);
   const server = await reread(tx, seen.id);
+  const open = await findOpenOperation(tx, serverSubject(server.id));
+  // Nothing is placed on a server that is just being deleted.
+  if (open !== undefined && event === 'uncordon') throw inProgress(server.name, open);
   return move(tx, server, event, asker);
 }
 

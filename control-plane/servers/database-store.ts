@@ -53,6 +53,15 @@ export async function findLiveDatabase(db: Queryable, tenantId: string): Promise
   return rows[0];
 }
 
+/** Those of a server that are reserved or ready, by name. */
+export async function listServerDatabases(db: Queryable, serverId: string): Promise<DatabaseRecord[]> {
+  const { rows } = await db.query<DatabaseRecord>(
+    `SELECT ${COLUMNS} FROM databases WHERE server_id = $1 AND state <> 'dropped' ORDER BY name`,
+    [serverId],
+  );
+  return rows;
+}
+
 /** reserved → ready. Idempotent. */
 export async function markDatabaseReady(
   tx: Queryable,

@@ -5,8 +5,9 @@ import { withClient, type PgClient } from '../../platform/pg.ts';
 import { findOpenOperation } from '../operations/store.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { Secrets } from '../secrets/secret.ts';
+import { noteRetired } from '../secrets/store.ts';
 import type { ServerAccess } from './access.ts';
-import { serverSubject, type ServerRecord } from './server.ts';
+import { migratorSubject, serverSubject, type ServerRecord } from './server.ts';
 import { listLiveServers, setHealth, type ServerHealth } from './store.ts';
 
 export interface HealthDeps {
@@ -22,8 +23,9 @@ const CHECKS_AT_ONCE = 16;
 const ANSWER_TIMEOUT_MS = 5_000;
 
 /**
- * Asks every live server as its admin over a new connection, and stores who answered. Once the admin of our
- * own has proved itself, the superuser's credential that the server was registered with is destroyed.
+ * Asks every live server as its admin over a new connection, and stores who answered. Once the admin has
+ * proved itself, the credential before it is destroyed: that of the superuser that the server was registered with, or one
+ * that a rotation has replaced.
  */
 export async function checkServers(deps: HealthDeps): Promise<void> {
   const live = await listLiveServers(deps.registry, null);
@@ -37,7 +39,7 @@ async function checkServer(deps: HealthDeps, server: ServerRecord): Promise<Serv
   try {
     const address = await deps.servers.address(id, server.adminDatabase);
     const serverVersion = await withClient(address, { applicationName: 'fleet-health' }, answerInTime);
-    await forgetSuperuser(deps, server);
+    await forgetReplaced(deps, server);
     if (!server.reachable) deps.logger.info('a server answers again', { server: name });
     return { id, reachable: true, serverVersion };
   } catch (error) {
@@ -66,13 +68,19 @@ async function answerInTime(client: PgClient): Promise<number> {
 }
 
 /** Not while an operation on the server is open: it may have to be undone, which takes the superuser. */
-async function forgetSuperuser(deps: HealthDeps, server: ServerRecord): Promise<void> {
-  const subject = serverSubject(server.id);
-  const previous = await deps.secrets.previous(deps.registry, subject);
-  if (previous === undefined || previous.login === server.adminUser) return;
-  await deps.registry.transaction(async (tx) => {
-    if ((await findOpenOperation(tx, subject)) === undefined) {
+async function forgetReplaced(deps: HealthDeps, { id, adminUser }: ServerRecord): Promise<void> {
+  for (const subject of [serverSubject(id), migratorSubject(id)]) {
+    const previous = await deps.secrets.previous(deps.registry, subject);
+    if (previous === undefined) continue;
+    await deps.registry.transaction(async (tx) => {
+      if ((await findOpenOperation(tx, serverSubject(id))) !== undefined) return;
       await deps.secrets.destroyVersion(tx, previous.versionId);
-    }
-  });
+      const taken = subject === serverSubject(id) && previous.login !== adminUser;
+      await noteRetired(tx, previous.versionId, taken ? SUPERUSER_GONE : ROTATED);
+    });
+  }
 }
+
+/** Why a version is retired, as `fleet secret get` tells it. */
+const SUPERUSER_GONE = "the fleet's own admin has taken its place";
+const ROTATED = 'its login has another password';

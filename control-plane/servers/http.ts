@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { pageOf, PageQuery } from '../../contract/page.ts';
-import { AddServer, CreateServer, Server, ServerFilter } from '../../contract/server.ts';
+import { AddServer, CreateServer, Server, ServerFilter, ServerSnapshot } from '../../contract/server.ts';
 import { requireRegion, visibleRegions, type Caller } from '../access/caller.ts';
 import { decodeCursor, pageOfRows } from '../http/cursor.ts';
 import { accepted, route, type SliceRoutes } from '../http/route.ts';
@@ -9,12 +9,17 @@ import type { Secrets } from '../secrets/secret.ts';
 import { startAddServer } from './add.ts';
 import { changeServer, removeServer } from './change.ts';
 import { startCreateServer } from './create.ts';
+import { startDeleteServer } from './delete.ts';
+import type { Rds } from './providers/rds/rds.ts';
+import { findInstance } from './providers/rds/store.ts';
 import { regionRoutes } from './region-http.ts';
 import { serverNotFound, serverView, type ServerUsage } from './server.ts';
+import { startSnapshot } from './snapshot.ts';
 import { findServer, listServers } from './store.ts';
 
 export interface ServerRouteDeps {
   secrets: Secrets;
+  rds?: Rds | undefined;
 }
 
 const Cursor = z.object({ name: z.string(), id: z.uuid() });
@@ -26,10 +31,15 @@ const NewServer = z
     ...AddServer.shape,
     url: AddServer.shape.url.optional(),
     provider: CreateServer.shape.provider.optional(),
+    rds: CreateServer.shape.rds,
   })
   .refine((body) => (body.url === undefined) !== (body.provider === undefined), {
     message: 'give either url (register an existing server) or provider (make one)',
     path: ['url'],
+  })
+  .refine((body) => body.rds === undefined || body.provider === 'rds', {
+    message: 'is for provider rds',
+    path: ['rds'],
   })
   .refine((body) => body.mode !== 'dedicated' || (body.maxDatabases ?? 1) === 1, {
     message: 'a dedicated server holds one database',
@@ -47,6 +57,7 @@ export function serverRoutes(deps: ServerRouteDeps): SliceRoutes {
       changeRoute('cordon'),
       changeRoute('uncordon'),
       deleteRoute(deps),
+      snapshotRoute,
     ],
   };
 }
@@ -87,7 +98,7 @@ const getRoute = route({
   handle: async ({ params, caller, tx }) => answer(await visibleServer(tx, params.name, caller)),
 });
 
-function postRoute({ secrets }: ServerRouteDeps) {
+function postRoute(deps: ServerRouteDeps) {
   return route({
     method: 'post',
     path: '/api/v1/servers',
@@ -101,11 +112,11 @@ function postRoute({ secrets }: ServerRouteDeps) {
     handle: async ({ body, caller, requestId, tx }) => {
       requireRegion(caller, body.region);
       const request = { caller, requestId };
-      const { url, provider, ...rest } = body;
+      const { url, provider = 'embedded', rds, ...rest } = body;
       const { operationId, serverId } =
         url === undefined
-          ? await startCreateServer(tx, { ...rest, provider: provider ?? 'embedded' }, request)
-          : await startAddServer(tx, secrets, { ...rest, url }, request);
+          ? await startCreateServer(tx, { ...rest, provider, rds }, request, deps)
+          : await startAddServer(tx, deps.secrets, { ...rest, url }, request);
       const server = await findServer(tx, serverId);
       if (server === undefined) throw serverNotFound(body.name);
       return accepted(operationId, serverView(server));
@@ -138,19 +149,42 @@ function deleteRoute({ secrets }: ServerRouteDeps) {
     method: 'delete',
     path: '/api/v1/servers/{name}',
     id: 'removeServer',
-    summary: 'Take an empty server out of the fleet; its data is not touched',
+    summary:
+      'Take an empty server out of the fleet. Its data is not touched; an instance that the fleet has made on RDS is deleted with a final snapshot, which takes a while (202)',
     tag: 'servers',
     permission: 'server:write',
     params: Params,
-    status: 200,
+    status: 202,
     response: Server,
     etag: true,
     handle: async (call) => {
-      const server = await visibleServer(call.tx, call.params.name, call.caller);
-      return answer(await removeServer(call.tx, secrets, server, call));
+      const seen = await visibleServer(call.tx, call.params.name, call.caller);
+      const instance = await findInstance(call.tx, seen.id);
+      if (instance === undefined || instance.adopted) {
+        return { ...answer(await removeServer(call.tx, secrets, seen, call)), status: 200 };
+      }
+      const { operationId, server } = await startDeleteServer(call.tx, seen, call);
+      return accepted(operationId, serverView(server));
     },
   });
 }
+
+const snapshotRoute = route({
+  method: 'post',
+  path: '/api/v1/servers/{name}/snapshot',
+  id: 'snapshotServer',
+  summary: 'Take a snapshot of a whole server on RDS',
+  tag: 'servers',
+  permission: 'server:write',
+  params: Params,
+  status: 202,
+  response: ServerSnapshot,
+  handle: async (call) => {
+    const server = await visibleServer(call.tx, call.params.name, call.caller);
+    const { operationId, snapshot } = await startSnapshot(call.tx, server, call);
+    return accepted(operationId, { server: server.name, snapshot });
+  },
+});
 
 async function visibleServer(tx: Transaction, name: string, caller: Caller): Promise<ServerUsage> {
   const server = await findServer(tx, name);

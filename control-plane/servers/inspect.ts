@@ -75,6 +75,9 @@ export async function connected<T>(address: PgAddress, work: (client: PgClient) 
   }
 }
 
+/** Code of the error for a server that no connection leads to. */
+export const SERVER_UNREACHABLE = 'server_unreachable';
+
 /** Node's codes for a certificate that does not hold. */
 const TLS_CODES = /^(ERR_TLS|ERR_SSL|CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_)/;
 
@@ -112,7 +115,7 @@ function connectionError(address: PgAddress, cause: unknown): FleetError | undef
   const nameUnknown = code === 'ENOTFOUND' || code === 'EAI_AGAIN';
   if (!nameUnknown && !isUnreachable(cause)) return undefined;
   return new FleetError({
-    code: 'server_unreachable',
+    code: SERVER_UNREACHABLE,
     status: 422,
     message: `${place} cannot be reached${code === undefined ? '' : ` (${code})`}`,
     fix: 'check host and port, that the server runs, and that this machine may connect to it',

@@ -36,6 +36,24 @@ export function makeMigratorSql(ownerRole: string, verifier: string): string {
 }
 
 /**
+ * Gives all migrators of a server another password: those of the owner roles that there are. For the admin, in one
+ * transaction with its own, under the lock of templates: `ownerRole` is theirs. It waits for whoever works on the roles
+ * of one of these databases (tenants/roles.ts).
+ */
+export function setMigratorsSql(databases: readonly string[], ownerRole: string, verifier: string): string {
+  const names = databases.map((name) => `${quoteLiteral(name)}`).join(', ');
+  const set = (login: string): string =>
+    `IF to_regrole(quote_ident(${login})) IS NOT NULL THEN
+       EXECUTE format('ALTER ROLE %I PASSWORD %L', ${login}, ${quoteLiteral(verifier)}); END IF;`;
+  return `DO $$ DECLARE place text; BEGIN
+    ${set(quoteLiteral(migratorOf(ownerRole)))}
+    FOREACH place IN ARRAY ARRAY[${names}]::text[] LOOP
+      PERFORM pg_advisory_xact_lock(hashtextextended(place, 0));
+      ${set(`(place || ${quoteLiteral(SUFFIX)})`)}
+    END LOOP; END $$;`;
+}
+
+/**
  * Lets the migrator into `database`, and its owner make schemas, trusted extensions and temporary tables there.
  * For the admin, whose database it is.
  */

@@ -44,14 +44,16 @@ export const Checked = z.object({
   maxConnections: z.number().int().optional(),
   superuser: z.boolean(),
 });
+export type Checked = z.infer<typeof Checked>;
 export const Hardened = z.object({ adminUser: z.string() });
+export type Hardened = z.infer<typeof Hardened>;
 
 /** Looks before anything is changed. @throws FleetError for each reason not to take the server */
 export async function check(
   { input }: Context,
   deps: RegistrationDeps,
   provider: Provider,
-): Promise<z.infer<typeof Checked>> {
+): Promise<Checked> {
   const address = await provider.open();
   const facts = await inspectServer(address);
   assertUsable(facts, address.user);
@@ -76,9 +78,10 @@ export async function harden(
   context: Context,
   deps: RegistrationDeps,
   provider: Provider,
-): Promise<z.infer<typeof Hardened>> {
+  checked: Checked = context.output('check', Checked),
+): Promise<Hardened> {
   const address = await provider.open();
-  const adminUser = await hardenServer(context, deps, address);
+  const adminUser = await hardenServer(context, deps, address, checked);
   const { serverId, migratorVersionId: id } = context.input;
   const migrators = { id, owner: serverSubject(serverId), subject: migratorSubject(serverId) };
   // The logins that have it are made with the owner roles that they act as.
@@ -90,9 +93,14 @@ export async function harden(
 }
 
 /** Returns the login that administers the server from now on. */
-async function hardenServer(context: Context, deps: RegistrationDeps, address: PgAddress): Promise<string> {
+async function hardenServer(
+  context: Context,
+  deps: RegistrationDeps,
+  address: PgAddress,
+  { superuser }: Checked,
+): Promise<string> {
   const { serverId, adminVersionId: id } = context.input;
-  if (!context.output('check', Checked).superuser) {
+  if (!superuser) {
     await hardenAsAdmin(address);
     return address.user;
   }
@@ -134,9 +142,13 @@ export async function unharden({ input, logger }: Context, provider: Provider): 
  * still be undone; the next health check destroys it (see health.ts).
  */
 export async function ready(context: Context): Promise<void> {
+  await admit(context, context.output('check', Checked), context.output('harden', Hardened));
+}
+
+/** The same, for whoever has the findings at hand. */
+export async function admit(context: Context, checked: Checked, { adminUser }: Hardened): Promise<void> {
   const { input } = context;
-  const { version, maxConnections = null } = context.output('check', Checked);
-  const { adminUser } = context.output('harden', Hardened);
+  const { version, maxConnections = null } = checked;
   await context.transaction(async (tx) => {
     await lockPlacement(tx, input.region);
     await step(tx, input.serverId, 'ready');
@@ -144,13 +156,16 @@ export async function ready(context: Context): Promise<void> {
   });
 }
 
-/** @throws FleetError `server_in_use` when a tenant was placed there meanwhile */
-export async function unready({ input, transaction }: Context): Promise<void> {
+/**
+ * @param reserved databases that have room there and are not in the way
+ * @throws FleetError `server_in_use` when a tenant was placed there meanwhile
+ */
+export async function unready({ input, transaction }: Context, reserved = 0): Promise<void> {
   await transaction(async (tx) => {
     await lockPlacement(tx, input.region);
     const server = await findServer(tx, input.serverId);
     if (server === undefined || server.state === 'provisioning') return;
-    if (server.databases > 0) throw serverInUse(server.name, server.databases);
+    if (server.databases > reserved) throw serverInUse(server.name, server.databases);
     await step(tx, input.serverId, 'unready');
   });
 }

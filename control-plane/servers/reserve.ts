@@ -30,17 +30,35 @@ export async function reserveDatabase(tx: Queryable, request: ReserveRequest): P
   const candidates = await listPlacementServers(tx, request.region);
   const placement = planPlacement({ ...request, connectionLimit }, candidates);
   if (placement.chosen === undefined) throw noRoom(request, placement.considered);
+  const database = await insert(tx, request, placement.chosen.id);
+  return { database, report: placement.report };
+}
+
+/** The same on a server that is made for this database alone. */
+export async function reserveOn(
+  tx: Queryable,
+  request: ReserveRequest,
+  server: { serverId: string; name: string },
+): Promise<Reservation> {
+  const existing = await findDatabase(tx, request.databaseId);
+  if (existing !== undefined && existing.state !== 'dropped') return reservedBefore(tx, existing);
+  const reason = `no dedicated server in ${request.region} was free: this one is made on RDS`;
+  const report = { server: server.name, reason, considered: [] };
+  return { database: await insert(tx, request, server.serverId), report };
+}
+
+async function insert(tx: Queryable, request: ReserveRequest, serverId: string): Promise<DatabaseRecord> {
   const database: DatabaseRecord = {
     id: request.databaseId,
     tenantId: request.tenantId,
-    serverId: placement.chosen.id,
+    serverId,
     ...databaseNames(request.databaseId),
     state: 'reserved',
     schemaVersion: null,
-    connectionLimit,
+    connectionLimit: CONNECTION_LIMITS[request.tier],
   };
   await insertReserved(tx, database);
-  return { database, report: placement.report };
+  return database;
 }
 
 async function reservedBefore(tx: Queryable, database: DatabaseRecord): Promise<Reservation> {
@@ -53,10 +71,13 @@ async function reservedBefore(tx: Queryable, database: DatabaseRecord): Promise<
   return { database, report };
 }
 
+/** What a region without room answers; another way may be open then. */
+export const NO_ROOM = 'no_room';
+
 function noRoom({ region, tier }: ReserveRequest, considered: PlacementReport['considered']): FleetError {
   const flags = `NAME --region ${region} --mode ${modeOf(tier)}`;
   return new FleetError({
-    code: 'no_room',
+    code: NO_ROOM,
     status: 409,
     message:
       considered.length === 0

@@ -39,10 +39,11 @@ export interface ServerUsage extends ServerRecord {
   connections: number;
 }
 
-export type ServerEvent = 'ready' | 'unready' | 'cordon' | 'uncordon' | 'drain' | 'retire';
+export type ServerEvent = 'ready' | 'unready' | 'abandon' | 'cordon' | 'uncordon' | 'drain' | 'retire';
 
 const TRANSITIONS: Record<ServerState, Partial<Record<ServerEvent, ServerState>>> = {
-  provisioning: { ready: 'ready' },
+  // `abandon`: it was to be one tenant's own, and that tenant was withdrawn.
+  provisioning: { ready: 'ready', abandon: 'retired' },
   // `unready` is the undo of a registration that was cancelled in its last step.
   ready: { ready: 'ready', unready: 'provisioning', cordon: 'cordoned', retire: 'retired' },
   cordoned: { uncordon: 'ready', drain: 'draining', retire: 'retired' },

@@ -63,7 +63,7 @@ export async function listPlacementServers(db: Queryable, region: string): Promi
   return rows;
 }
 
-/** Servers that should answer, of one provider or of all. */
+/** Servers that should answer (one that was stopped on purpose should not), of one provider or of all. */
 export async function listLiveServers(
   db: Queryable,
   provider: ServerRecord['provider'] | null,
@@ -71,6 +71,7 @@ export async function listLiveServers(
   const { rows } = await db.query<ServerRecord>(
     `SELECT ${COLUMNS} FROM servers s
       WHERE s.state NOT IN ('provisioning', 'retired') AND ($1::text IS NULL OR s.provider = $1)
+        AND NOT EXISTS (SELECT FROM rds_instances i WHERE i.server_id = s.id AND i.stopped)
       ORDER BY s.name`,
     [provider],
   );
@@ -151,8 +152,8 @@ export async function moveServer(
 }
 
 /**
- * What registration found out: who the admin is, how old the server, and for an embedded one, which no person has
- * measured out, how many connections it takes.
+ * What registration found out: who the admin is, how old the server, and for one that the fleet has made, which no
+ * person has measured out, how many connections it takes.
  */
 export async function setServerAdmin(
   tx: Queryable,
@@ -162,7 +163,7 @@ export async function setServerAdmin(
   await tx.query(
     `UPDATE servers SET admin_user = $2, server_version = $3, reachable = true, checked_at = now(),
                         version = version + 1,
-                        max_connections = CASE WHEN provider = 'embedded' THEN least(max_connections, $4)
+                        max_connections = CASE WHEN provider IN ('embedded', 'rds') THEN least(max_connections, $4)
                                                ELSE max_connections END
       WHERE id = $1`,
     [id, admin.adminUser, admin.serverVersion, admin.maxConnections],
@@ -205,7 +206,11 @@ export async function setHealth(db: Queryable, results: ServerHealth[]): Promise
   );
 }
 
-/** Removes a registration that never became ready. */
+/** Removes a registration that never became ready, unless databases are on record there. */
 export async function deleteProvisioning(tx: Queryable, id: string): Promise<void> {
-  await tx.query("DELETE FROM servers WHERE id = $1 AND state = 'provisioning'", [id]);
+  await tx.query(
+    `DELETE FROM servers s WHERE id = $1 AND state = 'provisioning'
+        AND NOT EXISTS (SELECT FROM databases WHERE server_id = s.id)`,
+    [id],
+  );
 }

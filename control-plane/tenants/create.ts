@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
-import { Tier, type CreateTenant } from '../../contract/tenant.ts';
+import { Tier, type CreateTenant, type PlacementReport } from '../../contract/tenant.ts';
 import { scramVerifier } from '../../platform/crypto.ts';
 import { FleetError, SQLSTATE, sqlState } from '../../platform/errors.ts';
 import { withClient } from '../../platform/pg.ts';
@@ -10,7 +10,15 @@ import type { OperationDefinition, StepContext } from '../operations/definition.
 import { startOperation } from '../operations/operation.ts';
 import { markDatabaseReady, markDatabaseReserved, releaseReservation } from '../servers/database-store.ts';
 import { databaseNames } from '../servers/database.ts';
-import { reserveDatabase } from '../servers/reserve.ts';
+import {
+  forgetOwnServer,
+  makeOwnServer,
+  OwnServer,
+  planOwnServer,
+  registerOwnServer,
+  unmakeOwnServer,
+} from '../servers/own.ts';
+import { NO_ROOM, reserveDatabase, reserveOn } from '../servers/reserve.ts';
 import { databaseSubject } from '../secrets/secret.ts';
 import { requireKnownRegion } from '../servers/region.ts';
 import { STAMP_SQL, toStamp, type SchemaStamp } from '../releases/stamp.ts';
@@ -33,6 +41,8 @@ const Input = z.object({
   tier: Tier,
   databaseId: z.uuid(),
   secretVersionId: z.uuid(),
+  /** Made with the tenant, where no other has room. */
+  server: OwnServer.optional(),
 });
 type Input = z.infer<typeof Input>;
 type Context = StepContext<Input>;
@@ -44,6 +54,7 @@ export const createTenant: OperationDefinition<Input, TenantDeps> = {
   cancellable: true,
   steps: [
     { name: 'reserve', do: reserve, undo: release },
+    { name: 'server', do: makeServer, undo: unmakeServer },
     { name: 'secret', do: makeSecret, undo: destroySecret },
     { name: 'roles', do: makeRoles, undo: removeRoles },
     { name: 'database', do: makeDatabase, undo: removeDatabase },
@@ -75,6 +86,7 @@ export async function startCreateTenant(
   tx: Transaction,
   body: CreateTenant,
   asker: Asker,
+  deps: Pick<TenantDeps, 'rds'> = {},
 ): Promise<{ operationId: string; tenantId: string }> {
   const { caller, requestId } = asker;
   requireRegion(caller, body.region);
@@ -82,7 +94,7 @@ export async function startCreateTenant(
   const [operationId, tenantId, databaseId] = [randomUUID(), randomUUID(), randomUUID()];
   const { slug, region, tier } = body;
   await insert(tx, tenantId, body);
-  const { report } = await reserveDatabase(tx, { databaseId, tenantId, region, tier });
+  const { report, server } = await place(tx, { databaseId, tenantId, slug, region, tier }, deps);
   await savePlacement(tx, tenantId, report);
   await startOperation(tx, {
     id: operationId,
@@ -90,7 +102,15 @@ export async function startCreateTenant(
     subject: tenantSubject(tenantId),
     subjectName: slug,
     region,
-    input: { tenantId, slug, region, tier, databaseId, secretVersionId: randomUUID() } satisfies Input,
+    input: {
+      tenantId,
+      slug,
+      region,
+      tier,
+      databaseId,
+      server,
+      secretVersionId: randomUUID(),
+    } satisfies Input,
     caller,
     requestId,
   });
@@ -101,6 +121,25 @@ export async function startCreateTenant(
     after: { ...body, id: tenantId, server: report.server, operation: operationId },
   });
   return { operationId, tenantId };
+}
+
+type Wanted = Pick<Input, 'tenantId' | 'databaseId' | 'slug' | 'region' | 'tier'>;
+
+/** Takes room for the database: an enterprise tenant gets a server of its own where none is free and RDS can make one. */
+async function place(
+  tx: Transaction,
+  wanted: Wanted,
+  { rds }: Pick<TenantDeps, 'rds'>,
+): Promise<{ report: PlacementReport; server?: OwnServer }> {
+  try {
+    return { report: (await reserveDatabase(tx, wanted)).report };
+  } catch (error) {
+    const isFull = error instanceof FleetError && error.code === NO_ROOM;
+    if (!isFull || wanted.tier !== 'enterprise' || rds?.hasSite(wanted.region) !== true) throw error;
+    const server = planOwnServer(rds, { id: wanted.tenantId, slug: wanted.slug, region: wanted.region });
+    await registerOwnServer(tx, rds, server);
+    return { report: (await reserveOn(tx, wanted, server)).report, server };
+  }
 }
 
 async function insert(tx: Transaction, id: string, body: CreateTenant): Promise<void> {
@@ -129,17 +168,36 @@ const Reserved = z.object({ serverId: z.uuid(), connectionLimit: z.number().int(
 const Made = z.object({ schemaVersion: z.string().nullable() });
 
 /** The request has reserved already; a retry after an undo reserves anew, perhaps elsewhere. */
-async function reserve(context: Context): Promise<z.infer<typeof Reserved>> {
+async function reserve(context: Context, deps: TenantDeps): Promise<z.infer<typeof Reserved>> {
+  const { server } = context.input;
   return context.transaction(async (tx) => {
-    const { database, report } = await reserveDatabase(tx, context.input);
+    if (server !== undefined) await registerOwnServer(tx, deps.rds, server);
+    const { database, report } =
+      server === undefined
+        ? await reserveDatabase(tx, context.input)
+        : await reserveOn(tx, context.input, server);
     // Found again, the first report stands: it knows the other servers.
     if (report.considered.length > 0) await savePlacement(tx, context.input.tenantId, report);
     return { serverId: database.serverId, connectionLimit: database.connectionLimit };
   });
 }
 
-async function release(context: Context): Promise<void> {
-  await context.transaction((tx) => releaseReservation(tx, context.input.databaseId));
+async function release(context: Context, deps: TenantDeps): Promise<void> {
+  const { databaseId, server } = context.input;
+  await context.transaction(async (tx) => {
+    await releaseReservation(tx, databaseId);
+    if (server !== undefined) await forgetOwnServer(tx, deps, server);
+  });
+}
+
+async function makeServer(context: Context, deps: TenantDeps): Promise<void> {
+  const { server } = context.input;
+  if (server !== undefined) await makeOwnServer(context, deps, server);
+}
+
+async function unmakeServer(context: Context, deps: TenantDeps): Promise<void> {
+  const { server } = context.input;
+  if (server !== undefined) await unmakeOwnServer(context, deps, server);
 }
 
 async function makeSecret(context: Context, deps: TenantDeps): Promise<void> {
@@ -162,15 +220,15 @@ async function destroySecret(context: Context, deps: TenantDeps): Promise<void> 
 async function makeRoles(context: Context, deps: TenantDeps): Promise<void> {
   const { serverId, connectionLimit } = context.output('reserve', Reserved);
   const password = await deps.secrets.password(deps.registry, context.input.secretVersionId);
-  const migratorVerifier = await deps.servers.migratorVerifier(serverId);
-  context.signal.throwIfAborted();
-  await deps.servers.admin(serverId, (admin) =>
-    createRoles(admin, databaseNames(context.input.databaseId), {
-      verifier: scramVerifier(password),
-      migratorVerifier,
-      connectionLimit,
-    }),
-  );
+  const verifier = scramVerifier(password);
+  await deps.servers.makeMigrators(serverId, (migratorVerifier) => {
+    context.signal.throwIfAborted();
+    return deps.servers.admin(serverId, (admin) =>
+      createRoles(admin, databaseNames(context.input.databaseId), {
+        ...{ verifier, migratorVerifier, connectionLimit },
+      }),
+    );
+  });
 }
 
 async function removeRoles(context: Context, deps: TenantDeps): Promise<void> {

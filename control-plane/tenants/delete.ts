@@ -3,6 +3,8 @@ import type { Asker } from '../access/caller.ts';
 import type { OperationDefinition, StepContext } from '../operations/definition.ts';
 import type { Transaction } from '../registry/registry.ts';
 import { markDatabaseDropped } from '../servers/database-store.ts';
+import { removeOwnServer } from '../servers/own.ts';
+import { findServer } from '../servers/store.ts';
 import { databaseNames } from '../servers/database.ts';
 import { tenantToChange } from './admit.ts';
 import type { TenantDeps } from './deps.ts';
@@ -20,6 +22,7 @@ export const deleteTenant: OperationDefinition<LifecycleInput, TenantDeps> = {
   input: LifecycleInput,
   cancellable: false,
   steps: [
+    { name: 'server', do: removeServer },
     { name: 'drain', do: drain },
     { name: 'database', do: removeDatabase },
     { name: 'roles', do: removeRoles },
@@ -56,6 +59,12 @@ export async function startDeleteTenant(
   return { operationId, tenantId: tenant.id };
 }
 
+/** A server of the tenant's own goes as it is, so that its final snapshot holds the database. */
+async function removeServer(context: Context, deps: TenantDeps): Promise<void> {
+  const { database, tenantId } = context.input;
+  if (database !== null) await removeOwnServer(context, deps, { tenantId, serverId: database.serverId });
+}
+
 async function drain(context: Context, deps: TenantDeps): Promise<void> {
   await onServer(context, deps, (admin, names) => closeDatabase(admin, names.name));
 }
@@ -76,6 +85,8 @@ async function onServer(
   const { database } = input;
   if (database === null) return;
   signal.throwIfAborted();
+  // It was the tenant's own, and is gone with all that was on it.
+  if ((await findServer(deps.registry, database.serverId))?.state === 'retired') return;
   await deps.servers.admin(database.serverId, (admin) => work(admin, databaseNames(database.id)));
 }
 

@@ -3,6 +3,7 @@ import type { Registry } from '../registry/registry.ts';
 import type { Hold } from '../releases/backfill-run.ts';
 import type { SchemaGuard } from '../releases/guard.ts';
 import type { Secrets } from '../secrets/secret.ts';
+import type { Rds } from '../servers/providers/rds/rds.ts';
 import type { ServerAccess } from '../servers/access.ts';
 
 /** What the steps of a tenant's operations work with. */
@@ -10,6 +11,8 @@ export interface TenantDeps {
   registry: Registry;
   secrets: Secrets;
   servers: ServerAccess;
+  /** Where enterprise tenants get servers of their own; undefined where no region has a site on RDS. */
+  rds?: Rds | undefined;
   logger: Logger;
   /** Says before each chunk of a backfill why it may not run now; null: it may. */
   throttle: Throttle;

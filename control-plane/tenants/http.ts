@@ -28,26 +28,27 @@ import { updateTenant } from './update.ts';
 const SlugOrId = z.object({ slug: z.string().min(1).max(100) });
 
 /** The routes of tenants. */
-export function tenantRoutes({ secrets }: Pick<TenantDeps, 'secrets'>): SliceRoutes {
-  const keys = [keepKey(secrets), destroyKey(secrets)];
-  return { routes: [create, list, get, update, suspend, resume, remove, ...keys] };
+export function tenantRoutes(deps: Pick<TenantDeps, 'secrets' | 'rds'>): SliceRoutes {
+  const keys = [keepKey(deps.secrets), destroyKey(deps.secrets)];
+  return { routes: [create(deps), list, get, update, suspend, resume, remove, ...keys] };
 }
 
-const create = route({
-  method: 'post',
-  path: '/api/v1/tenants',
-  id: 'createTenant',
-  summary: 'Create a tenant with a database of its own',
-  tag: 'tenants',
-  permission: 'tenant:create',
-  body: CreateTenant,
-  status: 202,
-  response: Tenant,
-  handle: async (call) => {
-    const { operationId, tenantId } = await startCreateTenant(call.tx, call.body, call);
-    return acceptedFor(call.tx, operationId, tenantId);
-  },
-});
+const create = (deps: Pick<TenantDeps, 'rds'>) =>
+  route({
+    method: 'post',
+    path: '/api/v1/tenants',
+    id: 'createTenant',
+    summary: 'Create a tenant with a database of its own',
+    tag: 'tenants',
+    permission: 'tenant:create',
+    body: CreateTenant,
+    status: 202,
+    response: Tenant,
+    handle: async (call) => {
+      const { operationId, tenantId } = await startCreateTenant(call.tx, call.body, call, deps);
+      return acceptedFor(call.tx, operationId, tenantId);
+    },
+  });
 
 const list = route({
   method: 'get',

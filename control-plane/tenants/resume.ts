@@ -6,6 +6,7 @@ import type { Transaction } from '../registry/registry.ts';
 import { databaseSubject } from '../secrets/secret.ts';
 import { findStaged } from '../secrets/store.ts';
 import { findDatabase, setSchemaVersions } from '../servers/database-store.ts';
+import { startOwnServer, stopOwnServer } from '../servers/own.ts';
 import { databaseNames, type DatabaseRecord } from '../servers/database.ts';
 import { tenantToChange } from './admit.ts';
 import { joinFleet } from './catch-up.ts';
@@ -23,6 +24,7 @@ export const resumeTenant: OperationDefinition<LifecycleInput, TenantDeps> = {
   input: LifecycleInput,
   cancellable: true,
   steps: [
+    { name: 'server', do: startServer, undo: stopServer },
     { name: 'migrate', do: migrate },
     { name: 'logins', do: letIn, undo: lockOut },
     { name: 'activate', do: activate, undo: suspendAgain },
@@ -34,6 +36,16 @@ export async function startResumeTenant(tx: Transaction, slugOrId: string, asker
   const tenant = await tenantToChange(tx, slugOrId, asker);
   requireTransition(tenant, 'resume');
   return startLifecycle(tx, tenant, { definition: resumeTenant }, asker);
+}
+
+async function startServer(context: Context, deps: TenantDeps): Promise<void> {
+  const { database, tenantId } = context.input;
+  if (database !== null) await startOwnServer(context, deps, { tenantId, serverId: database.serverId });
+}
+
+async function stopServer(context: Context, deps: TenantDeps): Promise<void> {
+  const { database, tenantId } = context.input;
+  if (database !== null) await stopOwnServer(context, deps, { tenantId, serverId: database.serverId });
 }
 
 const Migrated = z.object({ schemaVersion: z.string().nullable() });

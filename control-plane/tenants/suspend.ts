@@ -1,6 +1,7 @@
 import type { Asker } from '../access/caller.ts';
 import type { OperationDefinition, StepContext } from '../operations/definition.ts';
 import type { Transaction } from '../registry/registry.ts';
+import { stopOwnServer } from '../servers/own.ts';
 import { databaseNames } from '../servers/database.ts';
 import { tenantToChange } from './admit.ts';
 import type { TenantDeps } from './deps.ts';
@@ -12,7 +13,10 @@ export const suspendTenant: OperationDefinition<LifecycleInput, TenantDeps> = {
   kind: 'tenant.suspend',
   input: LifecycleInput,
   cancellable: false,
-  steps: [{ name: 'logins', do: lockOut }],
+  steps: [
+    { name: 'logins', do: lockOut },
+    { name: 'server', do: stopServer },
+  ],
 };
 
 /** @throws FleetError 409 `wrong_state` unless the tenant is active */
@@ -26,4 +30,10 @@ async function lockOut({ input, signal }: StepContext<LifecycleInput>, deps: Ten
   if (database === null) return;
   signal.throwIfAborted();
   await deps.servers.admin(database.serverId, (admin) => closeLogins(admin, databaseNames(database.id)));
+}
+
+/** A server that serves nobody costs nothing but its storage. */
+async function stopServer(context: StepContext<LifecycleInput>, deps: TenantDeps): Promise<void> {
+  const { database, tenantId } = context.input;
+  if (database !== null) await stopOwnServer(context, deps, { tenantId, serverId: database.serverId });
 }

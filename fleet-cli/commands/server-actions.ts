@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { AddServer, CreateServer, Server } from '../../contract/server.ts';
+import { AddServer, CreateServer, Server, ServerSnapshot } from '../../contract/server.ts';
 import { AnyBody, change, settle } from '../change.ts';
 import { path } from '../client.ts';
 import { confirmName } from '../confirm.ts';
@@ -30,6 +30,14 @@ export interface AddFlags extends LimitFlags {
 
 export interface CreateFlags extends LimitFlags {
   provider: string;
+  class?: string;
+  storage?: number;
+  engineVersion?: string;
+  backupDays?: number;
+  kmsKey?: string;
+  /** False where it was switched off. */
+  multiAz: boolean;
+  deletionProtection: boolean;
 }
 
 export async function listServers({ client, out }: Session, { limit, ...filter }: ListFlags): Promise<void> {
@@ -48,7 +56,7 @@ export async function addServer(session: Session, name: string, flags: AddFlags)
 }
 
 export async function createServer(session: Session, name: string, flags: CreateFlags): Promise<void> {
-  const input = { name, provider: flags.provider, ...limitFields(flags) };
+  const input = { name, provider: flags.provider, ...limitFields(flags), ...rdsFields(flags) };
   await make(session, name, checkInput(CreateServer, input, `server ${name}`));
 }
 
@@ -63,8 +71,20 @@ export async function removeServer(session: Session, name: string): Promise<void
   await confirmName(session, server.name, `remove server ${server.name}`);
   const reply = await change(session, { method: 'DELETE', path: serverPath(server.name) }, Server);
   if (reply === undefined) return;
-  session.out.one(reply.body, serverView);
-  session.out.note(`server ${server.name} is removed`);
+  await settle(session, reply, async () => await getServer(session, server.id));
+  if (reply.operationId === undefined || session.globals.wait !== false) {
+    session.out.note(`server ${server.name} is removed`);
+  }
+}
+
+export async function snapshotServer(session: Session, name: string): Promise<void> {
+  const reply = await change(
+    session,
+    { method: 'POST', path: `${serverPath(name)}/snapshot` },
+    ServerSnapshot,
+  );
+  await settle(session, reply, async () => await getServer(session, name));
+  if (reply !== undefined) session.out.note(`snapshot ${reply.body.snapshot}`);
 }
 
 async function make(session: Session, name: string, body: unknown): Promise<void> {
@@ -103,6 +123,20 @@ function limitFields(flags: LimitFlags): Record<string, unknown> {
     ...(maxDatabases === undefined ? {} : { maxDatabases }),
     ...(maxConnections === undefined ? {} : { maxConnections }),
   };
+}
+
+/** Flags for RDS that are given; nothing for another provider, which refuses them otherwise. */
+function rdsFields(flags: CreateFlags): Record<string, unknown> {
+  const rds = {
+    ...(flags.class === undefined ? {} : { instanceClass: flags.class }),
+    ...(flags.storage === undefined ? {} : { storageGib: flags.storage }),
+    ...(flags.engineVersion === undefined ? {} : { engineVersion: flags.engineVersion }),
+    ...(flags.backupDays === undefined ? {} : { backupDays: flags.backupDays }),
+    ...(flags.kmsKey === undefined ? {} : { kmsKey: flags.kmsKey }),
+    ...(flags.multiAz ? {} : { multiAz: false }),
+    ...(flags.deletionProtection ? {} : { deletionProtection: false }),
+  };
+  return Object.keys(rds).length === 0 ? {} : { rds };
 }
 
 function serverPath(name: string): string {

@@ -9,6 +9,7 @@ import {
   listServers,
   removeServer,
   setCordon,
+  snapshotServer,
   type AddFlags,
   type CreateFlags,
   type ListFlags,
@@ -38,8 +39,14 @@ export function addServerCommands(program: Command, open: OpenSession): void {
     .action(async (name: string) => await setCordon(open(), name, 'uncordon'));
   server
     .command('remove <name>')
-    .description('take an empty server out of the fleet; wants --confirm NAME')
+    .description(
+      'take an empty server out of the fleet, and one that the fleet has made on RDS out of RDS; wants --confirm NAME',
+    )
     .action(async (name: string) => await removeServer(open(), name));
+  server
+    .command('snapshot <name>')
+    .description('take a snapshot of a whole server on RDS')
+    .action(async (name: string) => await snapshotServer(open(), name));
 }
 
 function addMaking(server: Command, open: OpenSession): void {
@@ -55,8 +62,24 @@ function addMaking(server: Command, open: OpenSession): void {
     .command('create <name>')
     .description('make a new server with a provider')
     .requiredOption('--region <region>', 'where it shall stand')
-    .addOption(new Option('--provider <provider>', 'who makes it').choices(['embedded']).default('embedded'));
-  limits(create).action(async (name: string, flags: CreateFlags) => await createServer(open(), name, flags));
+    .addOption(
+      new Option('--provider <provider>', 'who makes it').choices(['embedded', 'rds']).default('embedded'),
+    );
+  instance(limits(create)).action(
+    async (name: string, flags: CreateFlags) => await createServer(open(), name, flags),
+  );
+}
+
+/** What RDS is asked for; the region's site has the rest. */
+function instance(command: Command): Command {
+  return command
+    .option('--class <class>', 'rds: class of the instance, as in db.r7g.large')
+    .option('--storage <gib>', 'rds: storage in GiB; it grows by itself to four times that', parseCount)
+    .option('--engine-version <version>', 'rds: version of PostgreSQL, as in 18')
+    .option('--backup-days <days>', 'rds: how far back it can be restored to', parseCount)
+    .option('--kms-key <arn>', "rds: another KMS key than the region's")
+    .option('--no-multi-az', 'rds: without a standby in another zone')
+    .option('--no-deletion-protection', 'rds: RDS need not refuse to delete it');
 }
 
 function limits(command: Command): Command {

@@ -18,6 +18,7 @@ export const operationView: View<Operation> = {
     { title: 'age', value: (operation) => age(operation.createdAt), right: true },
     { title: 'actor', value: (operation) => operation.actor, wide: true },
     { title: 'request', value: (operation) => operation.requestId, wide: true },
+    { title: 'waiting for', value: waiting, detail: true },
     { title: 'error', value: (operation) => operation.error?.message, wide: true },
     { title: 'fix', value: (operation) => operation.error?.fix, detail: true },
   ],
@@ -28,6 +29,10 @@ function currentStep(operation: Operation): string {
   const done = operation.steps.filter((step) => step.state === 'done').length;
   const now = operation.steps.find((step) => step.state === 'running' || step.state === 'failed');
   return `${done}/${operation.steps.length}${now === undefined ? '' : ` ${now.name}`}`;
+}
+
+function waiting({ waiting: wait }: Operation): string | undefined {
+  return wait === null ? undefined : `${wait.for} (for ${age(wait.since)} now)`;
 }
 
 function steps(operation: Operation, paint: Paint): string {

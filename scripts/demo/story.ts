@@ -1,9 +1,9 @@
 import { rm } from 'node:fs/promises';
-import { setTimeout as delay } from 'node:timers/promises';
 import type { AuditEntry, AuditVerification } from '../../contract/audit.ts';
 import type { Rollout } from '../../contract/rollout.ts';
 import type { Tenant } from '../../contract/tenant.ts';
 import { chapter, claim, expect } from './stage.ts';
+import { startTraffic, until } from './traffic.ts';
 import {
   appliedTwice,
   latestRollout,
@@ -215,47 +215,4 @@ async function expectSchema(world: World, version: string): Promise<void> {
     behind.length === 0,
     `behind: ${behind.map((one) => `${one.slug} at ${one.schemaVersion}`).join(', ')}`,
   );
-}
-
-interface Traffic {
-  stop(): Promise<{ answered: number; failed: string[] }>;
-}
-
-/** One request after another, over all tenants in turn. */
-function startTraffic(world: World): Traffic {
-  let running = true;
-  let answered = 0;
-  const failed: string[] = [];
-  const drive = async (): Promise<void> => {
-    for (let number = 0; running; number++) {
-      const { slug } = TENANTS[number % TENANTS.length] ?? TENANTS[0]!;
-      const reply = await visit(world, slug, '/api/v1/projects').catch((error: unknown) => String(error));
-      if (typeof reply !== 'string' && reply.status === 200) answered++;
-      else failed.push(`${slug}: ${typeof reply === 'string' ? reply : reply.status}`);
-      await delay(TRAFFIC_PAUSE_MS);
-    }
-  };
-  const driven = drive();
-  return {
-    stop: async () => {
-      running = false;
-      await driven;
-      return { answered, failed };
-    },
-  };
-}
-
-/** Some fifty requests a second: enough to meet every moment of a takeover, too few to slow it down. */
-const TRAFFIC_PAUSE_MS = 20;
-/** A restart of the control plane takes about two seconds. */
-const UNTIL_TIMEOUT_MS = 20_000;
-const UNTIL_POLL_MS = 50;
-
-/** A condition that throws is not true yet: a control plane that was killed refuses connections. */
-async function until(condition: () => Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + UNTIL_TIMEOUT_MS;
-  while (!(await condition().catch(() => false))) {
-    expect(Date.now() < deadline, 'it did not happen in time');
-    await delay(UNTIL_POLL_MS);
-  }
 }

@@ -1,15 +1,17 @@
-import type { RouteCredential } from '../../contract/route.ts';
+import type { LocalRoute, RouteCredential } from '../../contract/route.ts';
 
-/** Credentials of this process, in memory only. One question to the control plane at a time and database. */
+/** Credentials of this process, in memory only. */
 export interface Credentials {
-  /** The credential that goes with `version`, from memory where it is known. */
-  get(databaseId: string, version: string): Promise<RouteCredential>;
+  /** What opens the route's database, from memory where it is known. */
+  get(route: LocalRoute): Promise<RouteCredential>;
   /**
    * After the server refused `refused`: what opens the database now, or undefined when that is the same, or
    * was asked a moment ago.
    */
   renew(databaseId: string, refused: RouteCredential): Promise<RouteCredential | undefined>;
-  forget(databaseId: string): void;
+  /** The route leads to its database no longer. */
+  forget(route: LocalRoute): void;
+  close(): void;
 }
 
 /** 5 s: a credential that the server refuses must not become a flood of questions to the control plane. */
@@ -21,6 +23,7 @@ interface Known {
   renewedAt: number;
 }
 
+/** Credentials that the control plane hands out: one question at a time and database. */
 export function createCredentials(fetchOne: (databaseId: string) => Promise<RouteCredential>): Credentials {
   const known = new Map<string, Known>();
 
@@ -35,7 +38,7 @@ export function createCredentials(fetchOne: (databaseId: string) => Promise<Rout
     return credential;
   };
   return {
-    get: (databaseId, version) => {
+    get: ({ databaseId, credentialVersion: version }) => {
       const found = known.get(databaseId);
       return found?.version === version ? found.credential : ask(databaseId, version, 0);
     },
@@ -48,8 +51,9 @@ export function createCredentials(fetchOne: (databaseId: string) => Promise<Rout
       const renewed = await ask(databaseId, version, performance.now());
       return renewed.password === refused.password ? undefined : renewed;
     },
-    forget: (databaseId) => {
+    forget: ({ databaseId }) => {
       known.delete(databaseId);
     },
+    close: () => known.clear(),
   };
 }

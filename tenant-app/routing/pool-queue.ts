@@ -1,7 +1,7 @@
 import { isRefusedLogin, isTooManyConnections } from './acquire-error.ts';
 import { growsIn, leastMissed, mustYield, need, takesIn } from './pool-plan.ts';
 import type { Connection, Entry, PoolsState, Waiter } from './pool-state.ts';
-import { RoutingError } from './problem.ts';
+import { credentialUnavailable, RoutingError } from './problem.ts';
 import { connectTo, prepareClient } from './tenant-connection.ts';
 
 /** A living server closes its side within milliseconds of the good-bye. */
@@ -33,6 +33,8 @@ export function giveUp(state: PoolsState, waiter: Waiter): void {
   const { entry } = waiter;
   entry.queue.splice(entry.queue.indexOf(waiter), 1);
   if (entry.queue.length === 0) state.starved.delete(entry);
+  // Nothing was ever busy: who has the credential did not answer in time.
+  if (entry.credential === undefined) return waiter.reject(credentialUnavailable());
   waiter.reject(
     new RoutingError({
       code: 'pool_exhausted',

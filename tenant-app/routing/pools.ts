@@ -9,7 +9,7 @@ import { createDeadlines } from './deadlines.ts';
 import type { Breaker } from './gate.ts';
 import { close, enqueue, giveUp, nextWaiter, release, retire, serve } from './pool-queue.ts';
 import type { Connection, Entry, PoolLimits, PoolsState, PoolStats, Waiter } from './pool-state.ts';
-import { RoutingError } from './problem.ts';
+import { credentialUnavailable, RoutingError } from './problem.ts';
 
 /**
  * Connections to the databases of all tenants of a process, made when needed, within one budget. A pool of the
@@ -21,7 +21,7 @@ export interface Pools {
   /**
    * A connection that has proven to be of the route's tenant. Give it back with `release`.
    * @throws RoutingError 503: `pool_exhausted`, `database_unreachable`, `wrong_database`, `breaker_open`,
-   *   `credential_refused`, `credential_unavailable`, `too_many_connections`
+   *   `credential_refused`, `too_many_connections`, and what `credentials` refuses with
    */
   acquire(route: LocalRoute, breaker: Breaker): Promise<Connection>;
   /** `broken` closes the connection instead of keeping it. */
@@ -169,19 +169,12 @@ function makeEntry(state: PoolsState, route: LocalRoute, breaker: Breaker): Entr
 
 /** Those who wait are told the outcome. Never rejects. */
 async function loadCredential(state: PoolsState, entry: Entry): Promise<void> {
-  const { databaseId, credentialVersion } = entry.route;
   try {
-    entry.credential = await state.credentials.get(databaseId, credentialVersion);
+    entry.credential = await state.credentials.get(entry.route);
     serve(state, entry);
   } catch (cause) {
     state.lru.delete(entry.key);
-    const error = new RoutingError({
-      code: 'credential_unavailable',
-      status: 503,
-      message: "the credential of the tenant's database cannot be had just now",
-      retryAfterS: 2,
-      cause,
-    });
+    const error = cause instanceof RoutingError ? cause : credentialUnavailable(cause);
     for (let waiter = nextWaiter(state, entry); waiter !== undefined; waiter = nextWaiter(state, entry)) {
       waiter.reject(error);
     }

@@ -126,6 +126,17 @@ export function databaseUnreachable(cause: unknown): RoutingError {
   });
 }
 
+/** What opens the tenant's database is not known yet. */
+export function credentialUnavailable(cause?: unknown): RoutingError {
+  return new RoutingError({
+    code: 'credential_unavailable',
+    status: 503,
+    message: "the credential of the tenant's database cannot be had just now",
+    retryAfterS: 2,
+    cause,
+  });
+}
+
 /** What express and its parsers throw for a bad request carries a 4xx status and a `type`. */
 function clientFault(error: unknown): FleetError | undefined {
   if (typeof error !== 'object' || error === null || !('status' in error)) return undefined;

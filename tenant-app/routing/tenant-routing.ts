@@ -2,6 +2,7 @@ import type { Request, RequestHandler } from 'express';
 import { AppVersion } from '../../contract/app.ts';
 import { FleetError } from '../../platform/errors.ts';
 import type { Logger } from '../../platform/logging.ts';
+import { awsCredentials, type AwsSecretStore } from './aws-credentials.ts';
 import { createControlPlane } from './control-plane.ts';
 import { createCredentials } from './credentials.ts';
 import { startFeed } from './feed-client.ts';
@@ -21,6 +22,8 @@ export interface TenantRoutingOptions {
   /** The region's app key (`flt_…`). */
   token: string;
   logger: Logger;
+  /** Where credentials are read. By default the control plane hands them out. */
+  secretStore?: AwsSecretStore;
   /**
    * Semantic version of the app, which contract steps wait for (`-- fleet: requires-app>=2.4.0`). Without one the app
    * counts as older than whatever they ask for.
@@ -89,7 +92,10 @@ export function tenantRouting(options: TenantRoutingOptions): TenantRouting {
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const trusted = trustProxies(options.trustedProxies ?? []);
   const controlPlane = createControlPlane({ url: options.controlPlaneUrl, token: options.token, region });
-  const credentials = createCredentials((databaseId) => controlPlane.credential(databaseId));
+  const credentials =
+    options.secretStore === undefined
+      ? createCredentials((databaseId) => controlPlane.credential(databaseId))
+      : awsCredentials(options.secretStore, logger);
   const pools = createPools({ credentials, logger, limits, onLeft: () => reporter.acknowledge() });
   const gates = createGates();
   const accepts = options.acceptsSchema ?? {};
@@ -98,7 +104,7 @@ export function tenantRouting(options: TenantRoutingOptions): TenantRouting {
     const isGone = next === undefined;
     if (isGone || next.state !== 'active' || !isSamePlace(previous, next)) pools.retire(previous, before);
     else if (poolKey(next) !== poolKey(previous)) pools.replace(previous, next, before);
-    if (isGone || next.databaseId !== previous.databaseId) credentials.forget(previous.databaseId);
+    if (isGone || next.databaseId !== previous.databaseId) credentials.forget(previous);
     if (isGone || next.slug !== previous.slug) gates.drop(previous.key);
   };
   const table = createRouteTable(onChange);
@@ -126,6 +132,7 @@ export function tenantRouting(options: TenantRoutingOptions): TenantRouting {
     stop: async () => {
       await Promise.all([reporter.stop(), feed.stop()]);
       await pools.close();
+      credentials.close();
       gates.close();
     },
   };

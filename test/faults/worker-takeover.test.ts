@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { createOperationDriver } from '../../control-plane/operations/engine.ts';
 import { getOperation } from '../../control-plane/operations/store.ts';
 import { migrateQueue, startWorker, type Worker } from '../../control-plane/operations/worker.ts';
+import { WaitingError } from '../../control-plane/operations/waiting.ts';
 import { startChild, type Child } from '../support/child.ts';
 import { freshRegistry, quietLogger, type TestRegistry } from '../support/registry.ts';
 import { prepareToys, startToy, toyOperations } from '../support/toy-operation.ts';
@@ -11,6 +12,7 @@ describe('worker takeover', () => {
   let test: TestRegistry;
   let survivor: Worker;
   const children: Child[] = [];
+  const failures = new Map<string, Error[]>();
 
   before(async () => {
     test = await freshRegistry();
@@ -31,7 +33,7 @@ describe('worker takeover', () => {
       drivers: [
         createOperationDriver({
           registry: test.registry,
-          operations: toyOperations({ registry: test.registry, failures: new Map() }),
+          operations: toyOperations({ registry: test.registry, failures }),
           logger: quietLogger,
         }),
       ],
@@ -65,6 +67,20 @@ describe('worker takeover', () => {
     ]);
     await until('the sweeper finds it', async () => (await state(id)) === 'succeeded', 5_000);
   });
+
+  for (const [fate, lose] of [
+    ['comes', false],
+    ['is lost', true],
+  ] as const) {
+    it(`looks again after a wait, when the job for it ${fate}`, async () => {
+      failures.set('two', [new WaitingError({ what: 'it is made', afterMs: 400, limitMs: 60_000 })]);
+      const id = await startToy(test.registry, 'toy.forward', `waits: ${fate}`);
+      await until('it waits', async () => (await getOperation(test.registry, id))?.waiting !== null);
+      const key = `operation:${id}`;
+      if (lose) await test.registry.query('DELETE FROM graphile_worker._private_jobs WHERE key = $1', [key]);
+      await until('it goes on', async () => (await state(id)) === 'succeeded', 5_000);
+    });
+  }
 
   it('frees a lease whose release was lost, though the worker in whose name it stands lives', async () => {
     const id = await startToy(test.registry, 'toy.forward', 'stray lease');

@@ -6,7 +6,7 @@ import { getOperation } from '../../control-plane/operations/store.ts';
 import { SYSTEM_CALLER } from '../../control-plane/access/caller.ts';
 import type { Registry } from '../../control-plane/registry/registry.ts';
 import { FleetError } from '../../platform/errors.ts';
-import { driveOnce } from './drive.ts';
+import { driveToEnd } from './drive.ts';
 import { quietLogger } from './registry.ts';
 
 /**
@@ -197,7 +197,7 @@ async function drive(
     logger: quietLogger,
     ...(probe === undefined ? {} : { probe }),
   });
-  await driveOnce(subject.registry, driver, id);
+  await driveToEnd(subject.registry, driver, id);
 }
 
 async function crashAt(

@@ -16,6 +16,9 @@ export interface SealedValue {
   sealed: Buffer;
 }
 
+/** What has versions, and in whose name. */
+export type SecretSubject = Pick<SecretPlace, 'owner' | 'subject' | 'region'>;
+
 export type KeyOwner = Pick<SecretPlace, 'owner' | 'region'>;
 
 /**

@@ -9,9 +9,10 @@ import {
   ScheduleKeyDeletionCommand,
   type KeyMetadata,
 } from '@aws-sdk/client-kms';
+import { awsTags, keyAlias, SECRETS_COMPONENT } from '../../../platform/aws/names.ts';
 import { FleetError } from '../../../platform/errors.ts';
 import { isSealedFor, open, seal, UnsealError } from '../../../platform/sealing.ts';
-import { AWS_ERROR, isAws, unavailable } from '../aws/failures.ts';
+import { AWS_ERROR, isAws, unavailable } from '../../../platform/aws/failures.ts';
 import type { AwsRegion, AwsRegions } from '../aws/regions.ts';
 import { keyMissing, keyPendingDestruction, refusing } from '../refusals.ts';
 import {
@@ -85,7 +86,7 @@ async function openUnder(regions: AwsRegions, place: SecretPlace, bytes: Buffer)
     aws.kms.send(
       new DecryptCommand({
         // Named, so that a value wrapped under another owner's key is refused although we may use that one.
-        KeyId: aliasOf(regions, place.owner),
+        KeyId: keyAlias(regions.fleet, place),
         CiphertextBlob: wrapped,
         EncryptionContext: bindingOf(place),
       }),
@@ -118,11 +119,12 @@ async function ensureKey(regions: AwsRegions, owner: KeyOwner): Promise<string> 
   const found = await findKey(regions, owner);
   if (found !== undefined) return requireUsable(found, owner.owner);
   const aws = regions.of(owner.region);
+  const tags = awsTags(regions.fleet, owner.region, SECRETS_COMPONENT, [owner.owner]);
   const { KeyMetadata: made } = await aws.call('KMS', 'kms:CreateKey', () =>
     aws.kms.send(
       new CreateKeyCommand({
         Description: `Flotilla ${regions.fleet}: secrets of ${owner.owner}`,
-        Tags: tagsOf(regions, owner).map(([TagKey, TagValue]) => ({ TagKey, TagValue })),
+        Tags: Object.entries(tags).map(([TagKey, TagValue]) => ({ TagKey, TagValue })),
       }),
     ),
   );
@@ -130,7 +132,7 @@ async function ensureKey(regions: AwsRegions, owner: KeyOwner): Promise<string> 
   try {
     await aws.call('KMS', 'kms:CreateAlias', () =>
       aws.kms.send(
-        new CreateAliasCommand({ AliasName: aliasOf(regions, owner.owner), TargetKeyId: made?.KeyId }),
+        new CreateAliasCommand({ AliasName: keyAlias(regions.fleet, owner), TargetKeyId: made?.KeyId }),
       ),
     );
     return id;
@@ -141,11 +143,11 @@ async function ensureKey(regions: AwsRegions, owner: KeyOwner): Promise<string> 
   }
 }
 
-async function findKey(regions: AwsRegions, { owner, region }: KeyOwner): Promise<KeyMetadata | undefined> {
-  const aws = regions.of(region);
+async function findKey(regions: AwsRegions, owner: KeyOwner): Promise<KeyMetadata | undefined> {
+  const aws = regions.of(owner.region);
   try {
     const { KeyMetadata: key } = await aws.call('KMS', 'kms:DescribeKey', () =>
-      aws.kms.send(new DescribeKeyCommand({ KeyId: aliasOf(regions, owner) })),
+      aws.kms.send(new DescribeKeyCommand({ KeyId: keyAlias(regions.fleet, owner) })),
     );
     return key;
   } catch (error) {
@@ -220,19 +222,4 @@ async function onKey<T>(
     // Usable again between the two calls: so is the same call.
     throw unavailable(`the KMS key of ${owner.owner}`, error);
   }
-}
-
-/** Aliases know no colon; `tenant:<id>` is told as `tenant-<id>`. */
-export function aliasOf(regions: Pick<AwsRegions, 'fleet'>, owner: string): string {
-  return `alias/${regions.fleet}/${owner.replace(':', '-')}`;
-}
-
-/** What everything in AWS is marked with, so that bills, policies and people can tell whose it is. */
-export function tagsOf(regions: Pick<AwsRegions, 'fleet'>, { owner, region }: KeyOwner): [string, string][] {
-  const [kind = '', id = ''] = owner.split(':');
-  return [
-    ['flotilla:fleet', regions.fleet],
-    ['flotilla:region', region],
-    [`flotilla:${kind}`, id],
-  ];
 }

@@ -2,17 +2,17 @@ import {
   CreateSecretCommand,
   DeleteSecretCommand,
   DescribeSecretCommand,
-  GetSecretValueCommand,
   PutSecretValueCommand,
   UpdateSecretVersionStageCommand,
   type DescribeSecretCommandOutput,
 } from '@aws-sdk/client-secrets-manager';
-import { LRUCache } from 'lru-cache';
-import { FleetError, isRetryable } from '../../../platform/errors.ts';
-import { AWS_ERROR, isAws } from '../aws/failures.ts';
+import { AWS_ERROR, isAws } from '../../../platform/aws/failures.ts';
+import { awsTags, ownerPath, secretName, SECRETS_COMPONENT } from '../../../platform/aws/names.ts';
+import { cacheValues, getSecretValue, type SecretVersion } from '../../../platform/aws/secret-values.ts';
+import { FleetError } from '../../../platform/errors.ts';
 import type { AwsRegions } from '../aws/regions.ts';
-import type { SecretPlace } from '../keys/key-service.ts';
-import { tagsOf, type KmsKeys } from '../keys/kms.ts';
+import type { SecretPlace, SecretSubject } from '../keys/key-service.ts';
+import type { KmsKeys } from '../keys/kms.ts';
 import type { SecretStore, StagedPlace } from './secret-store.ts';
 
 export interface AwsStoreDeps {
@@ -22,14 +22,6 @@ export interface AwsStoreDeps {
   clock?: { now(): number };
 }
 
-/**
- * A version's value never changes, so its age does not matter; five minutes bound how long a process serves
- * what was taken away from it in AWS, and leave a fleet of thousands far below the quota of reads.
- */
-export const CACHE_TTL_MS = 300_000;
-/** Two versions for each of 10,000 databases, some 200 bytes each. */
-const CACHE_MAX = 20_000;
-
 const LABELS = [
   // First: AWS moves AWSPREVIOUS by itself when it moves AWSCURRENT.
   ['AWSCURRENT', 'current'],
@@ -37,8 +29,8 @@ const LABELS = [
   ['AWSPREVIOUS', 'previous'],
 ] as const;
 
-type Subject = Pick<SecretPlace, 'owner' | 'subject' | 'region'>;
-type Cache = LRUCache<string, string, SecretPlace>;
+/** A version of ours, and where AWS has it. */
+type Version = SecretPlace & SecretVersion;
 
 /**
  * The `aws` secret store: a secret of Secrets Manager for each subject, in its owner's region and under its
@@ -46,32 +38,30 @@ type Cache = LRUCache<string, string, SecretPlace>;
  * takes for two values.
  */
 export function awsStore(deps: AwsStoreDeps): SecretStore {
-  // One request for all that want the same version at once.
-  const cache: Cache = new LRUCache({
-    max: CACHE_MAX,
-    ttl: CACHE_TTL_MS,
-    ...(deps.clock === undefined ? {} : { perf: deps.clock, ttlResolution: 0 }),
-    fetchMethod: (_key, old, { context }) => getOrKeep(deps, context, old),
-  });
+  const { fleet } = deps.regions;
+  const cache = cacheValues<Version>((version) => getValue(deps, version), deps.clock);
+  const versionOf = (place: SecretPlace): Version => ({ ...place, name: secretName(fleet, place) });
   return {
     isRemote: true,
+    locate: (subject) => secretName(fleet, subject),
     ensure: async (_db, place, value) => {
-      const kept = (await getValue(deps, place)) ?? (await putValue(deps, place, value));
-      cache.set(cacheKey(place), kept);
+      const kept =
+        (await getValue(deps, versionOf(place))) ?? (await putValue(deps, versionOf(place), value));
+      cache.keep(versionOf(place), kept);
       return kept;
     },
     read: async (_db, places) => {
       const read = async (place: SecretPlace) =>
-        [place.versionId, await cache.fetch(cacheKey(place), { context: place })] as const;
+        [place.versionId, await cache.read(versionOf(place))] as const;
       const values = await Promise.all(places.map(read));
       return new Map(values.filter((entry): entry is readonly [string, string] => entry[1] !== undefined));
     },
     settle: async (_db, subject) => {
-      for (const place of subject) if (place.stage === 'retired') cache.delete(cacheKey(place));
+      for (const place of subject) if (place.stage === 'retired') cache.forget(versionOf(place));
       await moveLabels(deps, subject);
     },
     destroyOwner: async (db, owner, subjects, days) => {
-      for (const key of cache.keys()) if (key.startsWith(`${owner.owner} `)) cache.delete(key);
+      cache.forgetAll(`${ownerPath(fleet, owner)}/`);
       for (const subject of subjects) await deleteSecret(deps, { ...owner, subject }, days);
       return deps.keys.scheduleDestruction(db, owner, days);
     },
@@ -80,46 +70,15 @@ export function awsStore(deps: AwsStoreDeps): SecretStore {
   };
 }
 
-function cacheKey(place: SecretPlace): string {
-  return [place.owner, place.subject, place.region, place.versionId].join(' ');
-}
-
-/** Where the secret of a subject is; policies may name a fleet, a region or an owner by its start. */
-export function secretName(regions: Pick<AwsRegions, 'fleet'>, place: Subject): string {
-  const parts = [regions.fleet, place.region, place.owner, place.subject];
-  return parts.map((part) => part.replace(':', '-')).join('/');
-}
-
-/** While AWS does not answer, what it has said before goes on to be used. */
-async function getOrKeep(
-  deps: AwsStoreDeps,
-  place: SecretPlace,
-  old: string | undefined,
-): Promise<string | undefined> {
-  try {
-    return await getValue(deps, place);
-  } catch (error) {
-    if (old !== undefined && isRetryable(error)) return old;
-    throw error;
-  }
-}
-
 /** Undefined when there is no such secret, or no such version of it. */
-async function getValue(deps: AwsStoreDeps, place: SecretPlace): Promise<string | undefined> {
-  const SecretId = secretName(deps.regions, place);
-  try {
-    const { SecretString } = await send(deps, place, 'secretsmanager:GetSecretValue', ({ secrets }) =>
-      secrets.send(new GetSecretValueCommand({ SecretId, VersionId: place.versionId })),
-    );
-    return SecretString;
-  } catch (error) {
-    if (isAws(error, AWS_ERROR.resourceNotFound)) return undefined;
-    throw error;
-  }
+function getValue(deps: AwsStoreDeps, version: Version): Promise<string | undefined> {
+  return send(deps, version, 'secretsmanager:GetSecretValue', ({ secrets }) =>
+    getSecretValue(secrets, version),
+  );
 }
 
 /** Who was first with this version has decided its value. */
-async function putValue(deps: AwsStoreDeps, place: SecretPlace, value: string): Promise<string> {
+async function putValue(deps: AwsStoreDeps, place: Version, value: string): Promise<string> {
   const put = () => putVersion(deps, place, value);
   try {
     await put().catch(async (error: unknown) => {
@@ -140,7 +99,7 @@ async function putVersion(deps: AwsStoreDeps, place: SecretPlace, value: string)
   await send(deps, place, 'secretsmanager:PutSecretValue', ({ secrets }) =>
     secrets.send(
       new PutSecretValueCommand({
-        SecretId: secretName(deps.regions, place),
+        SecretId: secretName(deps.regions.fleet, place),
         ClientRequestToken: place.versionId,
         SecretString: value,
         VersionStages: ['AWSPENDING'],
@@ -151,15 +110,15 @@ async function putVersion(deps: AwsStoreDeps, place: SecretPlace, value: string)
 
 async function createSecret(deps: AwsStoreDeps, place: SecretPlace): Promise<void> {
   const KmsKeyId = await deps.keys.ensureKey(place);
-  const [kind = '', id = ''] = place.subject.split(':');
-  const tags = new Map([...tagsOf(deps.regions, place), [`flotilla:${kind}`, id]]);
+  const { fleet } = deps.regions;
+  const tags = awsTags(fleet, place.region, SECRETS_COMPONENT, [place.owner, place.subject]);
   try {
     await send(deps, place, 'secretsmanager:CreateSecret', ({ secrets }) =>
       secrets.send(
         new CreateSecretCommand({
-          Name: secretName(deps.regions, place),
+          Name: secretName(deps.regions.fleet, place),
           KmsKeyId,
-          Tags: [...tags].map(([Key, Value]) => ({ Key, Value })),
+          Tags: Object.entries(tags).map(([Key, Value]) => ({ Key, Value })),
         }),
       ),
     );
@@ -176,7 +135,7 @@ async function createSecret(deps: AwsStoreDeps, place: SecretPlace): Promise<voi
 async function moveLabels(deps: AwsStoreDeps, subject: StagedPlace[]): Promise<void> {
   const [first] = subject;
   if (first === undefined) return;
-  const SecretId = secretName(deps.regions, first);
+  const SecretId = secretName(deps.regions.fleet, first);
   const isOver = subject.every((place) => place.stage === 'retired');
   let labelled = await describe(deps, first);
   // Gone, or going, with everything in it.
@@ -205,12 +164,15 @@ function holderOf(secret: DescribeSecretCommandOutput | undefined, label: string
   return versions.find(([, labels]) => labels.includes(label))?.[0];
 }
 
-async function deleteSecret(deps: AwsStoreDeps, place: Subject, days: number): Promise<void> {
+async function deleteSecret(deps: AwsStoreDeps, place: SecretSubject, days: number): Promise<void> {
   const found = await describe(deps, place);
   if (found === undefined || found.DeletedDate !== undefined) return;
   await send(deps, place, 'secretsmanager:DeleteSecret', ({ secrets }) =>
     secrets.send(
-      new DeleteSecretCommand({ SecretId: secretName(deps.regions, place), RecoveryWindowInDays: days }),
+      new DeleteSecretCommand({
+        SecretId: secretName(deps.regions.fleet, place),
+        RecoveryWindowInDays: days,
+      }),
     ),
   );
 }
@@ -218,12 +180,12 @@ async function deleteSecret(deps: AwsStoreDeps, place: Subject, days: number): P
 /** Undefined when there is no such secret. */
 async function describe(
   deps: AwsStoreDeps,
-  place: Subject,
+  place: SecretSubject,
 ): Promise<DescribeSecretCommandOutput | undefined> {
   const aws = deps.regions.of(place.region);
   try {
     return await aws.call('Secrets Manager', 'secretsmanager:DescribeSecret', () =>
-      aws.secrets.send(new DescribeSecretCommand({ SecretId: secretName(deps.regions, place) })),
+      aws.secrets.send(new DescribeSecretCommand({ SecretId: secretName(deps.regions.fleet, place) })),
     );
   } catch (error) {
     if (isAws(error, AWS_ERROR.resourceNotFound)) return undefined;
@@ -234,7 +196,7 @@ async function describe(
 /** Runs one call; where AWS only says that it cannot, finds out whether the secret or its key is to blame. */
 async function send<T>(
   deps: AwsStoreDeps,
-  place: Subject,
+  place: SecretSubject,
   action: string,
   work: (aws: ReturnType<AwsRegions['of']>) => Promise<T>,
 ): Promise<T> {
@@ -262,9 +224,9 @@ async function send<T>(
  * error for many reasons, and reports a key that is disabled as a right that is missing.
  * @throws FleetError `secret_deleted`, `key_disabled`, `key_pending_destruction`, `key_missing`
  */
-async function blame(deps: AwsStoreDeps, place: Subject, cause: unknown): Promise<void> {
+async function blame(deps: AwsStoreDeps, place: SecretSubject, cause: unknown): Promise<void> {
   const secret = await unlessDenied(describe(deps, place));
-  if (secret?.DeletedDate !== undefined) throw secretDeleted(secretName(deps.regions, place), cause);
+  if (secret?.DeletedDate !== undefined) throw secretDeleted(secretName(deps.regions.fleet, place), cause);
   await unlessDenied(deps.keys.requireUsable(place));
 }
 

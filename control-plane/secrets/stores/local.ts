@@ -9,6 +9,7 @@ import type { SecretStore } from './secret-store.ts';
 export function localStore(keys: KeyService): SecretStore {
   return {
     isRemote: false,
+    locate: undefined,
     ensure: async (db, place, value) => {
       if (await insertSealed(db, place.versionId, await keys.seal(db, place, value))) return value;
       const [found] = (await keys.open(db, await readSealed(db, [place.versionId]))).values();

@@ -1,5 +1,5 @@
 import type { Queryable } from '../../../platform/pg.ts';
-import type { KeyOwner, SecretPlace } from '../keys/key-service.ts';
+import type { KeyOwner, SecretPlace, SecretSubject } from '../keys/key-service.ts';
 import type { SecretStage } from '../secret.ts';
 
 /** A version and the stage that the registry has it in. */
@@ -17,6 +17,8 @@ export interface StagedPlace extends SecretPlace {
 export interface SecretStore {
   /** Whether it is outside the registry, reached over a network and by no transaction. */
   readonly isRemote: boolean;
+  /** By which name whoever has the right reads a subject's values himself. Undefined: nobody but this program can. */
+  readonly locate: ((subject: SecretSubject) => string) | undefined;
   /** Keeps `value` as the version's unless it has one already. Returns the one that it has then. */
   ensure(db: Queryable, place: SecretPlace, value: string): Promise<string>;
   /** Values by version id; of a version that has none there is no entry. */

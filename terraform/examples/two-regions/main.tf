@@ -25,6 +25,7 @@ locals {
 
 module "eu" {
   source                 = "./one-region"
+  fleet_name             = var.fleet
   region                 = "eu"
   cidr                   = local.cidrs.eu
   control_plane_url      = local.control_plane_url
@@ -39,6 +40,7 @@ module "eu" {
 module "us" {
   source                   = "./one-region"
   providers                = { aws = aws.us }
+  fleet_name               = var.fleet
   region                   = "us"
   cidr                     = local.cidrs.us
   control_plane_url        = local.control_plane_url
@@ -57,6 +59,7 @@ module "registry" {
 
 module "control_plane" {
   source                  = "../../modules/control-plane"
+  fleet_name              = var.fleet
   cluster                 = module.eu.region.cluster
   vpc_id                  = module.eu.network.vpc_id
   vpc_cidr                = local.cidrs.eu

@@ -1,7 +1,7 @@
 variable "fleet" {
-  description = "Name of the fleet, for the tag `fleet:fleet`."
+  description = "Name of the fleet: in the names of what the control plane makes, and the tag `fleet:fleet`. Not to be changed later."
   type        = string
-  default     = "production"
+  default     = "flotilla"
 }
 
 variable "domain" {

@@ -7,42 +7,60 @@ data "aws_iam_policy_document" "behind" {
     actions   = ["kms:TagResource"]
     resources = local.any_key
     condition {
-      test     = "Null"
-      variable = "aws:RequestTag/fleet:tenant"
-      values   = ["false"]
+      test     = "StringEquals"
+      variable = "aws:RequestTag/fleet:fleet"
+      values   = [var.fleet_name]
+    }
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestTag/fleet:component"
+      values   = ["secrets"]
     }
     condition {
       test     = "StringEquals"
       variable = "aws:RequestTag/fleet:region"
       values   = keys(var.regions)
     }
-    # No key that has a tenant, or that Terraform made, is given to another.
+    # No key that is somebody's already, or that Terraform made, becomes another's.
     condition {
       test     = "Null"
       variable = "aws:ResourceTag/fleet:component"
       values   = ["true"]
     }
-    condition {
-      test     = "Null"
-      variable = "aws:ResourceTag/fleet:tenant"
-      values   = ["true"]
-    }
   }
 
-  # RDS keeps a grant for as long as an encrypted server lives.
+  # secretsmanager:CreateSecret with tags.
   statement {
-    sid       = "EncryptServers"
-    actions   = ["kms:CreateGrant"]
-    resources = local.regions_keys
+    sid       = "TagNewSecrets"
+    actions   = ["secretsmanager:TagResource"]
+    resources = local.secret_arns
+  }
+
+  # Secrets Manager seals and opens in its caller's name. The context holds the secret's ARN, or this word when a
+  # new secret's key is tried out.
+  statement {
+    sid       = "SealSecrets"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+    resources = local.any_key
     condition {
-      test     = "Bool"
-      variable = "kms:GrantIsForAWSResource"
-      values   = ["true"]
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/fleet:fleet"
+      values   = [var.fleet_name]
+    }
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/fleet:component"
+      values   = ["secrets"]
     }
     condition {
       test     = "StringEquals"
       variable = "kms:ViaService"
-      values   = [for region in local.aws_regions : "rds.${region}.amazonaws.com"]
+      values   = [for region in local.aws_regions : "secretsmanager.${region}.amazonaws.com"]
+    }
+    condition {
+      test     = "StringLike"
+      variable = "kms:EncryptionContext:SecretARN"
+      values   = concat(local.secret_arns, ["RequestToValidateKeyAccess"])
     }
   }
 }

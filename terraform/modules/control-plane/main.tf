@@ -66,6 +66,7 @@ locals {
     FLEET_REGIONS      = "none"
     FLEET_DEMO         = "off"
     FLEET_SECRET_STORE = "aws"
+    FLEET_NAME         = var.fleet_name
     FLEET_AWS_REGIONS  = join(",", [for name, region in var.regions : "${name}=${region.aws_region}"])
   }, var.environment)
   secrets = { FLEET_REGISTRY_URL = var.registry_url_secret_arn }

@@ -1,5 +1,6 @@
-# What the control plane calls, action by action. The list is compared with the calls in the code: an action that
-# nothing calls is as wrong as one that is missing. What AWS does behind these calls is in behind.tf.
+# What the control plane calls of AWS for secrets and keys, action by action. test/unit/aws-rights.test.ts compares
+# the list with the calls in the code: an action that nothing calls is as wrong as one that is missing. What AWS
+# does behind these calls is in behind.tf. Names and tags are those of platform/aws/names.ts.
 
 data "aws_caller_identity" "this" {}
 data "aws_partition" "this" {}
@@ -12,17 +13,12 @@ locals {
 
   # A region's name stands in the ARN twice, as AWS calls it and as the fleet does: a secret of `us` cannot be
   # made in the AWS region of `eu`.
-  tenants_secrets = [for name, place in local.places : "arn:${local.partition}:secretsmanager:${place}:secret:fleet/${name}/*"]
-  regions_keys    = [for region in var.regions : region.kms_key_arn]
-  any_key         = [for place in local.places : "arn:${local.partition}:kms:${place}:key/*"]
-  tenants_aliases = [for name, place in local.places : "arn:${local.partition}:kms:${place}:alias/fleet/${name}/*"]
-  servers         = [for place in local.places : "arn:${local.partition}:rds:${place}:db:fleet-*"]
-  snapshots       = [for place in local.places : "arn:${local.partition}:rds:${place}:snapshot:fleet-*"]
-  sites = flatten([for name, place in local.places : [
-    "arn:${local.partition}:rds:${place}:subgrp:${var.regions[name].db_subnet_group_name}",
-    "arn:${local.partition}:rds:${place}:pg:${var.regions[name].parameter_group_name}",
-    "arn:${local.partition}:rds:${place}:og:default:postgres-*",
+  secret_arns = flatten([for name, place in local.places : [
+    "arn:${local.partition}:secretsmanager:${place}:secret:${var.fleet_name}/${name}/tenant-*",
+    "arn:${local.partition}:secretsmanager:${place}:secret:${var.fleet_name}/${name}/server-*",
   ]])
+  any_key = [for place in local.places : "arn:${local.partition}:kms:${place}:key/*"]
+  aliases = [for name, place in local.places : "arn:${local.partition}:kms:${place}:alias/${var.fleet_name}/${name}/*"]
 }
 
 data "aws_iam_policy_document" "task" {
@@ -35,37 +31,28 @@ data "aws_iam_policy_document" "task" {
       "secretsmanager:DeleteSecret",
       "secretsmanager:DescribeSecret",
       "secretsmanager:GetSecretValue",
-      "secretsmanager:ListSecretVersionIds",
       "secretsmanager:PutSecretValue",
-      "secretsmanager:RestoreSecret",
-      "secretsmanager:TagResource",
       "secretsmanager:UpdateSecretVersionStage",
     ]
-    resources = local.tenants_secrets
+    resources = local.secret_arns
   }
 
-  # -- keys
+  # -- their keys, one for each tenant and server
 
+  # A key cannot be made without the fleet's tags, nor can they be put on another key afterwards.
   statement {
-    sid = "UseRegionsKeys"
-    actions = [
-      "kms:Decrypt",
-      "kms:DescribeKey",
-      "kms:Encrypt",
-      "kms:GenerateDataKey",
-    ]
-    resources = local.regions_keys
-  }
-
-  # A key without a tenant's tag cannot be made, and the tag cannot be put on another key afterwards.
-  statement {
-    sid       = "MakeTenantsKeys"
+    sid       = "MakeKeys"
     actions   = ["kms:CreateKey"]
     resources = ["*"]
     condition {
-      test     = "Null"
-      variable = "aws:RequestTag/fleet:tenant"
-      values   = ["false"]
+      test     = "StringEquals"
+      variable = "aws:RequestTag/fleet:fleet"
+      values   = [var.fleet_name]
+    }
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestTag/fleet:component"
+      values   = ["secrets"]
     }
     condition {
       test     = "StringEquals"
@@ -80,23 +67,23 @@ data "aws_iam_policy_document" "task" {
   }
 
   statement {
-    sid = "UseTenantsKeys"
+    sid = "KeepKeys"
     actions = [
       "kms:CancelKeyDeletion",
-      "kms:CreateAlias",
-      "kms:Decrypt",
       "kms:DescribeKey",
-      "kms:DisableKey",
       "kms:EnableKey",
-      "kms:Encrypt",
-      "kms:GenerateDataKey",
       "kms:ScheduleKeyDeletion",
     ]
     resources = local.any_key
     condition {
-      test     = "Null"
-      variable = "aws:ResourceTag/fleet:tenant"
-      values   = ["false"]
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/fleet:fleet"
+      values   = [var.fleet_name]
+    }
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/fleet:component"
+      values   = ["secrets"]
     }
     condition {
       test     = "StringEquals"
@@ -105,73 +92,33 @@ data "aws_iam_policy_document" "task" {
     }
   }
 
-  # kms:CreateAlias asks for the alias as well as for the key.
+  # kms:CreateAlias asks for the alias as well as for the key. Not bound to tags: those of a new key may count only
+  # after minutes, and a key without its name would be made again and again. A name alone opens nothing.
   statement {
-    sid       = "NameTenantsKeys"
+    sid       = "NameKeys"
     actions   = ["kms:CreateAlias"]
-    resources = local.tenants_aliases
+    resources = concat(local.any_key, local.aliases)
   }
 
-  # -- servers
-
-  # No server without encryption.
+  # What the code seals itself says so in its encryption context; what Secrets Manager seals is in behind.tf.
   statement {
-    sid       = "CreateServers"
-    actions   = ["rds:CreateDBInstance"]
-    resources = concat(local.servers, local.sites)
-    condition {
-      test     = "BoolIfExists"
-      variable = "rds:StorageEncrypted"
-      values   = ["true"]
-    }
-  }
-
-  statement {
-    sid = "ChangeServers"
-    actions = [
-      "rds:AddTagsToResource",
-      "rds:CreateDBSnapshot",
-      "rds:DeleteDBInstance",
-      "rds:DeleteDBSnapshot",
-      "rds:ListTagsForResource",
-      "rds:ModifyDBInstance",
-      "rds:RebootDBInstance",
-      "rds:RestoreDBInstanceToPointInTime",
-      "rds:StartDBInstance",
-      "rds:StopDBInstance",
-    ]
-    resources = concat(local.servers, local.snapshots, local.sites)
-  }
-
-  # Lists are of all servers of a region: adopting looks for tags, not for names.
-  statement {
-    sid       = "SeeServers"
-    actions   = ["rds:DescribeDBInstances", "rds:DescribeDBSnapshots"]
-    resources = flatten([for place in local.places : ["arn:${local.partition}:rds:${place}:db:*", "arn:${local.partition}:rds:${place}:snapshot:*"]])
-  }
-
-  # Knows no resource.
-  statement {
-    sid       = "SeeQuotas"
-    actions   = ["rds:DescribeAccountAttributes"]
-    resources = ["*"]
+    sid       = "SealValues"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+    resources = local.any_key
     condition {
       test     = "StringEquals"
-      variable = "aws:RequestedRegion"
-      values   = local.aws_regions
+      variable = "aws:ResourceTag/fleet:fleet"
+      values   = [var.fleet_name]
     }
-  }
-
-  # The registry stands among the servers by its name; the control plane must not touch what it stands on.
-  statement {
-    sid    = "LeaveTheRegistryAlone"
-    effect = "Deny"
-    actions = [
-      "rds:DeleteDBInstance",
-      "rds:ModifyDBInstance",
-      "rds:RebootDBInstance",
-      "rds:StopDBInstance",
-    ]
-    resources = [for place in local.places : "arn:${local.partition}:rds:${place}:db:fleet-registry"]
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/fleet:component"
+      values   = ["secrets"]
+    }
+    condition {
+      test     = "StringEquals"
+      variable = "kms:EncryptionContext:purpose"
+      values   = ["value"]
+    }
   }
 }

@@ -1,5 +1,5 @@
-# The tenant app of one region: behind a public load balancer, with a role that can read this region's secrets
-# and use this region's keys, and nothing of any other region.
+# The tenant app of one region: behind a public load balancer, with a role that can read the credentials of
+# this region's tenants, and nothing of any other region.
 
 module "service" {
   source               = "../service"
@@ -16,8 +16,11 @@ module "service" {
   memory_mib           = var.memory_mib
   kms_key_arn          = var.kms_key_arn
   secret_files         = { "app.token" = var.token_secret_arn }
-  task_policies        = { read-credentials = data.aws_iam_policy_document.task.json }
-  tags                 = merge(var.tags, { "fleet:region" = var.region })
+  task_policies = {
+    read-credentials = data.aws_iam_policy_document.task.json
+    behind-calls     = data.aws_iam_policy_document.behind.json
+  }
+  tags = merge(var.tags, { "fleet:region" = var.region })
 
   # X-Forwarded-Host counts only from a trusted proxy; this load balancer passes visitors' own on, so none is.
   environment = merge({
@@ -27,6 +30,8 @@ module "service" {
     FLEET_APP_HOST        = "0.0.0.0"
     FLEET_APP_PORT        = tostring(local.port)
     FLEET_APP_CONNECTIONS = tostring(var.connections)
+    FLEET_SECRET_STORE    = "aws"
+    FLEET_AWS_REGIONS     = "${var.region}=${local.aws_region}"
   }, var.environment)
 
   load_balancer = {

@@ -15,5 +15,8 @@ output "security_group_id" {
 
 output "readable_arns" {
   description = "Everything that the app's role may read, by ARN; for checks of residency."
-  value       = flatten([for statement in data.aws_iam_policy_document.task.statement : tolist(statement.resources)])
+  value = flatten([
+    for document in [data.aws_iam_policy_document.task, data.aws_iam_policy_document.behind] :
+    [for statement in document.statement : tolist(statement.resources)]
+  ])
 }

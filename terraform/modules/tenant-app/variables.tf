@@ -1,3 +1,12 @@
+variable "fleet_name" {
+  description = "Name of the fleet (FLEET_NAME): begins the names of secrets and keys of its tenants, and is their tag `fleet:fleet`."
+  type        = string
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{0,30}$", var.fleet_name))
+    error_message = "A fleet's name has 1 to 31 small letters, digits and dashes."
+  }
+}
+
 variable "region" {
   description = "Name of the fleet's region that the app serves, e.g. `eu`."
   type        = string

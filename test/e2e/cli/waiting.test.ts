@@ -25,6 +25,7 @@ async function endlessOperation(): Promise<{ server: Server; url: string }> {
     region: 'eu',
     error: null,
     cancelRequested: false,
+    waiting: null,
     actor: 'admin',
     requestId: null,
     attempt: 1,

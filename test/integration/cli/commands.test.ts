@@ -283,6 +283,17 @@ describe('the command line against a fleet', () => {
     assert.equal((await cli('secret list --older-than soon')).code, 2);
   });
 
+  it('rotates the master key, at once or prepared, and goes on working', async () => {
+    assert.equal((await cli('secret rotate acme --master-key')).code, 2);
+    assert.equal((await cli('secret rotate --prepare')).code, 2);
+    const prepared = await cli('secret rotate --master-key --prepare --wait');
+    assert.match(prepared.stderr, /copy the file/);
+    const rotated = await cli('secret rotate --master-key --wait');
+    assert.equal(rotated.code, 0, rotated.stderr);
+    assert.match(rotated.stderr, /the old master key is gone/);
+    assert.equal((await cli('tenant create after-rotation --region eu --wait')).code, 0);
+  });
+
   it('verifies the audit chain and lists who did what', async () => {
     assert.match((await cli('audit verify')).stdout, /✔ valid/);
     const entries = await json<AuditEntry[]>('audit list --action tenant.create --limit 3');

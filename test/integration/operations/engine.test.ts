@@ -5,6 +5,7 @@ import { cancelOperation, retryOperation } from '../../../control-plane/operatio
 import { getOperation } from '../../../control-plane/operations/store.ts';
 import { migrateQueue } from '../../../control-plane/operations/worker.ts';
 import { SYSTEM_CALLER } from '../../../control-plane/access/caller.ts';
+import { WaitingError } from '../../../control-plane/operations/waiting.ts';
 import { FleetError } from '../../../platform/errors.ts';
 import { driveOnce, takeLease } from '../../support/drive.ts';
 import { recordingLogger } from '../../support/recording-logger.ts';
@@ -222,5 +223,82 @@ describe('operation engine', () => {
       startToy(test.registry, 'toy.forward', 'busy'),
       (error) => error instanceof FleetError && error.code === 'operation_in_progress',
     );
+  });
+
+  describe('of a step that waits for somebody else', () => {
+    const waiting = (what: string) => new WaitingError({ what, afterMs: 60_000, limitMs: 600_000 });
+    const isDue = async (id: string) =>
+      (await test.registry.query<{ id: string }>(driver().openIdsSql)).rows.some((row) => row.id === id);
+    const cancel = (id: string) =>
+      test.registry.transaction((tx) =>
+        cancelOperation(tx, id, toyOperations(deps), { caller: SYSTEM_CALLER, requestId: null }),
+      );
+
+    it('puts the operation aside, says for what, and does the step again at the next look', async () => {
+      deps.failures.set('two', [waiting('it is made'), waiting('it is set up')]);
+      const id = await startToy(test.registry, 'toy.forward', 'waits');
+      await driveOnce(test.registry, driver(), id);
+      const first = (await getOperation(test.registry, id))?.waiting;
+      assert.equal(first?.for, 'it is made');
+      assert.ok(Date.parse(first.nextLook) - Date.parse(first.since) > 50_000);
+      assert.equal(await isDue(id), false);
+      await driveOnce(test.registry, driver(), id);
+      const second = await getOperation(test.registry, id);
+      assert.deepEqual([second?.state, second?.waiting?.for], ['running', 'it is set up']);
+      assert.equal(second?.waiting?.since, first.since);
+      await driveOnce(test.registry, driver(), id);
+      const last = await getOperation(test.registry, id);
+      assert.deepEqual([last?.state, last?.waiting], ['succeeded', null]);
+      assert.deepEqual(
+        last?.steps.map((step) => step.tries),
+        [1, 1, 1],
+      );
+    });
+
+    it('fails the step when the wait has lasted too long, whoever looked meanwhile', async () => {
+      deps.failures.set('two', [waiting('it is made'), waiting('it is made')]);
+      const id = await startToy(test.registry, 'toy.forward', 'waits too long');
+      await driveOnce(test.registry, driver(), id);
+      await test.registry.query(
+        "UPDATE operations SET waiting_since = waiting_since - interval '1 hour' WHERE id = $1",
+        [id],
+      );
+      await driveOnce(test.registry, driver(), id);
+      const operation = await getOperation(test.registry, id);
+      assert.deepEqual([operation?.state, operation?.error?.code], ['failed', 'waited_too_long']);
+      assert.match(operation?.error?.message ?? '', /it is made, for 60 min now; 10 min were allowed/);
+      assert.deepEqual(await toyRows(test.registry, 'waits too long'), []);
+    });
+
+    it('counts each step that waits from its own first look', async () => {
+      deps.failures.set('one', [waiting('the first')]);
+      deps.failures.set('two', [waiting('the second')]);
+      const id = await startToy(test.registry, 'toy.forward', 'waits twice');
+      await driveOnce(test.registry, driver(), id);
+      await test.registry.query(
+        "UPDATE operations SET waiting_since = waiting_since - interval '1 hour' WHERE id = $1",
+        [id],
+      );
+      await driveOnce(test.registry, driver(), id);
+      const { waiting: wait } = (await getOperation(test.registry, id)) ?? {};
+      assert.equal(wait?.for, 'the second');
+      assert.ok(Date.now() - Date.parse(wait.since) < 60_000);
+    });
+
+    it('is cancelled while it waits, and waits in its undoing too', async () => {
+      deps.failures.set('two', [waiting('it is made')]);
+      deps.failures.set('undo two', [waiting('it is taken away')]);
+      const id = await startToy(test.registry, 'toy.forward', 'cancelled while it waits');
+      await driveOnce(test.registry, driver(), id);
+      await cancel(id);
+      assert.equal(await isDue(id), true);
+      await driveOnce(test.registry, driver(), id);
+      const operation = await getOperation(test.registry, id);
+      assert.deepEqual([operation?.direction, operation?.waiting?.for], ['backward', 'it is taken away']);
+      assert.equal(await isDue(id), false);
+      await driveOnce(test.registry, driver(), id);
+      assert.equal(await state(id), 'cancelled');
+      assert.deepEqual(await toyRows(test.registry, 'cancelled while it waits'), []);
+    });
   });
 });

@@ -114,7 +114,7 @@ export function accessTo({ admin, migrator, migratorVerifier }: TestServer): Ser
     },
     address: (_serverId, database) => Promise.resolve({ ...admin, database }),
     migrator: (_serverId, place) => Promise.resolve(migrator(place)),
-    migratorVerifier: () => Promise.resolve(migratorVerifier),
+    makeMigrators: (_serverId, make) => make(migratorVerifier),
     close: () => pool.end(),
   };
 }

@@ -146,7 +146,7 @@ function serverAccess(migrator: ServerAccess['migrator']): ServerAccess {
     admin: () => Promise.reject(new Error('a rollout has no business in the admin database')),
     address: () => Promise.reject(new Error('a rollout has no business as the admin')),
     migrator,
-    migratorVerifier: () => Promise.reject(new Error('a rollout makes no roles')),
+    makeMigrators: () => Promise.reject(new Error('a rollout makes no roles')),
     close: async () => undefined,
   };
 }

@@ -9,7 +9,7 @@ import {
   RestoreSecretCommand,
 } from '@aws-sdk/client-secrets-manager';
 import { openAwsRegions, type AwsRegions } from '../../../control-plane/secrets/aws/regions.ts';
-import { aliasOf, kmsKeys } from '../../../control-plane/secrets/keys/kms.ts';
+import { kmsKeys } from '../../../control-plane/secrets/keys/kms.ts';
 import {
   createRemoteSecrets,
   createSecrets,
@@ -17,7 +17,8 @@ import {
 } from '../../../control-plane/secrets/secret.ts';
 import { settleSubject } from '../../../control-plane/secrets/settle.ts';
 import { localKeys } from '../../../control-plane/secrets/keys/local.ts';
-import { awsStore, secretName } from '../../../control-plane/secrets/stores/aws.ts';
+import { awsStore } from '../../../control-plane/secrets/stores/aws.ts';
+import { keyAlias, secretName } from '../../../platform/aws/names.ts';
 import { MOTO_CREDENTIALS, motoTitle, skipWithoutMoto, startMoto, type Moto } from '../../support/moto.ts';
 import { freshRegistry, quietLogger, type TestRegistry } from '../../support/registry.ts';
 import {
@@ -31,6 +32,7 @@ import {
 } from './conformance.ts';
 import { destructionsConform } from './destruction-conformance.ts';
 
+const FLEET = 'test-fleet';
 const AWS_REGIONS = { eu: 'eu-central-1', us: 'us-east-1' };
 
 describe(`secrets ${motoTitle}`, () => {
@@ -54,7 +56,7 @@ describe(`secrets ${motoTitle}`, () => {
   });
 
   function openRegions(): AwsRegions {
-    return openAwsRegions('test-fleet', AWS_REGIONS, { endpoint: moto.url, credentials: MOTO_CREDENTIALS });
+    return openAwsRegions(FLEET, AWS_REGIONS, { endpoint: moto.url, credentials: MOTO_CREDENTIALS });
   }
 
   /** Nothing in its cache, as a control plane that has just started. */
@@ -66,12 +68,12 @@ describe(`secrets ${motoTitle}`, () => {
   }
 
   function describeSecret(version: NewVersion) {
-    const SecretId = secretName(regions, version);
+    const SecretId = secretName(FLEET, version);
     return regions.of(version.region).secrets.send(new DescribeSecretCommand({ SecretId }));
   }
 
   function describeKey(version: NewVersion) {
-    const KeyId = aliasOf(regions, version.owner);
+    const KeyId = keyAlias(FLEET, version);
     return regions.of(version.region).kms.send(new DescribeKeyCommand({ KeyId }));
   }
 
@@ -90,7 +92,7 @@ describe(`secrets ${motoTitle}`, () => {
   /** As when the window of KMS is over. */
   async function removeKey(owner: string): Promise<void> {
     const { kms } = regions.of('eu');
-    await kms.send(new DeleteAliasCommand({ AliasName: aliasOf(regions, owner) }));
+    await kms.send(new DeleteAliasCommand({ AliasName: keyAlias(FLEET, { region: 'eu', owner }) }));
     await test.registry.query(
       "UPDATE owner_destructions SET key_gone_at = now() - interval '1 second' WHERE owner = $1",
       [owner],
@@ -105,13 +107,14 @@ describe(`secrets ${motoTitle}`, () => {
     assert.match(key?.Arn ?? '', /^arn:aws:kms:us-east-1:/);
     assert.equal(secret.KmsKeyId, key?.Arn);
     assert.deepEqual(Object.fromEntries((secret.Tags ?? []).map(({ Key, Value }) => [Key, Value])), {
-      'flotilla:fleet': 'test-fleet',
-      'flotilla:region': 'us',
-      'flotilla:tenant': version.owner.split(':')[1],
-      'flotilla:database': version.subject.split(':')[1],
+      'fleet:fleet': FLEET,
+      'fleet:region': 'us',
+      'fleet:component': 'secrets',
+      'fleet:tenant': version.owner.split(':')[1],
+      'fleet:database': version.subject.split(':')[1],
     });
     const inEurope = await regions.of('eu').secrets.send(new ListSecretsCommand({}));
-    assert.ok(!inEurope.SecretList?.some(({ Name }) => Name === secretName(regions, version)));
+    assert.ok(!inEurope.SecretList?.some(({ Name }) => Name === secretName(FLEET, version)));
     await assert.rejects(describeKey({ ...version, region: 'eu' }), { name: 'NotFoundException' });
   });
 
@@ -137,7 +140,7 @@ describe(`secrets ${motoTitle}`, () => {
     const current = await regions
       .of('eu')
       .secrets.send(
-        new GetSecretValueCommand({ SecretId: secretName(regions, first), VersionStage: 'AWSCURRENT' }),
+        new GetSecretValueCommand({ SecretId: secretName(FLEET, first), VersionStage: 'AWSCURRENT' }),
       );
     assert.deepEqual([current.VersionId, current.SecretString], [second.id, await password(second)]);
   });
@@ -164,7 +167,7 @@ describe(`secrets ${motoTitle}`, () => {
   it('says that a secret was deleted by hand, and works again when it is restored', async () => {
     const version = await create(made);
     const value = await password(version);
-    const SecretId = secretName(regions, version);
+    const SecretId = secretName(FLEET, version);
     const { secrets } = regions.of('eu');
     await secrets.send(new DeleteSecretCommand({ SecretId, RecoveryWindowInDays: 7 }));
     await assert.rejects(password(version), { code: 'secret_deleted' });
@@ -212,7 +215,7 @@ describe(`secrets ${motoTitle}`, () => {
       AWS_ACCESS_KEY_ID: 'moto',
       AWS_SECRET_ACCESS_KEY: 'moto',
     });
-    const own = openAwsRegions('test-fleet', AWS_REGIONS);
+    const own = openAwsRegions(FLEET, AWS_REGIONS);
     try {
       const place = { ...newVersion(), versionId: randomUUID() };
       const store = awsStore({ regions: own, keys: kmsKeys(own) });

@@ -47,9 +47,9 @@ describe('a pool whose tenant gets another credential', () => {
     pools = createPools({
       credentials: {
         ...credentials,
-        get: (databaseId, wanted) => {
-          version = wanted;
-          return credentials.get(databaseId, wanted);
+        get: (wanted) => {
+          version = wanted.credentialVersion;
+          return credentials.get(wanted);
         },
       },
       logger: quietLogger,

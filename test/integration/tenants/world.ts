@@ -16,6 +16,7 @@ import { FLEET_ADMIN } from '../../../control-plane/servers/inspect.ts';
 import { MIGRATORS } from '../../../control-plane/servers/migrator.ts';
 import { migratorSubject, serverSubject } from '../../../control-plane/servers/server.ts';
 import { rotateSecret } from '../../../control-plane/rotations/rotate.ts';
+import { rotateServer } from '../../../control-plane/rotations/servers/rotate.ts';
 import { createTenant, startCreateTenant } from '../../../control-plane/tenants/create.ts';
 import { deleteTenant, startDeleteTenant } from '../../../control-plane/tenants/delete.ts';
 import type { TenantDeps } from '../../../control-plane/tenants/deps.ts';
@@ -82,6 +83,7 @@ export async function startWorld(): Promise<World> {
     bindOperation(resumeTenant, deps),
     bindOperation(deleteTenant, deps),
     bindOperation(rotateSecret, deps),
+    bindOperation(rotateServer, deps),
   ];
   const operations = new Map(bound.map((one) => [one.kind, one]));
   const driver = createOperationDriver({ registry, operations, logger: quietLogger });

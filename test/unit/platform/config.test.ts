@@ -16,6 +16,31 @@ describe('configuration', () => {
   });
 });
 
+describe('the rotation policy', () => {
+  const DAY_MS = 86_400_000;
+  const policyOf = (text: string) => loadConfig({ FLEET_ROTATION_POLICY: text }).rotationPolicy;
+
+  it('is one for all tiers, or one for each that is named, or none', () => {
+    assert.deepEqual(loadConfig({}).rotationPolicy.enterprise, 90 * DAY_MS);
+    assert.deepEqual(policyOf('12h'), {
+      standard: DAY_MS / 2,
+      premium: DAY_MS / 2,
+      enterprise: DAY_MS / 2,
+    });
+    assert.deepEqual(policyOf('premium=30d, enterprise=7d'), {
+      premium: 30 * DAY_MS,
+      enterprise: 7 * DAY_MS,
+    });
+    assert.deepEqual(policyOf('off'), {});
+  });
+
+  it('is refused with a tier or a time that there is not', () => {
+    for (const text of ['', '90', 'gold=90d', 'premium=off', 'premium=30m', 'premium']) {
+      assert.throws(() => policyOf(text), FleetError, text);
+    }
+  });
+});
+
 describe('settings of the secret store', () => {
   function complaints(env: NodeJS.ProcessEnv): string[] {
     try {

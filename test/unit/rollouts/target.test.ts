@@ -21,7 +21,7 @@ async function tryTarget(error: Error): Promise<{ result: TargetResult | undefin
         tries += 1;
         return Promise.reject(error);
       },
-      migratorVerifier: () => Promise.reject(error),
+      makeMigrators: () => Promise.reject(error),
       close: async () => undefined,
     },
     ...{ release: 'r1', migrations: [], applicationName: 'fleet:test:1' },

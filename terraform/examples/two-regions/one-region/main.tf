@@ -30,6 +30,7 @@ module "region" {
 
 module "app" {
   source               = "../../../modules/tenant-app"
+  fleet_name           = var.fleet_name
   region               = var.region
   control_plane_url    = var.control_plane_url
   cluster              = module.region.cluster

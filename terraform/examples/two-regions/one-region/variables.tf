@@ -1,3 +1,8 @@
+variable "fleet_name" {
+  description = "Name of the fleet."
+  type        = string
+}
+
 variable "region" {
   description = "Name of the fleet's region."
   type        = string

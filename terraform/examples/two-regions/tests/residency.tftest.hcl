@@ -59,7 +59,7 @@ run "residency" {
     error_message = "The two have nothing in common."
   }
   assert {
-    condition     = alltrue([for name, arns in output.readable_by_app : alltrue([for arn in arns : !strcontains(arn, ":secret:") || endswith(arn, ":secret:fleet/${name}/*")])])
+    condition     = alltrue([for name, arns in output.readable_by_app : alltrue([for arn in arns : !strcontains(arn, ":secret:") || endswith(arn, ":secret:flotilla/${name}/tenant-*")])])
     error_message = "Of secrets, an app reads its region's tenants'."
   }
 }

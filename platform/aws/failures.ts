@@ -1,6 +1,6 @@
-import { FleetError } from '../../../platform/errors.ts';
+import { FleetError } from '../errors.ts';
 
-/** Names of errors of Secrets Manager and KMS that are told apart, as their service models have them. */
+/** Names of errors of AWS that are told apart, as the services' models have them. */
 export const AWS_ERROR = {
   alreadyExists: 'AlreadyExistsException',
   resourceExists: 'ResourceExistsException',
@@ -17,9 +17,11 @@ export const AWS_ERROR = {
   invalidCiphertext: 'InvalidCiphertextException',
   incorrectKey: 'IncorrectKeyException',
   accessDenied: 'AccessDeniedException',
+  /** The same of RDS, whose protocol is older. */
+  accessDeniedByQuery: 'AccessDenied',
 } as const;
 
-/** What both services answer when they are asked too often. */
+/** What the services answer when they are asked too often. */
 const THROTTLED = new Set([
   'ThrottlingException',
   'Throttling',
@@ -45,7 +47,7 @@ export function isAws(error: unknown, ...names: string[]): boolean {
 
 /** What was asked, of which service, where: for messages. Never holds a value. */
 export interface AwsCall {
-  service: 'Secrets Manager' | 'KMS';
+  service: 'Secrets Manager' | 'KMS' | 'RDS';
   awsRegion: string;
   action: string;
 }
@@ -57,12 +59,12 @@ export interface AwsCall {
 export function translateAws(error: unknown, call: AwsCall): unknown {
   if (!(error instanceof Error) || error instanceof FleetError) return error;
   const where = `${call.service} in ${call.awsRegion}`;
-  if (error.name === AWS_ERROR.accessDenied) {
+  if (isAws(error, AWS_ERROR.accessDenied, AWS_ERROR.accessDeniedByQuery)) {
     return new FleetError({
       code: 'aws_access_denied',
       status: 502,
-      message: `${where} refuses ${call.action} to the control plane's role`,
-      fix: `allow ${call.action} in the role's policy, and in the policy of the KMS key`,
+      message: `${where} refuses ${call.action} to this program's role`,
+      fix: `allow ${call.action} in the role's policy, and in the policy of the KMS key where one is used`,
       cause: error,
     });
   }
@@ -71,7 +73,7 @@ export function translateAws(error: unknown, call: AwsCall): unknown {
       code: 'aws_not_authenticated',
       status: 502,
       message: `${where} does not know who asks: no AWS credentials, or ones that are over`,
-      fix: 'give the control plane a role, or the AWS_* variables that the SDK reads',
+      fix: 'give this program a role, or the AWS_* variables that the SDK reads',
       cause: error,
     });
   }
@@ -80,7 +82,7 @@ export function translateAws(error: unknown, call: AwsCall): unknown {
       code: 'aws_throttled',
       status: 503,
       message: `${where} is asked too often (${call.action}), after all retries`,
-      fix: 'wait, it is tried again; for a large fleet rotate fewer at once, or have the quota raised',
+      fix: 'wait, it is tried again; for a large fleet do fewer at once, or have the quota raised',
       retryable: true,
       cause: error,
     });

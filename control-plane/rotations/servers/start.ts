@@ -1,0 +1,60 @@
+import { randomUUID } from 'node:crypto';
+import { requireRegion, type Asker } from '../../access/caller.ts';
+import { auditAsked } from '../../audit/audit.ts';
+import { wrongState } from '../../http/conflict.ts';
+import { startOperation } from '../../operations/operation.ts';
+import { findOpenOperation } from '../../operations/store.ts';
+import type { Transaction } from '../../registry/registry.ts';
+import { serverNotFound, serverSubject } from '../../servers/server.ts';
+import { findServer } from '../../servers/store.ts';
+import { rotateServer, type RotateServerInput } from './rotate.ts';
+
+/** In these the fleet has the server's admin, and needs it. */
+const STATES = ['ready', 'cordoned', 'draining'];
+
+/**
+ * Starts to rotate the credentials of a server's admin and its migrators, or joins the rotation that is under way.
+ * @throws FleetError 404 `server_not_found`, 409 `wrong_state`, `operation_in_progress`
+ */
+export async function startRotateServer(
+  tx: Transaction,
+  name: string,
+  asker: Asker,
+): Promise<{ server: string; operationId: string; joined: boolean }> {
+  const server = await findServer(tx, name);
+  if (server === undefined) throw serverNotFound(name);
+  requireRegion(asker.caller, server.region);
+  const subject = serverSubject(server.id);
+  const open = await findOpenOperation(tx, subject);
+  if (open?.kind === rotateServer.kind) return { server: server.name, operationId: open.id, joined: true };
+  if (!STATES.includes(server.state)) {
+    throw wrongState({ noun: 'server', name: server.name, state: server.state }, 'rotate', STATES);
+  }
+  const input: RotateServerInput = {
+    serverId: server.id,
+    name: server.name,
+    region: server.region,
+    adminLogin: server.adminUser,
+    adminDatabase: server.adminDatabase,
+    adminVersionId: randomUUID(),
+    migratorVersionId: randomUUID(),
+  };
+  const operationId = randomUUID();
+  await startOperation(tx, {
+    id: operationId,
+    definition: rotateServer,
+    subject,
+    subjectName: server.name,
+    region: server.region,
+    input,
+    caller: asker.caller,
+    requestId: asker.requestId,
+  });
+  auditAsked(tx, asker, {
+    action: rotateServer.kind,
+    resource: `server:${server.name}`,
+    region: server.region,
+    after: { admin: input.adminVersionId, migrators: input.migratorVersionId, operation: operationId },
+  });
+  return { server: server.name, operationId, joined: false };
+}

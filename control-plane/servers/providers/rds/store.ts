@@ -1,0 +1,38 @@
+import type { Queryable } from '../../../../platform/pg.ts';
+import type { InstanceSpec } from './instance.ts';
+
+/** What the fleet knows of a server that is an instance on RDS. */
+export interface InstanceRecord {
+  serverId: string;
+  identifier: string;
+  spec: InstanceSpec;
+  /** Made by somebody else: never deleted by the fleet. */
+  adopted: boolean;
+  /** Made with this tenant: stops, starts and goes with it. */
+  tenantId: string | null;
+}
+
+const COLUMNS = 'server_id AS "serverId", identifier, spec, adopted, tenant_id AS "tenantId"';
+
+/** Idempotent by server. */
+export async function insertInstance(tx: Queryable, row: InstanceRecord): Promise<void> {
+  await tx.query(
+    `INSERT INTO rds_instances (server_id, identifier, spec, adopted, tenant_id) VALUES ($1, $2, $3, $4, $5)
+     ON CONFLICT (server_id) DO NOTHING`,
+    [row.serverId, row.identifier, JSON.stringify(row.spec), row.adopted, row.tenantId],
+  );
+}
+
+/** Undefined for servers that are no instances on RDS. */
+export async function findInstance(db: Queryable, serverId: string): Promise<InstanceRecord | undefined> {
+  const { rows } = await db.query<InstanceRecord>(
+    `SELECT ${COLUMNS} FROM rds_instances WHERE server_id = $1`,
+    [serverId],
+  );
+  return rows[0];
+}
+
+/** While it is stopped on purpose nobody is told that it does not answer. */
+export async function setStopped(tx: Queryable, serverId: string, stopped: boolean): Promise<void> {
+  await tx.query('UPDATE rds_instances SET stopped = $2 WHERE server_id = $1', [serverId, stopped]);
+}
