@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { Duration } from './duration.ts';
 import { Instant } from './page.ts';
 import { plainText } from './text.ts';
 
@@ -44,6 +45,13 @@ export const RotateSecret = z.strictObject({
 });
 export type RotateSecret = z.infer<typeof RotateSecret>;
 
+export const RotateMasterKey = z.strictObject({
+  /** Only make the new key, so that master.key can be copied to other machines before it is used. */
+  prepare: z.boolean().default(false),
+  reason: plainText(500, 1).optional(),
+});
+export type RotateMasterKey = z.infer<typeof RotateMasterKey>;
+
 export const SecretRotation = z.object({
   /** Slug. */
   tenant: z.string(),
@@ -54,6 +62,12 @@ export const SecretRotation = z.object({
 });
 export type SecretRotation = z.infer<typeof SecretRotation>;
 
+export const SecretFilter = z.object({
+  region: z.string().optional(),
+  name: z.string().optional(),
+  /** Only credentials in use that were not rotated for this long: what a policy of rotation would call overdue. */
+  olderThan: Duration.optional(),
+});
 export const RotateServer = z.strictObject({ reason: plainText(500, 1).optional() });
 export type RotateServer = z.infer<typeof RotateServer>;
 
@@ -65,5 +79,3 @@ export const ServerRotation = z.object({
   joined: z.boolean(),
 });
 export type ServerRotation = z.infer<typeof ServerRotation>;
-
-export const SecretFilter = z.object({ region: z.string().optional(), name: z.string().optional() });

@@ -45,8 +45,9 @@ import { forgetOldRuns } from './rotations/runs/run-store.ts';
 import { rotateServer } from './rotations/servers/rotate.ts';
 import { routeRoutes } from './routes/http.ts';
 import { secretRoutes } from './secrets/http.ts';
-import { loadMasterKey } from './secrets/keys/local.ts';
+import { loadMasterKey, type MasterKey } from './secrets/keys/master-key.ts';
 import { openSecrets } from './secrets/open.ts';
+import { claimMasterKey, rotateMasterKey } from './secrets/rotate-master-key.ts';
 import type { Secrets } from './secrets/secret.ts';
 import { createServerAccess, type ServerAccess } from './servers/access.ts';
 import { addServer } from './servers/add.ts';
@@ -57,6 +58,7 @@ import { checkServers } from './servers/health.ts';
 import { watchInstances } from './servers/instance-drift.ts';
 import { serverRoutes } from './servers/http.ts';
 import { modifyServer } from './servers/modify.ts';
+import { sealedFiles } from './servers/providers/embedded.ts';
 import { openRds, type Rds } from './servers/providers/rds/rds.ts';
 import { requireKnownRegion } from './servers/region.ts';
 import { snapshotServer } from './servers/snapshot.ts';
@@ -77,7 +79,7 @@ export interface Deps {
   clustersFolder: string;
   /** Settings for embedded clusters beyond their own, e.g. `fsync: 'off'` in tests. */
   clusterSettings?: Record<string, string>;
-  masterKey: Buffer;
+  masterKey: MasterKey;
   /** Undefined where no region has a site on RDS. */
   rds?: Rds | undefined;
 }
@@ -112,6 +114,7 @@ export function allOperations(deps: Deps): ReadonlyMap<string, BoundOperation> {
     bindOperation(resumeTenant, tenants),
     bindOperation(deleteTenant, tenants),
     bindOperation(rotateSecret, deps),
+    bindOperation(rotateMasterKey, { ...deps, sealedFiles: () => sealedFiles(deps) }),
     bindOperation(rotateServer, deps),
     bindOperation(addServer, deps),
     bindOperation(createServerOperation, deps),
@@ -127,7 +130,7 @@ export function allRoutes(deps: Deps, operations: ReadonlyMap<string, BoundOpera
   return [
     tenantRoutes(deps),
     serverRoutes(deps),
-    secretRoutes({ silentMinutesMax: SILENT_MINUTES_MAX }),
+    secretRoutes({ ...deps, silentMinutesMax: SILENT_MINUTES_MAX }),
     rotationRoutes(),
     connectionRoutes(),
     releaseRoutes(),
@@ -150,6 +153,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const registry = openRegistry(registryUrl(config), logger);
   await connectRegistry(registry);
   const masterKey = loadMasterKey(dataFiles(config.dataDir).masterKey);
+  await claimMasterKey(registry, masterKey);
   const opened = await openSecrets({ config, masterKey, registry });
   const rds = await openRds(config);
   const deps = createDeps(options, { registry, masterKey, secrets: opened.secrets, rds });

@@ -79,6 +79,33 @@ export function isSealedFor(sealed: Buffer, bound: string[]): boolean {
   return sealed.subarray(PLACE_ID_AT, LENGTH_AT).equals(placeId(bound));
 }
 
+/** Names a key without telling it, in everything that is sealed under it. */
+export function keyId(key: Buffer): Buffer {
+  return createHmac('sha256', key).update('flotilla key id').digest().subarray(0, KEY_ID_BYTES);
+}
+
+/** The id of the key that the bytes say they were sealed under; undefined for the first format, which knew none. */
+export function sealedUnder(sealed: Buffer): Buffer | undefined {
+  return sealed[MAGIC.length] === FORMAT ? sealed.subarray(KEY_ID_AT, PLACE_ID_AT) : undefined;
+}
+
+/**
+ * Opens with whichever of the keys it was sealed under.
+ * @throws UnsealError of the key that the bytes name, else of the first
+ */
+export function openWithAny(keys: readonly Buffer[], sealed: Buffer, bound: string[]): Buffer {
+  let refused: unknown;
+  for (const key of keys) {
+    try {
+      return open(key, sealed, bound);
+    } catch (error) {
+      const isOther = error instanceof UnsealError && error.reason === 'wrong_key';
+      if (refused === undefined || !isOther) refused = error;
+    }
+  }
+  throw refused;
+}
+
 function whyNot(header: Buffer, expected: Buffer): UnsealReason {
   if (header.readUInt32BE(LENGTH_AT) > expected.readUInt32BE(LENGTH_AT)) return 'truncated';
   const differs = (from: number, to: number) =>
@@ -111,13 +138,7 @@ function decrypt(key: Buffer, sealed: Buffer, authenticated: Buffer): Buffer | u
 function makeHeader(key: Buffer, bound: string[], length: number): Buffer {
   const size = Buffer.alloc(4);
   size.writeUInt32BE(length);
-  return Buffer.concat([
-    MAGIC,
-    Buffer.from([FORMAT, AES_256_GCM]),
-    createHmac('sha256', key).update('flotilla key id').digest().subarray(0, KEY_ID_BYTES),
-    placeId(bound),
-    size,
-  ]);
+  return Buffer.concat([MAGIC, Buffer.from([FORMAT, AES_256_GCM]), keyId(key), placeId(bound), size]);
 }
 
 function placeId(bound: string[]): Buffer {

@@ -1,21 +1,25 @@
 import { z } from 'zod';
+import { durationSeconds } from '../../contract/duration.ts';
 import { pageOf, PageQuery } from '../../contract/page.ts';
-import { SecretFilter, SecretVersion } from '../../contract/secret.ts';
+import { RotateMasterKey, SecretFilter, SecretVersion } from '../../contract/secret.ts';
 import { FleetError } from '../../platform/errors.ts';
 import { requireRegion, visibleRegions } from '../access/caller.ts';
 import { decodeCursor, pageOfRows } from '../http/cursor.ts';
-import { route, type SliceRoutes } from '../http/route.ts';
+import { accepted, route, type SliceRoutes } from '../http/route.ts';
+import { startRotateMasterKey } from './rotate-master-key.ts';
+import type { Secrets } from './secret.ts';
 import { listVersions } from './store.ts';
 
 /** More versions than this of one credential would mean a rotation every few minutes for years. */
 const MAX_VERSIONS = 500;
 
-/** Reads metadata only: no route of this slice can answer with a value. */
+/** Reads metadata only, and rotates the master key: no route of this slice can answer with a value. */
 export function secretRoutes(deps: SecretRouteDeps): SliceRoutes {
-  return { routes: [listSecrets(deps), getSecret(deps)] };
+  return { routes: [listSecrets(deps), getSecret(deps), rotateKey(deps)] };
 }
 
 export interface SecretRouteDeps {
+  secrets: Pick<Secrets, 'isRemote'>;
   /** As apps count their silence. */
   silentMinutesMax: number;
 }
@@ -38,6 +42,7 @@ function listSecrets({ silentMinutesMax }: SecretRouteDeps) {
       const rows = await listVersions(tx, {
         region: query.region,
         name: query.name,
+        olderThanSeconds: query.olderThan === undefined ? undefined : durationSeconds(query.olderThan),
         regions: visibleRegions(caller),
         after: decodeCursor(query.cursor, Cursor),
         limit: query.limit + 1,
@@ -70,6 +75,7 @@ function getSecret({ silentMinutesMax }: SecretRouteDeps) {
       const found = await listVersions(tx, {
         region: undefined,
         name: params.name,
+        olderThanSeconds: undefined,
         regions: null,
         after: undefined,
         limit: MAX_VERSIONS,
@@ -81,6 +87,23 @@ function getSecret({ silentMinutesMax }: SecretRouteDeps) {
       if (items.length === 0 && versions[0] !== undefined) requireRegion(caller, versions[0].region);
       if (items.length === 0) throw notFound(params.name);
       return { body: { items, nextCursor: null } };
+    },
+  });
+}
+
+function rotateKey({ secrets }: SecretRouteDeps) {
+  return route({
+    method: 'post',
+    path: '/api/v1/master-key/rotate',
+    id: 'rotateMasterKey',
+    summary: 'Wrap all data keys under a new master key; nothing that is sealed under them is touched',
+    tag: 'secrets',
+    permission: 'secret:rotate',
+    body: RotateMasterKey.optional(),
+    status: 202,
+    handle: async (call) => {
+      const wanted = call.body ?? RotateMasterKey.parse({});
+      return accepted(await startRotateMasterKey(call.tx, secrets, wanted, call), undefined);
     },
   });
 }

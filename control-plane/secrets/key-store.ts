@@ -2,9 +2,12 @@ import { randomUUID } from 'node:crypto';
 import type { Queryable } from '../../platform/pg.ts';
 
 /** An owner's data key, wrapped by the master key. */
-export interface DataKeyRow {
+export interface WrappedKey {
   owner: string;
   wrapped: Buffer;
+}
+
+export interface DataKeyRow extends WrappedKey {
   /** Set: it must not be used any more. */
   destroyAt: Date | null;
 }

@@ -1,5 +1,6 @@
 import type { Config } from '../../platform/config.ts';
 import type { Registry } from '../registry/registry.ts';
+import type { MasterKey } from './keys/master-key.ts';
 import { createRemoteSecrets, createSecrets, type Secrets } from './secret.ts';
 
 export interface OpenedSecrets {
@@ -10,7 +11,7 @@ export interface OpenedSecrets {
 /** Secrets in the store that the configuration names. */
 export async function openSecrets(options: {
   config: Config;
-  masterKey: Buffer;
+  masterKey: MasterKey;
   registry: Registry;
 }): Promise<OpenedSecrets> {
   const { config, masterKey, registry } = options;

@@ -9,6 +9,7 @@ import { endDestructions, keepKey, keyDestroyed, requestDestruction } from './de
 import { deleteDataKey } from './key-store.ts';
 import type { KeyService } from './keys/key-service.ts';
 import { localKeys } from './keys/local.ts';
+import type { MasterKey } from './keys/master-key.ts';
 import { placeOf, settleAll, settleSubject, type SettleDeps } from './settle.ts';
 import {
   deleteOwnerValues,
@@ -81,6 +82,8 @@ export interface Credential {
 
 /** Versions of credentials and their values. A version's value is never changed once it was handed out. */
 export interface Secrets {
+  /** Whether values and keys are outside the registry, and no master key wraps them. */
+  readonly isRemote: boolean;
   /** Where tenant apps read a subject's values by their own right. Undefined: they are handed out by us. */
   readonly locate: SecretStore['locate'];
   /** Stores a new random password in stage pending. Idempotent by id. @throws FleetError `secret_pending` */
@@ -149,14 +152,14 @@ interface Values {
 const SETTLING_MAX = 4;
 
 /** Secrets in the local store, under `masterKey` (32 bytes). */
-export function createSecrets(masterKey: Buffer, options = DEFAULTS): Secrets {
+export function createSecrets(masterKey: MasterKey, options = DEFAULTS): Secrets {
   const keys = localKeys(masterKey);
   return secretsIn({ store: localStore(keys), held: keys, options }, undefined);
 }
 
 /** Secrets in a remote store. Values given by a person are sealed under `masterKey` until the store has them. */
 export function createRemoteSecrets(
-  masterKey: Buffer,
+  masterKey: MasterKey,
   store: SecretStore,
   registry: SettleDeps['registry'],
   options = DEFAULTS,
@@ -167,6 +170,7 @@ export function createRemoteSecrets(
 function secretsIn(parts: Pick<Values, 'store' | 'held' | 'options'>, registry: Values['registry']): Secrets {
   const values = { ...parts, registry, settling: new PQueue({ concurrency: SETTLING_MAX }) };
   return {
+    isRemote: values.store.isRemote,
     locate: parts.store.locate,
     createVersion: (tx, version) => createVersion(tx, values, version),
     importVersion: (tx, version, password) => importVersion(tx, values, version, password),

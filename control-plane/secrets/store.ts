@@ -152,6 +152,8 @@ export interface VersionPage {
   region: string | undefined;
   /** Slug of a tenant or name of a server. */
   name: string | undefined;
+  /** Only current versions that have been so for longer. */
+  olderThanSeconds: number | undefined;
   /** null = all. */
   regions: string[] | null;
   /** Key of the last item of the page before. */
@@ -187,6 +189,7 @@ export async function listVersions(db: Queryable, page: VersionPage): Promise<Li
           AND ($3::text IS NULL OR v.owner IN (
                 SELECT 'tenant:' || id FROM tenants WHERE slug = $3 AND state <> 'deleted'
                 UNION ALL SELECT 'server:' || id FROM servers WHERE name = $3 AND state <> 'retired'))
+          AND ($8::int IS NULL OR v.stage = 'current' AND v.staged_at <= now() - make_interval(secs => $8))
           AND ($4::timestamptz IS NULL OR (v.created_at, v.id) > ($4, $5::uuid))
         ORDER BY v.created_at, v.id LIMIT $6)
      SELECT p.id, p.subject, coalesce(t.slug, s.name, p.owner) AS name, p.region, p.login, p.stage,
@@ -205,6 +208,7 @@ export async function listVersions(db: Queryable, page: VersionPage): Promise<Li
       page.after?.id ?? null,
       page.limit,
       page.silentMinutesMax,
+      page.olderThanSeconds ?? null,
     ],
   );
   return rows.map(({ at, ...row }) => ({

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { SecretRotation, SecretVersion, ServerRotation } from '../../contract/secret.ts';
-import { change, settle } from '../change.ts';
+import { AnyBody, change, settle } from '../change.ts';
 import { path } from '../client.ts';
 import { confirmYes } from '../confirm.ts';
 import { usageError } from '../errors.ts';
@@ -14,6 +14,7 @@ import { rotateMany, type RunFlags } from './rotation-run.ts';
 interface ListFlags {
   region?: string;
   name?: string;
+  olderThan?: string;
   limit?: number;
 }
 
@@ -26,6 +27,10 @@ export function addSecretCommands(program: Command, open: OpenSession): void {
     .description('list secret versions and their stages')
     .option('--region <region>', 'only of this region')
     .option('--name <name>', 'only of this tenant or server')
+    .option(
+      '--older-than <duration>',
+      'only credentials in use that were not rotated for this long, e.g. 90d',
+    )
     .option('--limit <count>', 'at most this many', parseCount)
     .action(async (flags: ListFlags) => await list(open(), flags));
   secret
@@ -39,6 +44,8 @@ export function addSecretCommands(program: Command, open: OpenSession): void {
     .option('--tenant <tenant>', 'only this tenant of them; may be repeated', collect)
     .option('--all', 'every tenant of the fleet')
     .option('--server <name>', 'instead: the admin and the migrators of this server')
+    .option('--master-key', 'instead: what wraps the data keys; no credential changes')
+    .option('--prepare', 'with --master-key: only make it, to copy master.key to other machines first')
     .option('--parallel <count>', 'tenants in work at a time (default: 2)', parseCount)
     .option('--per-server <count>', 'of these on one server (default: 4)', parseCount)
     .option('--now', 'they have leaked: close the old logins at once, with their sessions')
@@ -48,11 +55,15 @@ export function addSecretCommands(program: Command, open: OpenSession): void {
 
 interface RotateFlags extends RunFlags {
   server?: string;
+  masterKey?: boolean;
+  prepare?: boolean;
 }
 
 /** One tenant by its name, or a selection; which of them must be said, and one of them only. */
 async function rotate(session: Session, name: string | undefined, flags: RotateFlags): Promise<void> {
   const { where, tenant, all, parallel, perServer, server, ...rest } = flags;
+  if (flags.masterKey !== undefined || flags.prepare !== undefined)
+    return await rotateMasterKey(session, { ...flags, name });
   if (server !== undefined) return await rotateServer(session, server, { ...flags, name });
   const some = where !== undefined || tenant !== undefined;
   const selected = some || all === true;
@@ -83,6 +94,30 @@ async function rotateServer(
   if (reply?.body.joined === true)
     session.out.note(`${server} is being rotated already: this waits for that`);
   await settle(session, reply, async () => await get(session, server));
+}
+
+/** What says which tenants says nothing of the fleet's own key. */
+async function rotateMasterKey(
+  session: Session,
+  { masterKey, prepare, reason, ...others }: RotateFlags & { name: string | undefined },
+): Promise<void> {
+  if (masterKey !== true || Object.values(others).some((value) => value !== undefined)) {
+    throw usageError(
+      '--master-key stands alone, or with --prepare and --reason',
+      'fleet secret rotate --master-key',
+    );
+  }
+  const request = {
+    method: 'POST' as const,
+    path: '/api/v1/master-key/rotate',
+    body: { ...(prepare === undefined ? {} : { prepare }), ...(reason === undefined ? {} : { reason }) },
+  };
+  const reply = await change(session, request, AnyBody);
+  const done =
+    prepare === true
+      ? 'the next key stands in master.key beside the present one: copy the file, then fleet secret rotate --master-key'
+      : 'the old master key is gone from master.key, and opens nothing of this registry any more';
+  await settle(session, reply, () => Promise.resolve(session.out.note(done)));
 }
 
 async function rotateOne(

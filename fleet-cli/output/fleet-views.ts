@@ -62,11 +62,11 @@ export const secretView: View<SecretVersion> = {
     { title: 'region', value: (version) => version.region },
     { title: 'login', value: (version) => version.login },
     { title: 'stage', value: (version, paint) => stateText(paint, version.stage) },
-    { title: 'staged', value: (version) => age(version.stagedAt), right: true },
+    { title: 'since', value: (version) => age(version.stagedAt), right: true },
+    { title: 'made', value: (version) => age(version.createdAt), right: true },
     { title: 'why', value: whyText },
     { title: 'version', value: (version) => version.id, whole: true },
     { title: 'subject', value: (version) => version.subject, wide: true },
-    { title: 'age', value: (version) => age(version.createdAt), right: true, wide: true },
   ],
 };
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Server } from '../../contract/server.ts';
 import type { Rollout } from '../../contract/rollout.ts';
 import type { Tenant } from '../../contract/tenant.ts';
-import { loadMasterKey } from '../../control-plane/secrets/keys/local.ts';
+import { loadMasterKey } from '../../control-plane/secrets/keys/master-key.ts';
 import { embeddedProvider } from '../../control-plane/servers/providers/embedded.ts';
 import { dataFiles, loadConfig, type Config } from '../../platform/config.ts';
 import { withClient } from '../../platform/pg.ts';

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { loadMasterKey, openFile, sealFile } from '../../control-plane/secrets/keys/local.ts';
+import { loadMasterKey, openFile, sealFile } from '../../control-plane/secrets/keys/master-key.ts';
 import { startCluster, stopCluster } from '../../control-plane/servers/providers/cluster.ts';
 import { dataFiles } from '../../platform/config.ts';
 import { randomPassword, scramVerifier } from '../../platform/crypto.ts';

@@ -1,9 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, linkSync, readFileSync, rmSync, statSync } from 'node:fs';
-import { FleetError } from '../../../platform/errors.ts';
-import { writeBeside, writePrivate } from '../../../platform/files.ts';
 import type { Queryable } from '../../../platform/pg.ts';
-import { open, seal } from '../../../platform/sealing.ts';
+import { open, openWithAny, seal } from '../../../platform/sealing.ts';
 import {
   clearDestroyAt,
   deleteDueKey,
@@ -11,69 +8,15 @@ import {
   insertDataKey,
   setDestroyAt,
   type DataKeyRow,
+  type WrappedKey,
 } from '../key-store.ts';
+import { holdMasterKey } from '../master-key-store.ts';
 import { keyMissing, keyPendingDestruction, refusing } from '../refusals.ts';
 import { bindingOf, type KeyService, type SealedValue, type SecretPlace } from './key-service.ts';
+import { keysOf, requireKey, type MasterKey } from './master-key.ts';
 
 /** AES-256. */
 const KEY_BYTES = 32;
-/** Any right of group or others. */
-const FOREIGN_RIGHTS = 0o077;
-
-/**
- * The key that wraps every data key. Made at first use as a 0600 file: written aside and linked into place,
- * so that of two processes that start together one wins and both read the same, whole key.
- * @throws FleetError `master_key_permissions` | `master_key_broken`
- */
-export function loadMasterKey(file: string): Buffer {
-  if (!existsSync(file)) makeMasterKey(file);
-  if (process.platform !== 'win32' && (statSync(file).mode & FOREIGN_RIGHTS) !== 0) {
-    throw new FleetError({
-      code: 'master_key_permissions',
-      status: 500,
-      message: `others than its owner may use the master key ${file}`,
-      fix: `chmod 600 ${file}, and consider who may have read it`,
-    });
-  }
-  const key = Buffer.from(readFileSync(file, 'utf8').trim(), 'base64url');
-  if (key.length !== KEY_BYTES) {
-    throw new FleetError({
-      code: 'master_key_broken',
-      status: 500,
-      message: `${file} does not hold a key of ${KEY_BYTES} bytes`,
-      fix: 'restore it from a backup: without it no stored credential can be read',
-    });
-  }
-  return key;
-}
-
-function makeMasterKey(file: string): void {
-  const aside = writeBeside(file, `${randomBytes(KEY_BYTES).toString('base64url')}\n`);
-  try {
-    linkSync(aside, file);
-  } catch (error) {
-    // Another process was first: its key is the key.
-    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
-  } finally {
-    rmSync(aside, { force: true });
-  }
-}
-
-/** Seals a small secret (a cluster's superuser password) into a 0600 file. `purpose` is bound, not stored. */
-export function sealFile(masterKey: Buffer, file: string, purpose: string, plain: string): void {
-  const sealed = seal(masterKey, Buffer.from(plain, 'utf8'), ['file', purpose]);
-  writePrivate(file, `${sealed.toString('base64')}\n`);
-}
-
-/**
- * The inverse of sealFile; undefined when there is no such file.
- * @throws FleetError `wrong_master_key`, `secret_tampered`, `secret_swapped`, `secret_truncated`, `secret_format_unknown`
- */
-export function openFile(masterKey: Buffer, file: string, purpose: string): string | undefined {
-  if (!existsSync(file)) return undefined;
-  const sealed = Buffer.from(readFileSync(file, 'utf8'), 'base64');
-  return refusing('key', file, () => open(masterKey, sealed, ['file', purpose]).toString('utf8'));
-}
 
 /**
  * Keys in the registry, two layers of AES-256-GCM.
@@ -83,7 +26,7 @@ export function openFile(masterKey: Buffer, file: string, purpose: string): stri
  * Each layer is bound to what it belongs to, so that a row copied to another owner, subject or version does
  * not open. Deleting the data key's row makes all values of the owner unreadable for good.
  */
-export function localKeys(masterKey: Buffer): KeyService {
+export function localKeys(masterKey: MasterKey): KeyService {
   return {
     seal: async (db, place, value) => {
       const dataKey = unwrap(masterKey, await ensureDataKey(db, masterKey, place.owner));
@@ -103,7 +46,7 @@ export function localKeys(masterKey: Buffer): KeyService {
 
 async function openAll(
   db: Queryable,
-  masterKey: Buffer,
+  masterKey: MasterKey,
   values: SealedValue[],
 ): Promise<Map<string, string>> {
   const rows = await findDataKeys(db, [...new Set(values.map(({ place }) => place.owner))]);
@@ -120,20 +63,43 @@ async function openAll(
   );
 }
 
-async function ensureDataKey(db: Queryable, masterKey: Buffer, owner: string): Promise<DataKeyRow> {
+async function ensureDataKey(db: Queryable, masterKey: MasterKey, owner: string): Promise<DataKeyRow> {
   const find = async () => (await findDataKeys(db, [owner]))[0];
   const row =
     (await find()) ??
-    (await insertDataKey(db, owner, seal(masterKey, randomBytes(KEY_BYTES), keyOf(owner)))) ??
+    (await insertDataKey(
+      db,
+      owner,
+      seal(await wrappingKey(db, masterKey), randomBytes(KEY_BYTES), keyOf(owner)),
+    )) ??
     // Another transaction has made it between the two statements.
     (await find());
   if (row === undefined) throw new Error(`the data key of ${owner} vanished`);
   return row;
 }
 
-function unwrap(masterKey: Buffer, { owner, wrapped, destroyAt }: DataKeyRow): Buffer {
+/**
+ * The data key as it is wrapped under `next`, by whichever master key it was before.
+ * @throws FleetError `wrong_master_key`, `secret_tampered`, `secret_swapped`
+ */
+export function rewrap(masterKey: MasterKey, next: Buffer, { owner, wrapped }: WrappedKey): Buffer {
+  const plain = refusing('key', `the data key of ${owner}`, () =>
+    openWithAny(keysOf(masterKey), wrapped, keyOf(owner)),
+  );
+  return seal(next, plain, keyOf(owner));
+}
+
+/** Held against a rotation until the transaction ends: after it no data key is wrapped under the key of before. */
+async function wrappingKey(db: Queryable, masterKey: MasterKey): Promise<Buffer> {
+  const state = await holdMasterKey(db);
+  return requireKey(masterKey, state?.keyId);
+}
+
+function unwrap(masterKey: MasterKey, { owner, wrapped, destroyAt }: DataKeyRow): Buffer {
   if (destroyAt !== null) throw keyPendingDestruction(owner, destroyAt);
-  return refusing('key', `the data key of ${owner}`, () => open(masterKey, wrapped, keyOf(owner)));
+  return refusing('key', `the data key of ${owner}`, () =>
+    openWithAny(keysOf(masterKey), wrapped, keyOf(owner)),
+  );
 }
 
 function keyOf(owner: string): string[] {

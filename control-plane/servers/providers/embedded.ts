@@ -1,7 +1,7 @@
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { FleetError } from '../../../platform/errors.ts';
-import { openFile, sealFile } from '../../secrets/keys/local.ts';
+import { openFile, sealFile, type MasterKey } from '../../secrets/keys/master-key.ts';
 import { startCluster, stopCluster } from './cluster.ts';
 import type { Provider } from './provider.ts';
 
@@ -9,7 +9,7 @@ export interface EmbeddedDeps {
   /** Folder with one cluster's folder per server, named after it. */
   clustersFolder: string;
   clusterSettings?: Record<string, string>;
-  masterKey: Buffer;
+  masterKey: MasterKey;
 }
 
 /**
@@ -20,12 +20,14 @@ const SETTINGS = { max_connections: '5000', max_locks_per_transaction: '16' };
 
 /** Says whose cluster a folder holds: names are used again, data must never be. */
 const OWNER_FILE = 'server.id';
+/** The same in the folder of the registry's cluster. */
+const PASSWORD_FILE = 'superuser.sealed';
 
 /** A local PostgreSQL of the fleet's own. Its superuser's password is sealed in a 0600 file beside the data. */
 export function embeddedProvider(deps: EmbeddedDeps, server: { id: string; name: string }): Provider {
   const folder = clusterFolder(deps, server.name);
-  const passwordFile = join(folder, 'superuser.sealed');
-  const purpose = `superuser of server ${server.id}`;
+  const passwordFile = join(folder, PASSWORD_FILE);
+  const purpose = purposeOf(server.id);
   return {
     open: async () => {
       claimFolder(folder, server);
@@ -53,6 +55,25 @@ export function embeddedProvider(deps: EmbeddedDeps, server: { id: string; name:
 /** Stops the server's postmaster, if it runs on this machine; the data stays. */
 export async function stopEmbedded(deps: EmbeddedDeps, server: { id: string; name: string }): Promise<void> {
   if (holdsCluster(deps, server)) await stopCluster(clusterFolder(deps, server.name));
+}
+
+/**
+ * The superusers' passwords of all clusters on this machine. The registry's own cluster is no server: its password is
+ * bound to its folder (scripts/launcher/registry-cluster.ts).
+ */
+export function sealedFiles({
+  clustersFolder,
+}: Pick<EmbeddedDeps, 'clustersFolder'>): { file: string; purpose: string }[] {
+  if (!existsSync(clustersFolder)) return [];
+  return readdirSync(clustersFolder).map((name) => {
+    const folder = join(clustersFolder, name);
+    const id = ownerOf(folder);
+    return { file: join(folder, PASSWORD_FILE), purpose: id === undefined ? folder : purposeOf(id) };
+  });
+}
+
+function purposeOf(serverId: string): string {
+  return `superuser of server ${serverId}`;
 }
 
 /** Whether this machine holds the data of this very server. */

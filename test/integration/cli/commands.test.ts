@@ -275,6 +275,23 @@ describe('the command line against a fleet', () => {
     assert.equal(versions[0]?.['stage'], 'current');
     assert.ok(versions.every((version) => !('password' in version)));
     assert.equal((await cli('secret list --name acme')).code, 0);
+    assert.equal((await cli('secret list --name acme --older-than 90d')).stderr, 'no secrets\n');
+    const since = "staged_at = now() - interval '91 days'";
+    await server.registry.query(`UPDATE secret_versions SET ${since} WHERE subject LIKE 'database:%'`);
+    const overdue = await cli('secret list --name acme --older-than 90d');
+    assert.match(overdue.stdout, /acme +eu +t_\w+_a +✔ current +91d/);
+    assert.equal((await cli('secret list --older-than soon')).code, 2);
+  });
+
+  it('rotates the master key, at once or prepared, and goes on working', async () => {
+    assert.equal((await cli('secret rotate acme --master-key')).code, 2);
+    assert.equal((await cli('secret rotate --prepare')).code, 2);
+    const prepared = await cli('secret rotate --master-key --prepare --wait');
+    assert.match(prepared.stderr, /copy the file/);
+    const rotated = await cli('secret rotate --master-key --wait');
+    assert.equal(rotated.code, 0, rotated.stderr);
+    assert.match(rotated.stderr, /the old master key is gone/);
+    assert.equal((await cli('tenant create after-rotation --region eu --wait')).code, 0);
   });
 
   it('verifies the audit chain and lists who did what', async () => {

@@ -34,6 +34,7 @@ const MAY: Record<string, Role[]> = {
   listSecrets: ['operator', 'auditor', 'admin'],
   getSecret: ['operator', 'auditor', 'admin'],
   rotateSecret: OPERATORS,
+  rotateMasterKey: OPERATORS,
   rotateServer: OPERATORS,
   listRotations: ['operator', 'auditor', 'admin'],
   getRotation: ['operator', 'auditor', 'admin'],

@@ -226,7 +226,7 @@ describe('servers', function () {
       await secrets.createVersion(tx, version(`tenant:${randomUUID()}`, `database:${randomUUID()}`, 'us'));
     });
     const list = async (id: string, more: Parameters<typeof callRoute>[3]) =>
-      (await callRoute(test.registry, secretRoutes({ silentMinutesMax: 10 }), id, more)).body as {
+      (await callRoute(test.registry, secretRoutes({ secrets, silentMinutesMax: 10 }), id, more)).body as {
         items: { name: string; region: string }[];
         nextCursor: string | null;
       };

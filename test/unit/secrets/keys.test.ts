@@ -2,7 +2,14 @@ import assert from 'node:assert/strict';
 import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync, readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { loadMasterKey, openFile, sealFile } from '../../../control-plane/secrets/keys/local.ts';
+import {
+  addKey,
+  idOf,
+  keepKeys,
+  loadMasterKey,
+  openFile,
+  sealFile,
+} from '../../../control-plane/secrets/keys/master-key.ts';
 
 describe('local master key', () => {
   let folder: string;
@@ -13,10 +20,10 @@ describe('local master key', () => {
 
   it('is made once, 0600, and read back', () => {
     const file = join(folder, 'deep', 'master.key');
-    const key = loadMasterKey(file);
-    assert.equal(key.length, 32);
+    const [key] = loadMasterKey(file).keys();
+    assert.equal(key?.length, 32);
     assert.equal(statSync(file).mode & 0o777, 0o600);
-    assert.deepEqual(loadMasterKey(file), key);
+    assert.deepEqual(loadMasterKey(file).keys(), [key]);
     assert.deepEqual(readdirSync(join(folder, 'deep')), ['master.key']);
   });
 
@@ -30,6 +37,26 @@ describe('local master key', () => {
     writeFileSync(file, 'short\n');
     chmodSync(file, 0o600);
     assert.throws(() => loadMasterKey(file), { code: 'master_key_broken' });
+  });
+
+  it('may be two: each opens, the first seals, and all who share the file know a new one at once', () => {
+    const file = join(folder, 'master.key');
+    const [mine, other] = [loadMasterKey(file), loadMasterKey(file)];
+    const sealed = join(folder, 'superuser.sealed');
+    sealFile(mine, sealed, 'superuser of eu', 'hunter2');
+    const next = addKey(mine);
+    assert.deepEqual(other.keys()[1], next);
+    assert.equal(openFile(other, sealed, 'superuser of eu'), 'hunter2');
+    keepKeys(mine, idOf(next), 'keep');
+    assert.equal(openFile(other, sealed, 'superuser of eu'), 'hunter2');
+    sealFile(other, sealed, 'superuser of eu', 'hunter2');
+    keepKeys(mine, idOf(next), 'forget');
+    assert.equal(openFile(other, sealed, 'superuser of eu'), 'hunter2');
+    assert.deepEqual(loadMasterKey(file).keys(), [next]);
+    assert.equal(statSync(file).mode & 0o777, 0o600);
+    assert.deepEqual(mine.keys(), [next]);
+    rmSync(file);
+    assert.deepEqual(mine.keys(), [next]);
   });
 
   it('seals small files that open only whole and for their purpose', () => {
