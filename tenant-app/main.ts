@@ -3,7 +3,7 @@ import { requireAwsRegions, SecretStoreSettings } from '../platform/config.ts';
 import { FleetError, summarizeError } from '../platform/errors.ts';
 import { createLogger } from '../platform/logging.ts';
 import { startTenantApp } from './tenant-app.ts';
-import { tokenFrom } from './token-file.ts';
+import { tokenFrom } from './routing/token-file.ts';
 
 const Environment = z
   .object({

@@ -21,7 +21,7 @@ import { tenantRouting, tokenOf, type RoutingLimits, type TenantRouting } from '
 export interface TenantAppOptions {
   region: string;
   controlPlaneUrl: string;
-  /** The region's app key; as a function where it may be another one later (token-file.ts). */
+  /** The region's app key; as a function where it may be another one later (routing/token-file.ts). */
   token: string | Token;
   /** 0 = any free port. */
   port: number;

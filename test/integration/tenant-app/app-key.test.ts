@@ -6,7 +6,7 @@ import type { SecretRotation, SecretVersion } from '../../../contract/secret.ts'
 import type { Tenant } from '../../../contract/tenant.ts';
 import { dataFiles } from '../../../platform/config.ts';
 import { writePrivate } from '../../../platform/files.ts';
-import { tokenFrom } from '../../../tenant-app/token-file.ts';
+import { tokenFrom } from '../../../tenant-app/routing/token-file.ts';
 import { fleet as run } from '../../unit/cli/harness.ts';
 import { apiClient, callTenant } from '../../support/api.ts';
 import { startFleet, type Fleet } from '../../support/fleet.ts';
