@@ -323,7 +323,7 @@ describe('deleting a tenant', () => {
     const operation = await getOperation(world.registry, operationId);
     assert.deepEqual(
       operation?.steps.map((one) => one.state),
-      ['done', 'done', 'done', 'done', 'done'],
+      ['done', 'done', 'done', 'done', 'done', 'done'],
     );
     assert.deepEqual(await world.inventory(), inventory);
   });
