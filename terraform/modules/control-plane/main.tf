@@ -89,6 +89,7 @@ locals {
   )
   task_policies = {
     run-the-fleet = data.aws_iam_policy_document.task.json
+    run-servers   = data.aws_iam_policy_document.servers.json
     behind-calls  = data.aws_iam_policy_document.behind.json
     data-folder   = data.aws_iam_policy_document.data_folder.json
   }

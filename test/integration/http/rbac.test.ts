@@ -86,6 +86,7 @@ const MAY: Record<string, Role[]> = {
   verifyAudit: ['auditor', 'admin'],
   listKeys: ['admin'],
   createKey: ['admin'],
+  rotateKey: ['admin'],
   revokeKey: ['admin'],
   getRoutes: ['app'],
   streamRoutes: ['app'],

@@ -61,6 +61,16 @@ run "rights" {
     if statement.sid == "KeepKeys"])
     error_message = "Only keys that the fleet has made for itself can be destroyed."
   }
+  assert {
+    condition = alltrue([for statement in data.aws_iam_policy_document.servers.statement :
+      toset([for condition in statement.condition : condition.variable]) == toset(["aws:ResourceTag/fleet:fleet", "aws:ResourceTag/fleet:server"])
+    if statement.sid == "ChangeServers"])
+    error_message = "Only servers of the fleet's tenants can be changed or deleted."
+  }
+  assert {
+    condition     = one([for statement in data.aws_iam_policy_document.servers.statement : statement.effect if statement.sid == "LeaveTheRegistryAlone"]) == "Deny"
+    error_message = "The registry cannot be deleted by what stands on it."
+  }
 }
 
 run "data_folder" {
