@@ -278,7 +278,13 @@ describe('deleting a tenant', () => {
     );
     assert.deepEqual(
       rows.map((row) => row.action),
-      ['tenant.create', 'tenant.create.succeeded', 'tenant.delete', 'tenant.delete.succeeded'],
+      [
+        'tenant.create',
+        'tenant.create.succeeded',
+        'tenant.delete',
+        'key.destruction_scheduled',
+        'tenant.delete.succeeded',
+      ],
     );
   });
 
