@@ -89,7 +89,7 @@ export const AddServer = z.strictObject({
   name: z.string().regex(/^[a-z][a-z0-9-]{0,62}$/, 'lower-case letters, digits and dashes'),
   region: RegionName,
   url: z.string().min(1).max(2000),
-  /** Of an instance on RDS: its name there. It must have the tag `fleet:region`. */
+  /** Of an instance on RDS: its name there. It must have the tags `fleet:fleet` and `fleet:region`. */
   instance: z.string().min(1).max(63).optional(),
   ...serverLimits,
 });

@@ -9,9 +9,9 @@ import { findServer } from './store.ts';
 
 /**
  * Takes an instance that somebody else made, Terraform mostly, into the fleet: it is found by its name, proves by its
- * tag that it is of the region, and gets the server's tag. From then on it is compared with what it is now. It is never
+ * tags that it is meant for the fleet and the region, and gets the server's tag. From then on it is compared with what it is now. It is never
  * deleted by the fleet.
- * @throws FleetError `instance_not_found`, `instance_of_other_region`, `server_already_registered`
+ * @throws FleetError `instance_not_found`, `instance_not_marked`, `server_already_registered`
  */
 export async function adoptInstance(
   deps: RdsDeps,
@@ -22,7 +22,7 @@ export async function adoptInstance(
   const { fleet, instances } = requireRds(deps, region);
   const found = await patiently(() => instances.find({ region, identifier }));
   if (found === undefined) throw notFound(identifier, region);
-  requireRegion(found, region);
+  requireMarked(found, { 'fleet:fleet': fleet, 'fleet:region': region });
   await requireFree(deps, found, serverId);
   await patiently(() => instances.tag(region, found.arn, tagsOf(fleet, server)));
   await transaction((tx) =>
@@ -30,18 +30,19 @@ export async function adoptInstance(
   );
 }
 
-/** Residency: that it stands in the right region of AWS is not enough where two of the fleet share one. */
-function requireRegion({ identifier, tags }: Instance, region: string): void {
-  const marked = tags['fleet:region'];
-  if (marked === region) return;
+/**
+ * A person has set both tags: that it may be taken at all, and for whose tenants. That it stands in the right region of
+ * AWS is not enough where two of the fleet share one; and without the first the control plane has no right to mark it.
+ */
+function requireMarked({ identifier, tags }: Instance, wanted: Record<string, string>): void {
+  const wrong = Object.entries(wanted).filter(([tag, value]) => tags[tag] !== value);
+  if (wrong.length === 0) return;
+  const words = wrong.map(([tag]) => (tags[tag] === undefined ? `no tag ${tag}` : `${tag}=${tags[tag]}`));
   throw new FleetError({
-    code: 'instance_of_other_region',
+    code: 'instance_not_marked',
     status: 409,
-    message:
-      marked === undefined
-        ? `instance ${identifier} has no tag fleet:region, so that it may be anybody's`
-        : `instance ${identifier} belongs to region ${marked} by its tag fleet:region`,
-    fix: `tag it fleet:region=${region} if it is meant for tenants of ${region}, then try again`,
+    message: `instance ${identifier} has ${words.join(' and ')}, so that it may be somebody else's`,
+    fix: `if it is meant for this fleet and region, tag it ${wrong.map((pair) => pair.join('=')).join(' and ')}; then try again`,
   });
 }
 

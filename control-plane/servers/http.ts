@@ -71,7 +71,7 @@ export function serverRoutes(deps: ServerRouteDeps): SliceRoutes {
       changeRoute('cordon'),
       changeRoute('uncordon'),
       deleteRoute(deps),
-      snapshotRoute,
+      snapshotRoute(deps),
       modifyRoute,
       checkRoute(deps),
     ],
@@ -185,22 +185,24 @@ function deleteRoute({ secrets }: ServerRouteDeps) {
   });
 }
 
-const snapshotRoute = route({
-  method: 'post',
-  path: '/api/v1/servers/{name}/snapshot',
-  id: 'snapshotServer',
-  summary: 'Take a snapshot of a whole server on RDS',
-  tag: 'servers',
-  permission: 'server:write',
-  params: Params,
-  status: 202,
-  response: ServerSnapshot,
-  handle: async (call) => {
-    const server = await visibleServer(call.tx, call.params.name, call.caller);
-    const { operationId, snapshot } = await startSnapshot(call.tx, server, call);
-    return accepted(operationId, { server: server.name, snapshot });
-  },
-});
+function snapshotRoute(deps: ServerRouteDeps) {
+  return route({
+    method: 'post',
+    path: '/api/v1/servers/{name}/snapshot',
+    id: 'snapshotServer',
+    summary: 'Take a snapshot of a whole server on RDS',
+    tag: 'servers',
+    permission: 'server:write',
+    params: Params,
+    status: 202,
+    response: ServerSnapshot,
+    handle: async (call) => {
+      const server = await visibleServer(call.tx, call.params.name, call.caller);
+      const { operationId, snapshot } = await startSnapshot(call.tx, server, call, deps);
+      return accepted(operationId, { server: server.name, snapshot });
+    },
+  });
+}
 
 const modifyRoute = route({
   method: 'post',

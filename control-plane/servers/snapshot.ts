@@ -8,7 +8,7 @@ import { startOperation } from '../operations/operation.ts';
 import type { Queryable } from '../../platform/pg.ts';
 import type { Transaction } from '../registry/registry.ts';
 import { requireRds, type RdsDeps } from './providers/rds.ts';
-import { tagsOf } from './providers/rds/instance.ts';
+import { identifierOf, tagsOf } from './providers/rds/instance.ts';
 import { ensureSnapshot } from './providers/rds/lifecycle.ts';
 import { findInstance, type InstanceRecord } from './providers/rds/store.ts';
 import { serverSubject, type ServerRecord } from './server.ts';
@@ -43,16 +43,18 @@ export const snapshotServer: OperationDefinition<Input, RdsDeps> = {
   ],
 };
 
-/** @throws FleetError 409 `not_on_rds`, `operation_in_progress` */
+/** @throws FleetError 409 `not_on_rds`, `operation_in_progress`, `rds_not_configured` */
 export async function startSnapshot(
   tx: Transaction,
   server: ServerRecord,
   asker: Asker,
+  deps: Pick<RdsDeps, 'rds'>,
 ): Promise<{ operationId: string; snapshot: string }> {
   const { identifier } = await requireOnRds(tx, server);
   const operationId = randomUUID();
-  const snapshot = `${identifier}-${operationId.slice(0, 8)}`;
   const { id, name, region } = server;
+  // By the fleet's name for it, also where its own is another: the fleet may make no snapshots but of its own name.
+  const snapshot = `${identifierOf(requireRds(deps, region).fleet, name)}-${operationId.slice(0, 8)}`;
   const input: Input = { serverId: id, region, identifier, snapshot };
   await startOperation(tx, {
     ...{ id: operationId, definition: snapshotServer, subject: serverSubject(id), subjectName: name, region },

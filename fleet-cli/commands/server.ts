@@ -63,7 +63,7 @@ function addMaking(server: Command, open: OpenSession): void {
     .description("register a PostgreSQL server that exists; the admin's URL comes from a file or stdin")
     .requiredOption('--region <region>', 'where it stands')
     .option('--url-file <file>', 'file with postgres://ADMIN:PASSWORD@HOST:PORT/DATABASE')
-    .option('--instance <id>', 'it is this instance on RDS, which has the tag fleet:region')
+    .option('--instance <id>', 'it is this instance on RDS, which has the tags fleet:fleet and fleet:region')
     .option('--url-stdin', 'read that URL from standard input')
     .addOption(new Option('--url <url>', 'refused: other users see the arguments of a process').hideHelp());
   limits(add).action(async (name: string, flags: AddFlags) => await addServer(open(), name, flags));

@@ -171,8 +171,14 @@ describe(`the life of servers on RDS ${motoTitle}, PostgreSQL itself behind each
     const [standIn] = standIns;
     writeFileSync(join(folder, 'url'), urlOf(standIn));
     const add = `server add eu-2 --region eu --instance by-hand --url-file ${join(folder, 'url')}`;
-    assert.match((await cli(add)).stderr, /has no tag fleet:region.*tag it fleet:region=eu/s);
-    const Tags = [{ Key: 'fleet:region', Value: 'eu' }];
+    assert.match(
+      (await cli(add)).stderr,
+      /has no tag fleet:fleet and no tag fleet:region.*tag it fleet:fleet=flotilla and fleet:region=eu/s,
+    );
+    const Tags = [
+      { Key: 'fleet:fleet', Value: 'flotilla' },
+      { Key: 'fleet:region', Value: 'eu' },
+    ];
     await rds.send(new AddTagsToResourceCommand({ ResourceName: DBInstance?.DBInstanceArn, Tags }));
     await done(add);
     const check = 'drift check --servers --detailed-exitcode';
@@ -185,6 +191,7 @@ describe(`the life of servers on RDS ${motoTitle}, PostgreSQL itself behind each
     assert.match(await done('doctor'), /eu-2 differs in RDS: class/);
     await done('server modify eu-2 --class db.t4g.large');
     assert.equal((await cli(check)).code, 0);
+    assert.match(await done('server snapshot eu-2'), /snapshot flotilla-eu-2-/);
     await done('server remove eu-2 --confirm eu-2');
     assert.match((await cli(check)).stdout, /by-hand +- +eu +server is available, and none is known/);
   });

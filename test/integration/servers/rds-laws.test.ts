@@ -150,7 +150,7 @@ describe(`operations on RDS, which takes its time, ${motoTitle}`, function () {
         return began(async (tx) => {
           const server = await findServer(tx, 'law');
           if (server === undefined) throw new Error('there is no server');
-          return (await startSnapshot(tx, server, request)).operationId;
+          return (await startSnapshot(tx, server, request, deps)).operationId;
         });
       },
       async () => drive(await removeServer()),

@@ -278,7 +278,13 @@ describe('deleting a tenant', () => {
     );
     assert.deepEqual(
       rows.map((row) => row.action),
-      ['tenant.create', 'tenant.create.succeeded', 'tenant.delete', 'tenant.delete.succeeded'],
+      [
+        'tenant.create',
+        'tenant.create.succeeded',
+        'tenant.delete',
+        'key.destruction_scheduled',
+        'tenant.delete.succeeded',
+      ],
     );
   });
 
@@ -323,7 +329,7 @@ describe('deleting a tenant', () => {
     const operation = await getOperation(world.registry, operationId);
     assert.deepEqual(
       operation?.steps.map((one) => one.state),
-      ['done', 'done', 'done', 'done', 'done'],
+      ['done', 'done', 'done', 'done', 'done', 'done'],
     );
     assert.deepEqual(await world.inventory(), inventory);
   });

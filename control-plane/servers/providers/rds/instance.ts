@@ -77,8 +77,8 @@ export function identifierOf(fleet: string, server: string): string {
 /** Proves whose server an instance is: without it, it is somebody else's. */
 export const SERVER_TAG = 'fleet:server';
 
-/** What the tag `fleet:component` says of all servers for tenants' databases. */
-const COMPONENT = 'database';
+/** What the tag `fleet:component` says of all instances that the fleet makes: rights hang on it. */
+const COMPONENT = 'server';
 
 /** For costs by region and tenant, and to find the instance again. */
 export function tagsOf(
