@@ -35,6 +35,7 @@ const MAY: Record<string, Role[]> = {
   getSecret: ['operator', 'auditor', 'admin'],
   rotateSecret: OPERATORS,
   rotateMasterKey: OPERATORS,
+  snapshotServer: OPERATORS,
   rotateServer: OPERATORS,
   listRotations: ['operator', 'auditor', 'admin'],
   getRotation: ['operator', 'auditor', 'admin'],
