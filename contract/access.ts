@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { Duration } from './duration.ts';
 import { Instant } from './page.ts';
 
 export const ROLES = ['viewer', 'onboarder', 'operator', 'auditor', 'admin', 'app'] as const;
@@ -52,3 +53,9 @@ export type CreateKey = z.infer<typeof CreateKey>;
 /** The only answer that ever holds a token; it cannot be shown again. */
 export const CreatedKey = ApiKey.extend({ token: z.string() });
 export type CreatedKey = z.infer<typeof CreatedKey>;
+
+export const RotateKey = z.strictObject({
+  /** How long the keys before work beside the new one; 0s: they end at once. */
+  overlap: Duration.default('1h'),
+});
+export type RotateKey = z.infer<typeof RotateKey>;

@@ -32,6 +32,14 @@ export type ServerMode = z.infer<typeof ServerMode>;
 export const ServerProvider = z.enum(['embedded', 'postgres', 'rds']);
 export type ServerProvider = z.infer<typeof ServerProvider>;
 
+/** Something of an instance on RDS that is not as the registry has it; null: it is not there. */
+export const InstanceFinding = z.object({
+  what: z.string(),
+  wanted: z.string().nullable(),
+  found: z.string().nullable(),
+});
+export type InstanceFinding = z.infer<typeof InstanceFinding>;
+
 export const Server = z.object({
   id: z.uuid(),
   name: z.string(),
@@ -49,6 +57,20 @@ export const Server = z.object({
   maxConnections: z.number().int(),
   serverVersion: z.number().int().nullable(),
   reachable: z.boolean(),
+  /** Of an instance on RDS, null for all others. */
+  instance: z
+    .object({
+      /** What RDS calls it. */
+      identifier: z.string(),
+      /** Made by somebody else: never deleted by the fleet. */
+      adopted: z.boolean(),
+      /** Stopped on purpose, with its tenant. */
+      stopped: z.boolean(),
+      /** What differed when RDS was last asked; null: it was not asked yet. */
+      drift: z.array(InstanceFinding).nullable(),
+      checkedAt: Instant.nullable(),
+    })
+    .nullable(),
   version: z.number().int(),
   createdAt: Instant,
 });
@@ -67,6 +89,8 @@ export const AddServer = z.strictObject({
   name: z.string().regex(/^[a-z][a-z0-9-]{0,62}$/, 'lower-case letters, digits and dashes'),
   region: RegionName,
   url: z.string().min(1).max(2000),
+  /** Of an instance on RDS: its name there. It must have the tag `fleet:region`. */
+  instance: z.string().min(1).max(63).optional(),
   ...serverLimits,
 });
 export type AddServer = z.infer<typeof AddServer>;
@@ -93,6 +117,12 @@ export const RdsWanted = z.strictObject({
 });
 export type RdsWanted = z.infer<typeof RdsWanted>;
 
+/** What of an instance on RDS can be changed while it lives. */
+export const ModifyServer = RdsWanted.omit({ kmsKey: true }).refine((body) => Object.keys(body).length > 0, {
+  message: 'say what to change',
+});
+export type ModifyServer = z.infer<typeof ModifyServer>;
+
 /** Makes a new server with a provider that can: `embedded` on a developer's machine, `rds` on AWS. */
 export const CreateServer = z.strictObject({
   name: z.string().regex(/^[a-z][a-z0-9-]{0,62}$/, 'lower-case letters, digits and dashes'),
@@ -108,3 +138,14 @@ export const ServerFilter = z.object({ region: z.string().optional(), state: Ser
 /** What RDS calls the snapshot that is being taken. */
 export const ServerSnapshot = z.object({ server: z.string(), snapshot: z.string() });
 export type ServerSnapshot = z.infer<typeof ServerSnapshot>;
+
+/** An instance on RDS that is not as the registry has it; without a server nobody in the fleet knows it. */
+export const InstanceDrift = z.object({
+  region: z.string(),
+  server: z.string().nullable(),
+  instance: z.string(),
+  findings: z.array(InstanceFinding),
+});
+export type InstanceDrift = z.infer<typeof InstanceDrift>;
+
+export const InstanceDrifts = z.object({ items: z.array(InstanceDrift) });

@@ -55,8 +55,10 @@ import { createServer as createServerOperation } from './servers/create.ts';
 import { deleteServer } from './servers/delete.ts';
 import { stopAsRetired } from './servers/embedded-servers.ts';
 import { checkServers } from './servers/health.ts';
+import { watchInstances } from './servers/instance-drift.ts';
 import { serverRoutes } from './servers/http.ts';
 import { sealedFiles } from './servers/providers/embedded.ts';
+import { modifyServer } from './servers/modify.ts';
 import { openRds, type Rds } from './servers/providers/rds/rds.ts';
 import { requireKnownRegion } from './servers/region.ts';
 import { snapshotServer } from './servers/snapshot.ts';
@@ -118,6 +120,7 @@ export function allOperations(deps: Deps): ReadonlyMap<string, BoundOperation> {
     bindOperation(createServerOperation, deps),
     bindOperation(deleteServer, deps),
     bindOperation(snapshotServer, deps),
+    bindOperation(modifyServer, deps),
   ];
   return new Map(bound.map((operation) => [operation.kind, operation]));
 }
@@ -213,6 +216,7 @@ function startFleetWorker(
   const { registry, logger } = deps;
   const schedules: Schedule[] = [
     { name: 'server-health', cron: '* * * * *', run: () => checkServers(deps) },
+    { name: 'rds-drift', cron: '*/10 * * * *', run: () => watchInstances(deps) },
     { name: 'idempotency-keys', cron: '17 * * * *', run: () => forgetOldIdempotencyKeys(registry) },
     { name: 'plans', cron: '29 * * * *', run: () => expirePlans(registry) },
     { name: 'history', cron: '41 3 * * *', run: () => forgetHistory(registry) },

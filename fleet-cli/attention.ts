@@ -39,7 +39,8 @@ export async function failedLately(client: Client): Promise<Operation[]> {
 /** Servers that should answer and did not when they were last asked. */
 export function unreachableServers(servers: Server[]): Server[] {
   return servers.filter(
-    ({ reachable, state }) => !reachable && state !== 'retired' && state !== 'provisioning',
+    ({ reachable, state, instance }) =>
+      !reachable && state !== 'retired' && state !== 'provisioning' && instance?.stopped !== true,
   );
 }
 

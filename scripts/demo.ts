@@ -1,16 +1,17 @@
 import { existsSync } from 'node:fs';
 import pc from 'picocolors';
 import { redactText } from '../platform/logging.ts';
-import { awsEnvironment, secretsOnAws, startAws } from './demo/aws.ts';
+import { awsEnvironment, ownServer, secretsOnAws, serversOnAws, startAws } from './demo/aws.ts';
 import { chapter, claim, expect } from './demo/stage.ts';
 import { canary, halt, kill, provision, route, verifyAudit } from './demo/story.ts';
 import { demoConfig, removeFolder, type World } from './demo/world.ts';
 import { launchFleet } from './launcher/launch.ts';
 import type { Moto } from './launcher/moto.ts';
+import { stopClusters } from './launcher/registry-cluster.ts';
 
 /**
  * `npm run demo`: the whole story on a fleet of its own. Whatever it prints with ✔ it has checked. With `--aws` the
- * fleet has its secrets and keys on an emulated AWS.
+ * fleet has its secrets and keys on an emulated AWS, and a tenant a server of its own there.
  */
 const onAws = process.argv.includes('--aws');
 const stopping = new AbortController();
@@ -29,6 +30,7 @@ async function play(): Promise<void> {
   try {
     chapter('1. An empty folder becomes a fleet');
     await claim('registry, two regions, control plane and tenant apps are up', async () => {
+      if (moto !== undefined) Object.assign(process.env, await serversOnAws(moto, config));
       const fleet = await launchFleet({ config, say: () => undefined, signal: stopping.signal });
       world = { folder: config.dataDir, config, fleet };
       expect((await fetch(`${fleet.url}/readyz`)).ok, 'the control plane is not ready');
@@ -37,6 +39,8 @@ async function play(): Promise<void> {
   } finally {
     await world?.fleet.stop();
     await moto?.stop();
+    // What stands for RDS runs before the fleet does.
+    await stopClusters(config.dataDir);
     removeFolder(config);
   }
   await claim('nothing is left: every process is gone, and the folder too', async () => {
@@ -52,8 +56,9 @@ async function play(): Promise<void> {
 async function tell(world: World, moto: Moto | undefined): Promise<void> {
   for (const part of [provision, route, canary, halt, kill, verifyAudit]) await part(world);
   if (moto !== undefined) {
-    chapter('8. Its secrets are on AWS');
+    chapter('8. Secrets and servers on AWS');
     await secretsOnAws(world, moto);
+    await ownServer(world, moto);
   }
   chapter(`${moto === undefined ? 8 : 9}. And everything is cleaned up`);
 }

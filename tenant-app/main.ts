@@ -1,9 +1,9 @@
-import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { requireAwsRegions, SecretStoreSettings } from '../platform/config.ts';
 import { FleetError, summarizeError } from '../platform/errors.ts';
 import { createLogger } from '../platform/logging.ts';
 import { startTenantApp } from './tenant-app.ts';
+import { tokenFrom } from './token-file.ts';
 
 const Environment = z
   .object({
@@ -51,7 +51,7 @@ async function main(): Promise<void> {
   const app = await startTenantApp({
     region: env.FLEET_REGION,
     controlPlaneUrl: env.FLEET_URL,
-    token: readFileSync(env.FLEET_TOKEN_FILE, 'utf8').trim(),
+    token: tokenFrom(env.FLEET_TOKEN_FILE),
     port: env.FLEET_APP_PORT,
     host: env.FLEET_APP_HOST,
     logger,

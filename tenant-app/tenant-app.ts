@@ -12,16 +12,17 @@ import { tasksRouter } from './api/tasks.ts';
 import { whoami } from './api/whoami.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import type { AwsSecretStore } from './routing/aws-credentials.ts';
+import type { Token } from './routing/control-plane.ts';
 import { problemHandler } from './routing/problem.ts';
 import type { ReportTimes } from './routing/reporter.ts';
 import type { AcceptedSchema } from './routing/schema-range.ts';
-import { tenantRouting, type RoutingLimits, type TenantRouting } from './routing/tenant-routing.ts';
+import { tenantRouting, tokenOf, type RoutingLimits, type TenantRouting } from './routing/tenant-routing.ts';
 
 export interface TenantAppOptions {
   region: string;
   controlPlaneUrl: string;
-  /** The region's app key. */
-  token: string;
+  /** The region's app key; as a function where it may be another one later (token-file.ts). */
+  token: string | Token;
   /** 0 = any free port. */
   port: number;
   /** Loopback by default: a proxy stands in front of it. */
@@ -84,7 +85,8 @@ export async function startTenantApp(options: TenantAppOptions): Promise<TenantA
 }
 
 function createApp(options: TenantAppOptions, routing: TenantRouting, metrics: Metrics): express.Express {
-  const { logger, token } = options;
+  const { logger } = options;
+  const token = tokenOf(options.token);
   const app = express();
   app.disable('x-powered-by');
   // Our ETags are versions; hashing every body would only cost.
@@ -98,7 +100,7 @@ function createApp(options: TenantAppOptions, routing: TenantRouting, metrics: M
   });
   endpoint(app, '/metrics', {
     get: async (request, response) => {
-      const isOperator = equalInConstantTime(request.get('authorization') ?? '', `Bearer ${token}`);
+      const isOperator = equalInConstantTime(request.get('authorization') ?? '', `Bearer ${token()}`);
       response.type(metrics.contentType).send(await metrics.render(isOperator ? 'operator' : 'anyone'));
     },
   });

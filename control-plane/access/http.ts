@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
-import { ApiKey, CreatedKey, CreateKey } from '../../contract/access.ts';
+import { ApiKey, CreatedKey, CreateKey, RotateKey } from '../../contract/access.ts';
+import { durationSeconds } from '../../contract/duration.ts';
 import { PageQuery, pageOf } from '../../contract/page.ts';
 import { FleetError } from '../../platform/errors.ts';
 import type { Queryable } from '../../platform/pg.ts';
@@ -9,6 +10,7 @@ import { CreatedCursor, decodeCursor, pageByCreation } from '../http/cursor.ts';
 import { route, type Answer, type Call, type SliceRoutes } from '../http/route.ts';
 import { mayUseRegion, requireRegion, visibleRegions, type Caller } from './caller.ts';
 import { createKey } from './keys.ts';
+import { rotateKey } from './rotate-key.ts';
 import { findKey, insertPrincipal, listKeys, revokeKey } from './store.ts';
 
 export interface AccessRoutesDeps {
@@ -46,6 +48,20 @@ export function accessRoutes(deps: AccessRoutesDeps): SliceRoutes {
         status: 200,
         response: pageOf(ApiKey),
         handle: list,
+      }),
+      route({
+        method: 'post',
+        path: '/api/v1/keys/{name}/rotate',
+        id: 'rotateKey',
+        summary: 'Make another key for the same use, and let those before end a while later',
+        tag: 'keys',
+        permission: 'key:write',
+        params: z.object({ name: z.string().min(1).max(100) }),
+        body: RotateKey.optional(),
+        status: 201,
+        response: CreatedKey,
+        sensitive: true,
+        handle: rotate,
       }),
       route({
         method: 'delete',
@@ -111,6 +127,22 @@ async function revoke(call: Call<{ id: string }, unknown, unknown>): Promise<Ans
     });
   }
   return {};
+}
+
+async function rotate(call: Call<{ name: string }, unknown, RotateKey | undefined>): Promise<Answer> {
+  const { caller, tx, params } = call;
+  const { overlap } = call.body ?? RotateKey.parse({});
+  const key = await rotateKey(tx, params.name, durationSeconds(overlap), (regions) =>
+    requireWithin(caller, regions),
+  );
+  auditAsked(tx, call, {
+    action: 'key.rotate',
+    resource: `key:${key.id}`,
+    region: onlyRegion(key.regions),
+    before: { ids: key.before, end: key.end.toISOString() },
+    after: { name: params.name, role: key.role, regions: key.regions },
+  });
+  return { body: { ...(await findKey(tx, key.id)), token: key.token } };
 }
 
 /** Nobody handles a key that reaches further than their own. */

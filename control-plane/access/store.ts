@@ -120,6 +120,28 @@ export async function findKey(db: Queryable, id: string): Promise<ApiKey | undef
   return rows[0] === undefined ? undefined : toApiKey(rows[0]);
 }
 
+/** All keys that were made for the principal of that name, the newest first, locked until the transaction ends. */
+export async function lockKeysOf(tx: Queryable, name: string): Promise<(ApiKey & { live: boolean })[]> {
+  const { rows } = await tx.query<ListedKey & { live: boolean }>(
+    `SELECT ${KEY_COLUMNS}, k.revoked_at IS NULL AND coalesce(k.expires_at > now(), true) AS live
+       FROM api_keys k JOIN principals p ON p.id = k.principal_id WHERE p.name = $1
+      ORDER BY k.created_at DESC, k.id FOR UPDATE OF k, p`,
+    [name],
+  );
+  return rows.map((row) => ({ ...toApiKey(row), live: row.live }));
+}
+
+/** Lets keys end in so many seconds, unless they end sooner. @returns when they do */
+export async function endKeys(tx: Queryable, ids: readonly string[], inSeconds: number): Promise<Date> {
+  const { rows } = await tx.query<{ at: Date }>(
+    `WITH ended AS (
+       UPDATE api_keys SET expires_at = least(expires_at, now() + $2 * interval '1 second') WHERE id = ANY ($1))
+     SELECT now() + $2 * interval '1 second' AS at`,
+    [ids, inSeconds],
+  );
+  return rows[0]?.at ?? new Date();
+}
+
 /** @returns false when it was revoked before. */
 export async function revokeKey(tx: Queryable, id: string): Promise<boolean> {
   const { rowCount } = await tx.query(

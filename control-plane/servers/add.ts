@@ -4,12 +4,14 @@ import type { AddServer } from '../../contract/server.ts';
 import { FleetError, sqlState, SQLSTATE } from '../../platform/errors.ts';
 import type { Asker } from '../access/caller.ts';
 import { auditAsked } from '../audit/audit.ts';
-import type { OperationDefinition } from '../operations/definition.ts';
+import type { OperationDefinition, StepContext } from '../operations/definition.ts';
 import { startOperation } from '../operations/operation.ts';
 import type { Transaction } from '../registry/registry.ts';
 import type { Secrets } from '../secrets/secret.ts';
+import { adoptInstance } from './adopt.ts';
 import { parseServerUrl } from './address.ts';
 import { postgresProvider } from './providers/postgres.ts';
+import type { RdsDeps } from './providers/rds.ts';
 import type { Provider } from './providers/provider.ts';
 import {
   alreadyRegistered,
@@ -21,6 +23,7 @@ import {
   RegistrationInput,
   unharden,
   unready,
+  type Checked,
   type RegistrationDeps,
 } from './registration.ts';
 import { findRegion } from './region-store.ts';
@@ -33,16 +36,19 @@ const Input = RegistrationInput.extend({
   bootstrapUser: z.string(),
   /** Version of that user's password. */
   bootstrapVersionId: z.uuid(),
+  /** Name of the instance on RDS that it is. */
+  instance: z.string().optional(),
 });
 type Input = z.infer<typeof Input>;
+type Deps = RegistrationDeps & RdsDeps;
 
 /** Takes an existing PostgreSQL server into the fleet. */
-export const addServer: OperationDefinition<Input, RegistrationDeps> = {
+export const addServer: OperationDefinition<Input, Deps> = {
   kind: 'server.add',
   input: Input,
   cancellable: true,
   steps: [
-    { name: 'check', do: (context, deps) => check(context, deps, providerOf(context.input, deps)) },
+    { name: 'check', do: look },
     {
       name: 'harden',
       do: (context, deps) => harden(context, deps, providerOf(context.input, deps)),
@@ -53,6 +59,12 @@ export const addServer: OperationDefinition<Input, RegistrationDeps> = {
   unwound: (tx, input, _end, deps) => forgetServer(tx, input, deps),
   retried: refuseRetry,
 };
+
+async function look(context: StepContext<Input>, deps: Deps): Promise<Checked> {
+  const { instance, ...server } = context.input;
+  if (instance !== undefined) await adoptInstance(deps, { ...server, instance }, context.transaction);
+  return check(context, deps, providerOf(context.input, deps));
+}
 
 function providerOf(input: Input, deps: RegistrationDeps): Provider {
   return postgresProvider(deps, {
@@ -73,12 +85,12 @@ export async function startAddServer(
   asker: Asker,
 ): Promise<{ operationId: string; serverId: string }> {
   const address = parseServerUrl(wanted.url);
-  const { url: _url, ...rest } = wanted;
+  const { url: _url, instance, ...rest } = wanted;
   const [operationId, serverId] = [randomUUID(), randomUUID()];
   await insertNewServer(tx, {
     ...rest,
     id: serverId,
-    provider: 'postgres',
+    provider: instance === undefined ? 'postgres' : 'rds',
     host: address.host,
     port: address.port,
     tls: address.tls,
@@ -94,6 +106,7 @@ export async function startAddServer(
     migratorVersionId: randomUUID(),
     bootstrapUser: address.user,
     bootstrapVersionId: randomUUID(),
+    ...(instance === undefined ? {} : { instance }),
   };
   const version = { owner: subject, subject, region: wanted.region, login: address.user };
   await secrets.importVersion(tx, { ...version, id: input.bootstrapVersionId }, address.password);
@@ -107,7 +120,7 @@ export async function insertNewServer(tx: Transaction, server: NewServer): Promi
   const namesake = await findServer(tx, server.name);
   if (namesake !== undefined && namesake.state !== 'retired') throw nameTaken(server.name);
   const atSamePlace = await findServerAt(tx, server.host, server.port);
-  if (server.provider === 'postgres' && atSamePlace !== undefined) throw alreadyRegistered(atSamePlace);
+  if (server.provider !== 'embedded' && atSamePlace !== undefined) throw alreadyRegistered(atSamePlace);
   try {
     await insertServer(tx, server);
   } catch (error) {

@@ -1,6 +1,14 @@
 import { z } from 'zod';
 import { pageOf, PageQuery } from '../../contract/page.ts';
-import { AddServer, CreateServer, Server, ServerFilter, ServerSnapshot } from '../../contract/server.ts';
+import {
+  AddServer,
+  CreateServer,
+  InstanceDrifts,
+  ModifyServer,
+  Server,
+  ServerFilter,
+  ServerSnapshot,
+} from '../../contract/server.ts';
 import { requireRegion, visibleRegions, type Caller } from '../access/caller.ts';
 import { decodeCursor, pageOfRows } from '../http/cursor.ts';
 import { accepted, route, type SliceRoutes } from '../http/route.ts';
@@ -9,7 +17,9 @@ import type { Secrets } from '../secrets/secret.ts';
 import { startAddServer } from './add.ts';
 import { changeServer, removeServer } from './change.ts';
 import { startCreateServer } from './create.ts';
+import { checkInstances } from './instance-drift.ts';
 import { startDeleteServer } from './delete.ts';
+import { startModify } from './modify.ts';
 import type { Rds } from './providers/rds/rds.ts';
 import { findInstance } from './providers/rds/store.ts';
 import { regionRoutes } from './region-http.ts';
@@ -37,6 +47,10 @@ const NewServer = z
     message: 'give either url (register an existing server) or provider (make one)',
     path: ['url'],
   })
+  .refine((body) => body.instance === undefined || body.url !== undefined, {
+    message: 'is for an instance that exists: give its url too',
+    path: ['instance'],
+  })
   .refine((body) => body.rds === undefined || body.provider === 'rds', {
     message: 'is for provider rds',
     path: ['rds'],
@@ -58,6 +72,8 @@ export function serverRoutes(deps: ServerRouteDeps): SliceRoutes {
       changeRoute('uncordon'),
       deleteRoute(deps),
       snapshotRoute,
+      modifyRoute,
+      checkRoute(deps),
     ],
   };
 }
@@ -112,11 +128,11 @@ function postRoute(deps: ServerRouteDeps) {
     handle: async ({ body, caller, requestId, tx }) => {
       requireRegion(caller, body.region);
       const request = { caller, requestId };
-      const { url, provider = 'embedded', rds, ...rest } = body;
+      const { url, provider = 'embedded', rds, instance, ...rest } = body;
       const { operationId, serverId } =
         url === undefined
           ? await startCreateServer(tx, { ...rest, provider, rds }, request, deps)
-          : await startAddServer(tx, deps.secrets, { ...rest, url }, request);
+          : await startAddServer(tx, deps.secrets, { ...rest, url, instance }, request);
       const server = await findServer(tx, serverId);
       if (server === undefined) throw serverNotFound(body.name);
       return accepted(operationId, serverView(server));
@@ -185,6 +201,41 @@ const snapshotRoute = route({
     return accepted(operationId, { server: server.name, snapshot });
   },
 });
+
+const modifyRoute = route({
+  method: 'post',
+  path: '/api/v1/servers/{name}/modify',
+  id: 'modifyServer',
+  summary: 'Change the instance on RDS that a server is, at once; mostly it is away for a minute',
+  tag: 'servers',
+  permission: 'server:write',
+  params: Params,
+  body: ModifyServer,
+  status: 202,
+  response: Server,
+  handle: async (call) => {
+    const server = await visibleServer(call.tx, call.params.name, call.caller);
+    return accepted(await startModify(call.tx, server, call.body, call), serverView(server));
+  },
+});
+
+function checkRoute({ rds }: ServerRouteDeps) {
+  return route({
+    method: 'post',
+    path: '/api/v1/drift/servers',
+    id: 'checkServers',
+    summary: 'Compare all servers on RDS with what RDS has, and find instances that belong to no server',
+    tag: 'drift',
+    permission: 'server:write',
+    status: 200,
+    response: InstanceDrifts,
+    handle: async ({ caller, tx }) => {
+      const regions = visibleRegions(caller);
+      const items = await checkInstances(tx, rds);
+      return { body: { items: items.filter(({ region }) => regions?.includes(region) ?? true) } };
+    },
+  });
+}
 
 async function visibleServer(tx: Transaction, name: string, caller: Caller): Promise<ServerUsage> {
   const server = await findServer(tx, name);

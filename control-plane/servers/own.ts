@@ -22,8 +22,6 @@ import { findServer, setEndpoint } from './store.ts';
 export const OwnServer = RegistrationInput.extend({
   masterVersionId: z.uuid(),
   tenantId: z.uuid(),
-  /** Slug of the tenant, for the tag that costs are told apart by. */
-  tenant: z.string(),
   identifier: z.string(),
   spec: InstanceSpec,
 });

@@ -28,6 +28,8 @@ export interface ServerRecord {
   /** `server_version_num`, e.g. 180004; null until it was asked. */
   serverVersion: number | null;
   reachable: boolean;
+  /** Of an instance on RDS. */
+  instance: Server['instance'];
   version: number;
   createdAt: Date;
 }
@@ -77,6 +79,7 @@ export function serverView(server: ServerUsage): Server {
     maxConnections: server.maxConnections,
     serverVersion: server.serverVersion,
     reachable: server.reachable,
+    instance: server.instance,
     version: server.version,
     createdAt: server.createdAt.toISOString(),
   };

@@ -32,7 +32,7 @@ export const snapshotServer: OperationDefinition<Input, RdsDeps> = {
       name: 'snapshot',
       do: async ({ input }, deps) => {
         const { fleet, instances } = requireRds(deps, input.region);
-        const tags = tagsOf({ fleet, region: input.region, serverId: input.serverId, tenant: undefined });
+        const tags = tagsOf(fleet, input);
         await ensureSnapshot(instances, input.serverId, input, { identifier: input.snapshot, tags });
       },
       undo: ({ input }, deps) => {
@@ -78,6 +78,6 @@ export async function requireOnRds(
     code: 'not_on_rds',
     status: 409,
     message: `server ${name} is no instance on RDS that the fleet has to do with (provider ${provider})`,
-    fix: `fleet server add NAME --provider rds --instance ID takes one into the fleet; otherwise use the tools of its own host`,
+    fix: `fleet server add NAME --instance ID takes one into the fleet; otherwise use the tools of its own host`,
   });
 }

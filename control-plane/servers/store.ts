@@ -6,7 +6,10 @@ import type { ServerRecord, ServerUsage } from './server.ts';
 const COLUMNS = `s.id, s.name, s.region, s.provider, s.mode, s.state, s.host, s.port, s.tls,
   s.admin_user AS "adminUser", s.admin_database AS "adminDatabase", s.endpoint_epoch AS "endpointEpoch",
   s.max_databases AS "maxDatabases", s.max_connections AS "maxConnections",
-  s.server_version AS "serverVersion", s.reachable, s.version, s.created_at AS "createdAt"`;
+  s.server_version AS "serverVersion", s.reachable, s.version, s.created_at AS "createdAt",
+  (SELECT json_build_object('identifier', i.identifier, 'adopted', i.adopted, 'stopped', i.stopped, 'drift', i.drift,
+     'checkedAt', to_char(i.checked_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
+     FROM rds_instances i WHERE i.server_id = s.id) AS instance`;
 
 const USAGE = `LEFT JOIN LATERAL (
   SELECT count(*)::int AS databases, coalesce(sum(d.connection_limit), 0)::int AS connections
@@ -101,7 +104,14 @@ export async function listRetiredServers(
 
 export type NewServer = Omit<
   ServerRecord,
-  'state' | 'endpointEpoch' | 'serverVersion' | 'reachable' | 'version' | 'createdAt' | 'maxDatabases'
+  | 'state'
+  | 'instance'
+  | 'endpointEpoch'
+  | 'serverVersion'
+  | 'reachable'
+  | 'version'
+  | 'createdAt'
+  | 'maxDatabases'
 > & { maxDatabases?: number | undefined };
 
 /** PostgreSQL works with far more; beyond that its catalogs and start grow slow enough to be noticed. */

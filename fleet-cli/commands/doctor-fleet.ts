@@ -30,6 +30,21 @@ export function checkServers(servers: Server[]): Check[] {
   return warnings(check, findings, 'fleet server list');
 }
 
+/** Instances on RDS that somebody has changed there, as the control plane last saw them. */
+export function checkInstances(servers: Server[]): Check[] {
+  const check = 'instances';
+  const onRds = servers.filter(({ instance }) => instance !== null);
+  if (onRds.length === 0) return [];
+  const differing = onRds.filter(({ instance }) => (instance?.drift ?? []).length > 0);
+  if (differing.length === 0)
+    return [{ check, result: 'ok', message: `all ${onRds.length} are as the registry has them` }];
+  const findings = differing.map(({ name, instance }) => ({
+    message: `${name} differs in RDS: ${(instance?.drift ?? []).map(({ what }) => what).join(', ')}`,
+    fix: `fleet server get ${name}`,
+  }));
+  return warnings(check, findings, 'fleet drift check --servers');
+}
+
 /** A halt waits for a person, and nothing else can be rolled out meanwhile. */
 export function checkRollouts(open: RolloutSummary[]): Check[] {
   const check = 'rollouts';

@@ -7,7 +7,7 @@ import { CliError, toCliError } from '../errors.ts';
 import { EXIT } from '../exit.ts';
 import type { Paint } from '../output/style.ts';
 import type { OpenSession, Session } from '../session.ts';
-import { checkOperations, checkRollouts, checkServers, type Check } from './doctor-fleet.ts';
+import { checkInstances, checkOperations, checkRollouts, checkServers, type Check } from './doctor-fleet.ts';
 
 /** The floor of package.json's engines. */
 const MIN_NODE: readonly [number, number] = [20, 19];
@@ -63,6 +63,7 @@ async function checkFleet(session: Session): Promise<Check[]> {
   return [
     { check: 'key', result: 'ok', message: 'accepted' },
     ...checkServers(servers.value),
+    ...checkInstances(servers.value),
     ...('failed' in rollouts ? [rollouts.failed] : checkRollouts(rollouts.value)),
     ...('failed' in operations ? [operations.failed] : checkOperations(operations.value)),
   ];

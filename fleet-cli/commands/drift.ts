@@ -8,11 +8,14 @@ import { follow } from '../follow.ts';
 import { collect, parseCount } from '../globals.ts';
 import { driftCheckView, driftView, renderDiffs } from '../output/drift-view.ts';
 import { checkInput, type OpenSession, type Session } from '../session.ts';
+import { InstanceDrifts } from '../../contract/server.ts';
+import { instanceDriftView } from '../output/fleet-views.ts';
 import { collectWhere, matchOf, type Where } from '../where.ts';
 
 interface CheckFlags {
   where?: Where;
   tenant?: string[];
+  servers?: boolean;
   detailedExitcode?: boolean;
 }
 
@@ -34,8 +37,11 @@ export function addDriftCommands(program: Command, open: OpenSession): void {
     .description('compare schemas with what their migrations make')
     .option('--where <key=value>', 'only where region=, tier=, server= or label.KEY= is so', collectWhere)
     .option('--tenant <tenant>', 'only this tenant; may be repeated', collect)
+    .option('--servers', 'compare the servers on RDS with what RDS has instead')
     .option('--detailed-exitcode', DETAILED)
-    .action(async (flags: CheckFlags) => await check(open(), flags));
+    .action(
+      async (flags: CheckFlags) => await (flags.servers === true ? checkServers : check)(open(), flags),
+    );
   drift
     .command('list')
     .description('list databases that differ, as the last check found them')
@@ -63,6 +69,21 @@ async function check(session: Session, flags: CheckFlags): Promise<void> {
   requireRead(ended);
   if (flags.detailedExitcode === true && ended.counts.drifted > 0) throw driftFound(ended.counts.drifted);
   if (ended.counts.drifted > 0) session.out.note('what differs: fleet drift list --diff');
+}
+
+async function checkServers(session: Session, flags: CheckFlags): Promise<void> {
+  const request = { method: 'POST' as const, path: '/api/v1/drift/servers' };
+  const reply = await change(session, request, InstanceDrifts);
+  if (reply === undefined) return;
+  const { items } = reply.body;
+  session.out.list(items, instanceDriftView);
+  if (flags.detailedExitcode !== true || items.length === 0) return;
+  throw new CliError({
+    code: 'drift_found',
+    exitCode: EXIT.changes,
+    message: `${items.length} ${items.length === 1 ? 'instance differs' : 'instances differ'} from the registry`,
+    fix: 'docs/runbooks/stuck-instance.md says what to do about each',
+  });
 }
 
 async function followCheck(session: Session, id: string): Promise<DriftCheck> {

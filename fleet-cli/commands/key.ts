@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { Option, type Command } from 'commander';
-import { ApiKey, CreatedKey, CreateKey, ROLES } from '../../contract/access.ts';
+import { ApiKey, CreatedKey, CreateKey, RotateKey, ROLES } from '../../contract/access.ts';
 import { AnyBody, change } from '../change.ts';
 import { path } from '../client.ts';
 import { confirmYes } from '../confirm.ts';
@@ -33,6 +33,12 @@ export function addKeyCommands(program: Command, open: OpenSession): void {
     .option('--limit <count>', 'at most this many', parseCount)
     .action(async (flags: { limit?: number }) => await list(open(), flags.limit));
   key
+    .command('rotate <name>')
+    .description('make another key for the same use; those before end a while later')
+    .option('--overlap <duration>', 'how long those before still work, e.g. 10m or 2d (default: 1h)')
+    .option('--token-file <file>', 'write the token to this file (0600) instead of showing it')
+    .action(async (name: string, flags: RotateFlags) => await rotate(open(), name, flags));
+  key
     .command('revoke <id>')
     .description('make a key useless at once')
     .action(async (id: string) => await revoke(open(), id));
@@ -48,10 +54,28 @@ async function create(session: Session, name: string, flags: CreateFlags): Promi
   };
   const body = checkInput(CreateKey, input, `key ${name}`);
   const reply = await change(session, { method: 'POST', path: '/api/v1/keys', body }, CreatedKey);
+  if (reply !== undefined) handOut(session, reply.body, tokenFile);
+}
+
+interface RotateFlags {
+  overlap?: string;
+  tokenFile?: string;
+}
+
+async function rotate(session: Session, name: string, { overlap, tokenFile }: RotateFlags): Promise<void> {
+  const body = checkInput(RotateKey, overlap === undefined ? {} : { overlap }, '--overlap');
+  const request = { method: 'POST' as const, path: path`/api/v1/keys/${name}/rotate`, body };
+  const reply = await change(session, request, CreatedKey);
   if (reply === undefined) return;
-  const { token, ...key } = reply.body;
+  handOut(session, reply.body, tokenFile);
+  session.out.note(`keys with the name ${name} from before end in ${body.overlap}`);
+}
+
+/** The token is seen once: on the screen or in the file. */
+function handOut(session: Session, created: CreatedKey, tokenFile: string | undefined): void {
+  const { token, ...key } = created;
   if (tokenFile === undefined) {
-    session.out.one(reply.body, createdView);
+    session.out.one(created, createdView);
     session.out.note('keep the token now: it cannot be shown again');
     return;
   }

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { AddServer, CreateServer, Server, ServerSnapshot } from '../../contract/server.ts';
+import { AddServer, CreateServer, ModifyServer, Server, ServerSnapshot } from '../../contract/server.ts';
 import { AnyBody, change, settle } from '../change.ts';
 import { path } from '../client.ts';
 import { confirmName } from '../confirm.ts';
@@ -26,18 +26,21 @@ export interface AddFlags extends LimitFlags {
   urlFile?: string;
   urlStdin?: boolean;
   url?: string;
+  instance?: string;
 }
 
-export interface CreateFlags extends LimitFlags {
-  provider: string;
+export interface InstanceFlags {
   class?: string;
   storage?: number;
   engineVersion?: string;
   backupDays?: number;
+  multiAz?: boolean;
+  deletionProtection?: boolean;
+}
+
+export interface CreateFlags extends LimitFlags, InstanceFlags {
+  provider: string;
   kmsKey?: string;
-  /** False where it was switched off. */
-  multiAz: boolean;
-  deletionProtection: boolean;
 }
 
 export async function listServers({ client, out }: Session, { limit, ...filter }: ListFlags): Promise<void> {
@@ -51,12 +54,19 @@ export async function getServer({ client, out }: Session, name: string): Promise
 /** Registers a server. Its URL holds a password, so it is taken from a file or stdin and never from argv. */
 export async function addServer(session: Session, name: string, flags: AddFlags): Promise<void> {
   const url = await readUrl(session, flags);
-  const body = checkInput(AddServer, { name, url, ...limitFields(flags) }, `server ${name}`);
+  const instance = flags.instance === undefined ? {} : { instance: flags.instance };
+  const body = checkInput(AddServer, { name, url, ...instance, ...limitFields(flags) }, `server ${name}`);
   await make(session, name, body);
 }
 
 export async function createServer(session: Session, name: string, flags: CreateFlags): Promise<void> {
-  const input = { name, provider: flags.provider, ...limitFields(flags), ...rdsFields(flags) };
+  const rds = {
+    ...instanceFields(flags),
+    ...(flags.kmsKey === undefined ? {} : { kmsKey: flags.kmsKey }),
+  };
+  // Another provider refuses what is for RDS, and asks for nothing.
+  const asked = Object.keys(rds).length === 0 ? {} : { rds };
+  const input = { name, provider: flags.provider, ...limitFields(flags), ...asked };
   await make(session, name, checkInput(CreateServer, input, `server ${name}`));
 }
 
@@ -75,6 +85,12 @@ export async function removeServer(session: Session, name: string): Promise<void
   if (reply.operationId === undefined || session.globals.wait !== false) {
     session.out.note(`server ${server.name} is removed`);
   }
+}
+
+export async function modifyServer(session: Session, name: string, flags: InstanceFlags): Promise<void> {
+  const body = checkInput(ModifyServer, instanceFields(flags), `server ${name}`);
+  const reply = await change(session, { method: 'POST', path: `${serverPath(name)}/modify`, body }, AnyBody);
+  await settle(session, reply, async () => await getServer(session, name));
 }
 
 export async function snapshotServer(session: Session, name: string): Promise<void> {
@@ -125,18 +141,18 @@ function limitFields(flags: LimitFlags): Record<string, unknown> {
   };
 }
 
-/** Flags for RDS that are given; nothing for another provider, which refuses them otherwise. */
-function rdsFields(flags: CreateFlags): Record<string, unknown> {
-  const rds = {
-    ...(flags.class === undefined ? {} : { instanceClass: flags.class }),
-    ...(flags.storage === undefined ? {} : { storageGib: flags.storage }),
-    ...(flags.engineVersion === undefined ? {} : { engineVersion: flags.engineVersion }),
-    ...(flags.backupDays === undefined ? {} : { backupDays: flags.backupDays }),
-    ...(flags.kmsKey === undefined ? {} : { kmsKey: flags.kmsKey }),
-    ...(flags.multiAz ? {} : { multiAz: false }),
-    ...(flags.deletionProtection ? {} : { deletionProtection: false }),
-  };
-  return Object.keys(rds).length === 0 ? {} : { rds };
+/** Flags for RDS that are given. */
+function instanceFields(flags: InstanceFlags): Record<string, unknown> {
+  const {
+    class: instanceClass,
+    storage: storageGib,
+    engineVersion,
+    backupDays,
+    multiAz,
+    deletionProtection,
+  } = flags;
+  const fields = { instanceClass, storageGib, engineVersion, backupDays, multiAz, deletionProtection };
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 }
 
 function serverPath(name: string): string {

@@ -7,11 +7,13 @@ import {
   createServer,
   getServer,
   listServers,
+  modifyServer,
   removeServer,
   setCordon,
   snapshotServer,
   type AddFlags,
   type CreateFlags,
+  type InstanceFlags,
   type ListFlags,
 } from './server-actions.ts';
 
@@ -43,6 +45,12 @@ export function addServerCommands(program: Command, open: OpenSession): void {
       'take an empty server out of the fleet, and one that the fleet has made on RDS out of RDS; wants --confirm NAME',
     )
     .action(async (name: string) => await removeServer(open(), name));
+  const modify = server
+    .command('modify <name>')
+    .description('change the instance on RDS that a server is, at once; mostly it is away for a minute');
+  changeable(modify).action(
+    async (name: string, flags: InstanceFlags) => await modifyServer(open(), name, flags),
+  );
   server
     .command('snapshot <name>')
     .description('take a snapshot of a whole server on RDS')
@@ -55,6 +63,7 @@ function addMaking(server: Command, open: OpenSession): void {
     .description("register a PostgreSQL server that exists; the admin's URL comes from a file or stdin")
     .requiredOption('--region <region>', 'where it stands')
     .option('--url-file <file>', 'file with postgres://ADMIN:PASSWORD@HOST:PORT/DATABASE')
+    .option('--instance <id>', 'it is this instance on RDS, which has the tag fleet:region')
     .option('--url-stdin', 'read that URL from standard input')
     .addOption(new Option('--url <url>', 'refused: other users see the arguments of a process').hideHelp());
   limits(add).action(async (name: string, flags: AddFlags) => await addServer(open(), name, flags));
@@ -72,13 +81,18 @@ function addMaking(server: Command, open: OpenSession): void {
 
 /** What RDS is asked for; the region's site has the rest. */
 function instance(command: Command): Command {
+  return changeable(command).option('--kms-key <arn>', "rds: another KMS key than the region's");
+}
+
+function changeable(command: Command): Command {
   return command
     .option('--class <class>', 'rds: class of the instance, as in db.r7g.large')
     .option('--storage <gib>', 'rds: storage in GiB; it grows by itself to four times that', parseCount)
     .option('--engine-version <version>', 'rds: version of PostgreSQL, as in 18')
     .option('--backup-days <days>', 'rds: how far back it can be restored to', parseCount)
-    .option('--kms-key <arn>', "rds: another KMS key than the region's")
+    .option('--multi-az', 'rds: with a standby in another zone, which is the default')
     .option('--no-multi-az', 'rds: without a standby in another zone')
+    .option('--deletion-protection', 'rds: RDS refuses to delete it, which is the default')
     .option('--no-deletion-protection', 'rds: RDS need not refuse to delete it');
 }
 

@@ -2,7 +2,7 @@ import type { ApiKey } from '../../contract/access.ts';
 import type { AuditEntry } from '../../contract/audit.ts';
 import type { Release } from '../../contract/release.ts';
 import type { SecretVersion } from '../../contract/secret.ts';
-import type { Region, Server } from '../../contract/server.ts';
+import type { InstanceDrift, InstanceFinding, Region, Server } from '../../contract/server.ts';
 import { stateText } from './style.ts';
 import { age } from './time.ts';
 import type { View } from './view.ts';
@@ -41,6 +41,8 @@ export const serverView: View<Server> = {
     { title: 'tls', value: (server) => server.tls, wide: true },
     { title: 'postgres', value: (server) => majorVersion(server.serverVersion), wide: true },
     { title: 'age', value: (server) => age(server.createdAt), right: true, wide: true },
+    { title: 'instance', value: (server) => server.instance?.identifier, detail: true },
+    { title: 'drift', value: instanceDrift, detail: true },
     { title: 'id', value: (server) => server.id, detail: true },
   ],
 };
@@ -118,7 +120,32 @@ export const keyView: View<ApiKey> = {
   ],
 };
 
+export const instanceDriftView: View<InstanceDrift> = {
+  noun: 'instances that differ',
+  name: (drift) => drift.instance,
+  columns: [
+    { title: 'instance', value: (drift) => drift.instance },
+    { title: 'server', value: (drift) => drift.server },
+    { title: 'region', value: (drift) => drift.region },
+    { title: 'differs in', value: (drift) => drift.findings.map(findingText).join('; ') },
+  ],
+};
+
+/** What RDS has otherwise than the registry, when it was last asked. */
+function instanceDrift({ instance }: Server): string | undefined {
+  if (instance === null || instance.drift === null) return undefined;
+  const words = instance.drift.map(findingText);
+  return words.length === 0 ? `none, ${age(instance.checkedAt) ?? ''} ago` : words.join('; ');
+}
+
+/** `class is db.t4g.medium, not db.m7g.large` */
+function findingText({ what, wanted, found }: InstanceFinding): string {
+  if (found === null) return `${what} ${wanted ?? ''} is missing`;
+  return wanted === null ? `${what} is ${found}, and none is known` : `${what} is ${found}, not ${wanted}`;
+}
+
 function health(server: Server): ['good' | 'bad', string] {
+  if (server.instance?.stopped === true) return ['good', 'stopped'];
   return server.reachable ? ['good', 'reachable'] : ['bad', 'unreachable'];
 }
 

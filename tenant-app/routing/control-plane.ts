@@ -11,6 +11,8 @@ export interface ControlPlane {
   report(report: AppReport, signal: AbortSignal): Promise<AppReportAnswer>;
 }
 
+type Ask = RequestInit & { headers: Record<string, string> };
+
 /** The control plane answered with an error. */
 export class ControlPlaneError extends Error {
   readonly status: number;
@@ -24,18 +26,32 @@ export class ControlPlaneError extends Error {
 /** 30 s: a snapshot of 100,000 routes takes 2 s, ten times that on a busy machine; more means that it hangs. */
 const REQUEST_TIMEOUT_MS = 30_000;
 
-/** Does not connect by itself. `token` is the region's app key. */
-export function createControlPlane(options: { url: string; token: string; region: string }): ControlPlane {
+/** HTTP's 401: the key is not known, or not any more. */
+const UNAUTHENTICATED = 401;
+
+/** The region's app key; asked anew for each request, as keys are rotated. */
+export type Token = () => string;
+
+/** Does not connect by itself. */
+export function createControlPlane(options: { url: string; token: Token; region: string }): ControlPlane {
   const base = options.url.replace(/\/+$/, '');
-  const headers = { Authorization: `Bearer ${options.token}` };
-  const ask = async (path: string, request: RequestInit): Promise<Response> => {
-    const response = await fetch(base + path, request);
+  const send = (path: string, request: Ask, token: string): Promise<Response> =>
+    fetch(base + path, { ...request, headers: { ...request.headers, Authorization: `Bearer ${token}` } });
+  const ask = async (path: string, request: Ask): Promise<Response> => {
+    const token = options.token();
+    let response = await send(path, request, token);
+    const next = options.token();
+    // Replaced while the request was under way.
+    if (response.status === UNAUTHENTICATED && next !== token) {
+      await response.body?.cancel();
+      response = await send(path, request, next);
+    }
     if (response.ok) return response;
     await response.body?.cancel();
     throw new ControlPlaneError(path, response.status);
   };
   const get = (path: string, accept: string, signal: AbortSignal): Promise<Response> =>
-    ask(path, { headers: { ...headers, Accept: accept }, signal });
+    ask(path, { headers: { Accept: accept }, signal });
   const getJson = async (path: string, signal?: AbortSignal): Promise<unknown> => {
     const timeout = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
     const response = await get(
@@ -59,7 +75,7 @@ export function createControlPlane(options: { url: string; token: string; region
     report: async (report, signal) => {
       const response = await ask(`/api/v1/regions/${options.region}/reports`, {
         method: 'POST',
-        headers: { ...headers, 'Content-Type': 'application/json' },
+        headers: { 'Content-Type': 'application/json' },
         body: JSON.stringify(report),
         signal,
       });

@@ -3,7 +3,7 @@ import { AppVersion } from '../../contract/app.ts';
 import { FleetError } from '../../platform/errors.ts';
 import type { Logger } from '../../platform/logging.ts';
 import { awsCredentials, type AwsSecretStore } from './aws-credentials.ts';
-import { createControlPlane } from './control-plane.ts';
+import { createControlPlane, type Token } from './control-plane.ts';
 import { createCredentials } from './credentials.ts';
 import { startFeed } from './feed-client.ts';
 import { createGates, type Gate } from './gate.ts';
@@ -19,8 +19,8 @@ export interface TenantRoutingOptions {
   /** The region that this process serves: tenants of others are answered with 421. */
   region: string;
   controlPlaneUrl: string;
-  /** The region's app key (`flt_…`). */
-  token: string;
+  /** The region's app key (`flt_…`); as a function it is asked for each request, so that the key can be rotated. */
+  token: string | Token;
   logger: Logger;
   /** Where credentials are read. By default the control plane hands them out. */
   secretStore?: AwsSecretStore;
@@ -91,7 +91,11 @@ export function tenantRouting(options: TenantRoutingOptions): TenantRouting {
   const appVersion = checkVersion(options.appVersion ?? NO_VERSION);
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const trusted = trustProxies(options.trustedProxies ?? []);
-  const controlPlane = createControlPlane({ url: options.controlPlaneUrl, token: options.token, region });
+  const controlPlane = createControlPlane({
+    url: options.controlPlaneUrl,
+    token: tokenOf(options.token),
+    region,
+  });
   const credentials =
     options.secretStore === undefined
       ? createCredentials((databaseId) => controlPlane.credential(databaseId))
@@ -146,4 +150,9 @@ function checkVersion(version: string): string {
     message: `${version} is not a semantic version`,
     fix: 'name the version of the app like 2.4.0',
   });
+}
+
+/** A key that is given as text never changes. */
+export function tokenOf(token: string | Token): Token {
+  return typeof token === 'function' ? token : () => token;
 }

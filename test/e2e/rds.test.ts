@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { DescribeDBSnapshotsCommand, type RDSClient } from '@aws-sdk/client-rds';
+import { writeFileSync } from 'node:fs';
+import {
+  AddTagsToResourceCommand,
+  CreateDBInstanceCommand,
+  DescribeDBSnapshotsCommand,
+  ModifyDBInstanceCommand,
+  type RDSClient,
+} from '@aws-sdk/client-rds';
 import type { Rollout } from '../../contract/rollout.ts';
 import type { SecretRotation } from '../../contract/secret.ts';
 import type { Server } from '../../contract/server.ts';
@@ -14,7 +21,7 @@ import { callTenant } from '../support/api.ts';
 import { startTestCluster } from '../support/clusters.ts';
 import { startFleet, type Fleet } from '../support/fleet.ts';
 import { MOTO_CREDENTIALS, motoTitle, skipWithoutMoto, startMoto, type Moto } from '../support/moto.ts';
-import { motoClient, prepareSite, SITE } from '../support/rds.ts';
+import { AWS_REGION, motoClient, prepareSite, SITE } from '../support/rds.ts';
 import { makeServersFolder } from '../support/test-run.ts';
 import { until } from '../support/until.ts';
 
@@ -57,7 +64,9 @@ describe(`the life of servers on RDS ${motoTitle}, PostgreSQL itself behind each
         AWS_ENDPOINT_URL: moto.url,
       },
     });
-    await fleet.startApp('eu', { reports: { everyMs: 200 } });
+    const client = { endpoint: moto.url, credentials: MOTO_CREDENTIALS };
+    const secretStore = { awsRegion: AWS_REGION, client };
+    await fleet.startApp('eu', { secretStore, reports: { everyMs: 200 } });
   });
   after(async () => {
     await fleet?.stop();
@@ -150,5 +159,33 @@ describe(`the life of servers on RDS ${motoTitle}, PostgreSQL itself behind each
       client.query('SELECT 1 FROM pg_database WHERE datname = $1', [acme.database]),
     );
     assert.equal(rows.length, 1);
+  });
+
+  it('takes an instance that others made in by its tag, tells what they change in RDS, and never deletes it', async () => {
+    const DBInstanceIdentifier = 'by-hand';
+    const order = new CreateDBInstanceCommand({
+      ...{ DBInstanceIdentifier, Engine: 'postgres', EngineVersion: '18', DBInstanceClass: 'db.t4g.medium' },
+      ...{ MasterUsername: 'somebody', MasterUserPassword: 'of-somebody', AllocatedStorage: 20 },
+    });
+    const { DBInstance } = await rds.send(order);
+    const [standIn] = standIns;
+    writeFileSync(join(folder, 'url'), urlOf(standIn));
+    const add = `server add eu-2 --region eu --instance by-hand --url-file ${join(folder, 'url')}`;
+    assert.match((await cli(add)).stderr, /has no tag fleet:region.*tag it fleet:region=eu/s);
+    const Tags = [{ Key: 'fleet:region', Value: 'eu' }];
+    await rds.send(new AddTagsToResourceCommand({ ResourceName: DBInstance?.DBInstanceArn, Tags }));
+    await done(add);
+    const check = 'drift check --servers --detailed-exitcode';
+    assert.equal((await cli(check)).code, 0);
+    await rds.send(new ModifyDBInstanceCommand({ DBInstanceIdentifier, DBInstanceClass: 'db.m7g.large' }));
+    const { code, stdout } = await cli(check);
+    assert.equal(code, 6);
+    assert.match(stdout, /by-hand +eu-2 +eu +class is db.m7g.large, not db.t4g.medium/);
+    assert.match(await done('server get eu-2'), /class is db.m7g.large, not db.t4g.medium/);
+    assert.match(await done('doctor'), /eu-2 differs in RDS: class/);
+    await done('server modify eu-2 --class db.t4g.large');
+    assert.equal((await cli(check)).code, 0);
+    await done('server remove eu-2 --confirm eu-2');
+    assert.match((await cli(check)).stdout, /by-hand +- +eu +server is available, and none is known/);
   });
 });

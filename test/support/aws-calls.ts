@@ -52,8 +52,8 @@ export function actionsOfProgram(main: string): Set<string> {
 }
 
 /**
- * The actions of one source. @throws Error for what cannot be followed: whole clients imported, paginators and
- * waiters, whose calls stand nowhere in the source
+ * The actions of one source. @throws Error for what cannot be followed: whole clients imported, and waiters, whose
+ * calls stand nowhere in the source
  */
 export function actionsIn(source: ts.SourceFile, place: string): string[] {
   return importsOf(source).flatMap(({ module, names }) => {
@@ -64,6 +64,7 @@ export function actionsIn(source: ts.SourceFile, place: string): string[] {
       .filter((name) => !NO_CALL.test(name))
       .flatMap((name) => {
         if (name.endsWith('Command')) return actionsOf(module, name);
+        if (name.startsWith('paginate')) return actionsOf(module, name.slice('paginate'.length));
         throw new Error(`${place} imports ${name} of ${module}: say in aws-calls.ts what it calls`);
       });
   });

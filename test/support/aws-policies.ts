@@ -28,7 +28,7 @@ export async function programRole(
   program: 'control-plane' | 'tenant-app',
   region = 'eu',
 ): Promise<Statement[]> {
-  return statementsOf(files, `modules/${program}`, ['task', 'behind'], {
+  return statementsOf(files, `modules/${program}`, ['task', 'servers', 'behind'], {
     var: program === 'tenant-app' ? { fleet_name: GIVEN.fleet_name, region } : GIVEN,
     data: {
       aws_partition: { this: { partition: 'aws' } },

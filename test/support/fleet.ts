@@ -80,6 +80,7 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
         region,
         controlPlaneUrl: url,
         token,
+        ...secretStoreOf(config, region),
         ...{ port: 0, logger: options.logger ?? quietLogger, accessLogTo: testLog, ...more },
       });
       apps[region] = app;
@@ -117,6 +118,12 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
     await fleet.stop();
     throw error;
   }
+}
+
+/** Where an app of the region reads credentials. */
+function secretStoreOf(config: Config, region: string): Pick<TenantAppOptions, 'secretStore'> {
+  const awsRegion = config.awsRegions[region];
+  return config.secretStore === 'aws' && awsRegion !== undefined ? { secretStore: { awsRegion } } : {};
 }
 
 async function furnish(fleet: Fleet, options: FleetOptions): Promise<void> {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { bindingOf } from '../../control-plane/secrets/keys/key-service.ts';
+import { identifierOf, tagsOf } from '../../control-plane/servers/providers/rds/instance.ts';
 import { awsTags, keyAlias, SECRETS_COMPONENT, secretName } from '../../platform/aws/names.ts';
 import { actionsIn, actionsOf, actionsOfProgram, parseSource } from '../support/aws-calls.ts';
 import { ACCOUNT, GIVEN, programRole } from '../support/aws-policies.ts';
@@ -26,6 +27,16 @@ const BEHIND: Record<string, { action: string; behind: string; because: string }
       behind: 'secretsmanager:GetSecretValue',
       because: "values are opened in the caller's name",
     },
+    {
+      action: 'kms:DescribeKey',
+      behind: 'rds:CreateDBInstance',
+      because: "RDS looks at the key in the caller's name",
+    },
+    {
+      action: 'kms:CreateGrant',
+      behind: 'rds:CreateDBInstance',
+      because: 'RDS keeps a grant for as long as the server lives',
+    },
   ],
   'tenant-app': [
     {
@@ -36,6 +47,8 @@ const BEHIND: Record<string, { action: string; behind: string; because: string }
   ],
 };
 
+/** Documents of a module with what its program calls. */
+const CALLS = ['task', 'servers'];
 /** Documents of a module that are about no call of the SDK: mounting the data folder. */
 const NO_CALLS = ['data_folder', 'data_folder_guard'];
 
@@ -50,7 +63,8 @@ describe('rights on AWS', () => {
       const documents = actionsByDocument(files, `modules/${program}`);
       const called = actionsOfProgram(`${program}/main.ts`);
       assert.ok(called.size > 0);
-      assert.deepEqual(differences(called, documents.get('task') ?? new Set(), 'calls'), []);
+      const allowed = new Set(CALLS.flatMap((name) => [...(documents.get(name) ?? [])]));
+      assert.deepEqual(differences(called, allowed, 'calls'), []);
     });
 
     it(`argues what ${program} needs behind its calls, neither more nor less`, () => {
@@ -64,8 +78,9 @@ describe('rights on AWS', () => {
         [],
         'nothing calls this any more',
       );
-      const known = ['behind', ...(program === 'control-plane' ? NO_CALLS : []), 'task'];
-      assert.deepEqual([...documents.keys()].sort(), known, 'every policy is compared with something');
+      const known = ['behind', ...CALLS, ...NO_CALLS];
+      const unknown = [...documents.keys()].filter((name) => !known.includes(name));
+      assert.deepEqual(unknown, [], 'every policy is compared with something');
     });
   }
 
@@ -173,6 +188,48 @@ describe('rights on AWS', () => {
         assert.ok(isAllowed(controlPlane, { action, resource, context }));
         assert.ok(!isAllowed(apps.eu, { action, resource, context }));
       }
+    });
+
+    describe('of servers on RDS', () => {
+      const fleet = GIVEN.fleet_name;
+      const tags = tagsOf(fleet, { region: 'eu', serverId: server, tenantId: tenant });
+      const arn = (kind: string, name: string) => `arn:aws:rds:eu-central-1:${ACCOUNT}:${kind}:${name}`;
+      const own = arn('db', identifierOf(fleet, 'acme-1'));
+      const marked = (of: 'Request' | 'Resource', given: Record<string, string> = tags) =>
+        Object.fromEntries(Object.entries(given).map(([name, value]) => [`aws:${of}Tag/${name}`, value]));
+      const may = (action: string, resource: string, context: Record<string, string> = {}): boolean =>
+        isAllowed(controlPlane, { action: `rds:${action}`, resource, context });
+
+      it('makes them encrypted and marked, or not at all', () => {
+        const encrypted = { 'rds:StorageEncrypted': 'true' };
+        for (const place of [own, arn('subgrp', 'fleet-eu'), arn('pg', 'fleet-eu-postgres18')]) {
+          assert.ok(may('CreateDBInstance', place, { ...encrypted, ...marked('Request') }), place);
+        }
+        assert.ok(may('AddTagsToResource', own, marked('Request')));
+        assert.ok(!may('CreateDBInstance', own, marked('Request')));
+        assert.ok(!may('CreateDBInstance', own, encrypted));
+        assert.ok(!may('CreateDBInstance', arn('db', 'another'), { ...encrypted, ...marked('Request') }));
+        assert.ok(!may('CreateDBInstance', arn('subgrp', 'public'), { ...encrypted, ...marked('Request') }));
+      });
+
+      it('changes and deletes what has the marks that the code gives, and nothing else', () => {
+        const registry = arn('db', 'fleet-registry');
+        for (const action of ['ModifyDBInstance', 'DeleteDBInstance', 'StopDBInstance']) {
+          assert.ok(may(action, own, marked('Resource')), action);
+          assert.ok(may(action, arn('db', 'adopted'), marked('Resource')), action);
+          assert.ok(!may(action, own), action);
+          const foreign = marked('Resource', { ...tags, 'fleet:fleet': 'another' });
+          assert.ok(!may(action, own, foreign), action);
+          assert.ok(!may(action, registry, marked('Resource')), action);
+        }
+      });
+
+      it('adopts what a person has marked for the fleet, but never the registry', () => {
+        const claimed = { ...marked('Request'), 'aws:ResourceTag/fleet:fleet': fleet };
+        assert.ok(may('AddTagsToResource', arn('db', 'legacy'), claimed));
+        assert.ok(!may('AddTagsToResource', arn('db', 'legacy'), marked('Request')));
+        assert.ok(!may('AddTagsToResource', arn('db', 'fleet-registry'), claimed));
+      });
     });
 
     it('lets the control plane make keys that say whose they are, and touch no others', () => {

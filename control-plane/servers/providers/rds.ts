@@ -26,8 +26,6 @@ export interface RdsServer {
   region: string;
   /** Version of the master's password. */
   masterVersionId: string;
-  /** Whose server alone, for the tags that costs are told apart by. */
-  tenant?: string | undefined;
 }
 
 /**
@@ -48,7 +46,7 @@ export function rdsProvider(
         region: server.region,
         identifier: record.identifier,
         spec: record.spec,
-        tags: tagsOf({ ...server, fleet: rds.fleet, tenant: server.tenant }),
+        tags: tagsOf(rds.fleet, { ...server, tenantId: record.tenantId }),
         password,
       });
       const address = await reach(rds, instance, { user: MASTER_USER, password });

@@ -79,5 +79,7 @@ module "control_plane" {
     kms_key_arn          = region.kms_key_arn
     db_subnet_group_name = region.site.db_subnet_group_name
     parameter_group_name = region.site.parameter_group_name
+    security_group_id    = region.site.security_group_id
+    engine_major         = region.site.engine_major
   } }
 }

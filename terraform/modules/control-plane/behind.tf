@@ -63,6 +63,34 @@ data "aws_iam_policy_document" "behind" {
       values   = concat(local.secret_arns, ["RequestToValidateKeyAccess"])
     }
   }
+
+  # RDS looks at a server's key in its caller's name, and keeps a grant for as long as the server lives.
+  statement {
+    sid       = "EncryptServers"
+    actions   = ["kms:DescribeKey"]
+    resources = local.regions_keys
+    condition {
+      test     = "StringEquals"
+      variable = "kms:ViaService"
+      values   = [for region in local.aws_regions : "rds.${region}.amazonaws.com"]
+    }
+  }
+
+  statement {
+    sid       = "GrantServersTheirKey"
+    actions   = ["kms:CreateGrant"]
+    resources = local.regions_keys
+    condition {
+      test     = "Bool"
+      variable = "kms:GrantIsForAWSResource"
+      values   = ["true"]
+    }
+    condition {
+      test     = "StringEquals"
+      variable = "kms:ViaService"
+      values   = [for region in local.aws_regions : "rds.${region}.amazonaws.com"]
+    }
+  }
 }
 
 data "aws_iam_policy_document" "data_folder" {

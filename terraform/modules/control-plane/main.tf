@@ -68,6 +68,13 @@ locals {
     FLEET_SECRET_STORE = "aws"
     FLEET_NAME         = var.fleet_name
     FLEET_AWS_REGIONS  = join(",", [for name, region in var.regions : "${name}=${region.aws_region}"])
+    FLEET_RDS_SITES = jsonencode({ for name, region in var.regions : name => {
+      subnetGroup    = region.db_subnet_group_name
+      parameterGroup = region.parameter_group_name
+      securityGroups = [region.security_group_id]
+      kmsKey         = region.kms_key_arn
+      engineVersion  = tostring(region.engine_major)
+    } })
   }, var.environment)
   secrets = { FLEET_REGISTRY_URL = var.registry_url_secret_arn }
 
@@ -82,6 +89,7 @@ locals {
   )
   task_policies = {
     run-the-fleet = data.aws_iam_policy_document.task.json
+    run-servers   = data.aws_iam_policy_document.servers.json
     behind-calls  = data.aws_iam_policy_document.behind.json
     data-folder   = data.aws_iam_policy_document.data_folder.json
   }

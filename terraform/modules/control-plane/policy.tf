@@ -1,4 +1,4 @@
-# What the control plane calls of AWS for secrets and keys, action by action. test/unit/aws-rights.test.ts compares
+# What the control plane calls of AWS for secrets and keys, action by action; for servers see servers.tf. test/unit/aws-rights.test.ts compares
 # the list with the calls in the code: an action that nothing calls is as wrong as one that is missing. What AWS
 # does behind these calls is in behind.tf. Names and tags are those of platform/aws/names.ts.
 

@@ -14,6 +14,8 @@ variable "regions" {
     kms_key_arn          = string
     db_subnet_group_name = string
     parameter_group_name = string
+    security_group_id    = string
+    engine_major         = number
   }))
   validation {
     condition     = length(var.regions) > 0

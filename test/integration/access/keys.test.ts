@@ -46,6 +46,47 @@ describe('API keys', () => {
     assert.equal((await use(body.token)).status, 200);
   });
 
+  it('rotate: another one for the same use, and those before end after the overlap', async () => {
+    const { body: first } = await make({
+      name: 'turned',
+      role: 'operator',
+      regions: ['eu'],
+      expiresInDays: 30,
+    });
+    const turn = (overlap?: string) =>
+      app.admin.call<CreatedKey & Problem>(
+        'POST',
+        '/api/v1/keys/turned/rotate',
+        overlap === undefined ? {} : { overlap },
+      );
+    const { body: second, status } = await turn('10m');
+    assert.equal(status, 201);
+    assert.deepEqual([second.name, second.role, second.regions], ['turned', 'operator', ['eu']]);
+    const days = (Date.parse(second.expiresAt ?? '') - Date.parse(second.createdAt)) / 86_400_000;
+    assert.ok(Math.abs(days - 30) < 0.01);
+    assert.deepEqual([(await use(first.token)).status, (await use(second.token)).status], [200, 200]);
+    const list = await app.admin.ok<{ items: ApiKey[] }>('GET', '/api/v1/keys');
+    const endsInMs = Date.parse(list.items.find(({ id }) => id === first.id)?.expiresAt ?? '') - Date.now();
+    assert.ok(endsInMs > 590_000 && endsInMs <= 600_000, String(endsInMs));
+    // An answer that was lost: at once means at once, for all before.
+    const { body: third } = await turn('0s');
+    await until('the others have ended', async () => {
+      const [one, other] = await Promise.all([use(first.token), use(second.token)]);
+      return one.status === 401 && other.status === 401;
+    });
+    assert.equal((await use(third.token)).status, 200);
+    const [entry] = await listEntries(app.registry, {
+      resource: `key:${second.id}`,
+      regions: null,
+      limit: 9,
+    });
+    assert.equal(entry?.action, 'key.rotate');
+    await app.admin.ok('DELETE', `/api/v1/keys/${third.id}`);
+    assert.deepEqual([(await turn()).status, (await turn()).body.code], [409, 'key_is_dead']);
+    const unknown = await app.admin.call<Problem>('POST', '/api/v1/keys/nobody/rotate', {});
+    assert.deepEqual([unknown.status, unknown.body.code], [404, 'key_not_found']);
+  });
+
   it('are audited without their token', async () => {
     const { body } = await make({ name: 'audited', role: 'viewer', regions: ['us'] });
     await app.admin.ok('DELETE', `/api/v1/keys/${body.id}`);

@@ -85,6 +85,7 @@ const MAY: Record<string, Role[]> = {
   verifyAudit: ['auditor', 'admin'],
   listKeys: ['admin'],
   createKey: ['admin'],
+  rotateKey: ['admin'],
   revokeKey: ['admin'],
   getRoutes: ['app'],
   streamRoutes: ['app'],

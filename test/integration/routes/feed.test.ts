@@ -29,7 +29,11 @@ describe('route feed', () => {
 
   /** A table kept up to date by the real feed. */
   async function followed(region: string) {
-    const controlPlane = createControlPlane({ url: fleet.url, token: fleet.tokens[region] ?? '', region });
+    const controlPlane = createControlPlane({
+      url: fleet.url,
+      token: () => fleet.tokens[region] ?? '',
+      region,
+    });
     const table = createRouteTable();
     const feed = startFeed({ controlPlane, region, table, logger: quietLogger });
     await until('the feed connects', async () => feed.connected());
@@ -137,7 +141,7 @@ describe('route feed', () => {
   it('resumes after a version in pages, and tells when a version is not of its history', async () => {
     const controlPlane = createControlPlane({
       url: fleet.url,
-      token: fleet.tokens['eu'] ?? '',
+      token: () => fleet.tokens['eu'] ?? '',
       region: 'eu',
     });
     const stop = new AbortController();

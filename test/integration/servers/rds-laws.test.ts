@@ -12,6 +12,7 @@ import { deleteServer, startDeleteServer } from '../../../control-plane/servers/
 import { stopCluster, type Cluster } from '../../../control-plane/servers/providers/cluster.ts';
 import type { Instances } from '../../../control-plane/servers/providers/rds/instances.ts';
 import { snapshotServer, startSnapshot } from '../../../control-plane/servers/snapshot.ts';
+import { modifyServer, startModify } from '../../../control-plane/servers/modify.ts';
 import { findServer } from '../../../control-plane/servers/store.ts';
 import { createTenant, startCreateTenant } from '../../../control-plane/tenants/create.ts';
 import { deleteTenant, startDeleteTenant } from '../../../control-plane/tenants/delete.ts';
@@ -63,6 +64,8 @@ describe(`operations on RDS, which takes its time, ${motoTitle}`, function () {
     const bound = [
       bindOperation(createServer, { ...deps, ...embedded }),
       bindOperation(deleteServer, deps),
+      bindOperation(snapshotServer, deps),
+      bindOperation(modifyServer, deps),
       ...[createTenant, deleteTenant].map((definition) => bindOperation(definition as never, deps)),
       ...[suspendTenant, resumeTenant].map((definition) => bindOperation(definition, deps)),
     ];
@@ -89,7 +92,7 @@ describe(`operations on RDS, which takes its time, ${motoTitle}`, function () {
       `SELECT 'server ' || name AS item FROM servers WHERE state <> 'retired'
        UNION ALL SELECT 'database ' || id FROM databases WHERE state <> 'dropped'
        UNION ALL SELECT 'version ' || id FROM secret_versions WHERE stage <> 'retired'
-       UNION ALL SELECT 'key ' || owner FROM data_keys`,
+       UNION ALL SELECT 'key ' || owner FROM data_keys WHERE destroy_at IS NULL`,
     );
     const there = await instances.list('eu');
     return [...rows.map(({ item }) => item), ...there.map(({ identifier }) => identifier)].sort();
@@ -140,8 +143,8 @@ describe(`operations on RDS, which takes its time, ${motoTitle}`, function () {
     ),
   );
 
-  obeysTheLaws('server.snapshot', snapshotServer, () =>
-    subject(
+  obeysTheLaws('server.snapshot', snapshotServer, () => ({
+    ...subject(
       async () => {
         await drive(await makeServer());
         return began(async (tx) => {
@@ -152,7 +155,27 @@ describe(`operations on RDS, which takes its time, ${motoTitle}`, function () {
       },
       async () => drive(await removeServer()),
     ),
-  );
+    discard: async () => drive(await removeServer()),
+  }));
+
+  obeysTheLaws('server.modify', modifyServer, () => ({
+    ...subject(
+      async () => {
+        await drive(await makeServer());
+        return began(async (tx) => {
+          const server = await findServer(tx, 'law');
+          if (server === undefined) throw new Error('there is no server');
+          return startModify(tx, server, { instanceClass: 'db.m7g.large' }, request);
+        });
+      },
+      async () => {
+        const found = await instances.find({ region: 'eu', identifier: 'fleet-law' });
+        assert.equal(found?.spec.instanceClass, 'db.m7g.large');
+        await drive(await removeServer());
+      },
+    ),
+    discard: async () => drive(await removeServer()),
+  }));
 
   const makeTenant = () =>
     began(async (tx) => {

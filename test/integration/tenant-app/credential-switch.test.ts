@@ -33,7 +33,7 @@ describe('a pool whose tenant gets another credential', () => {
   });
   after(() => fleet.stop());
   beforeEach(async () => {
-    const plane = createControlPlane({ url: fleet.url, token: fleet.tokens.eu ?? '', region: 'eu' });
+    const plane = createControlPlane({ url: fleet.url, token: () => fleet.tokens.eu ?? '', region: 'eu' });
     const credential = await plane.credential(route.databaseId);
     told = new Map([[route.credentialVersion, credential]]);
     let version = route.credentialVersion;

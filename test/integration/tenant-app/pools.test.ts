@@ -43,7 +43,7 @@ describe('pools of tenants', () => {
   function makePools(limits: Partial<PoolLimits> = {}) {
     const controlPlane = createControlPlane({
       url: fleet.url,
-      token: fleet.tokens['eu'] ?? '',
+      token: () => fleet.tokens['eu'] ?? '',
       region: 'eu',
     });
     let asked = 0;

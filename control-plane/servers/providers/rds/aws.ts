@@ -8,10 +8,7 @@ import {
   DescribeDBInstancesCommand,
   DescribeDBSnapshotsCommand,
   ModifyDBInstanceCommand,
-  paginateDescribeDBInstances,
   RDSClient,
-  RebootDBInstanceCommand,
-  RestoreDBInstanceToPointInTimeCommand,
   StartDBInstanceCommand,
   StopDBInstanceCommand,
   type DBInstance,
@@ -78,11 +75,14 @@ function looking(send: Send): Pick<Instances, 'find' | 'list' | 'quotas'> {
       }),
     list: (region) =>
       send(region, 'rds:DescribeDBInstances', async (client) => {
-        const found: Instance[] = [];
-        for await (const { DBInstances = [] } of paginateDescribeDBInstances({ client }, {})) {
-          found.push(...DBInstances.filter(({ Engine }) => Engine === 'postgres').map(toInstance));
-        }
-        return found;
+        const found: DBInstance[] = [];
+        let marker: string | undefined;
+        do {
+          const page = await client.send(new DescribeDBInstancesCommand({ Marker: marker }));
+          found.push(...(page.DBInstances ?? []));
+          marker = page.Marker;
+        } while (marker !== undefined && marker !== '');
+        return found.filter(({ Engine }) => Engine === 'postgres').map(toInstance);
       }),
     quotas: (region) =>
       send(region, 'rds:DescribeAccountAttributes', async (client) => {
@@ -94,7 +94,7 @@ function looking(send: Send): Pick<Instances, 'find' | 'list' | 'quotas'> {
   };
 }
 
-function making(send: Send): Pick<Instances, 'create' | 'restore' | 'remove'> {
+function making(send: Send): Pick<Instances, 'create' | 'remove'> {
   return {
     create: (order) =>
       send(order.region, 'rds:CreateDBInstance', async (client) => {
@@ -114,16 +114,6 @@ function making(send: Send): Pick<Instances, 'create' | 'restore' | 'remove'> {
         });
         await unless(RDS_ERROR.instanceExists, undefined, () => client.send(command));
       }),
-    restore: (order, source, at) =>
-      send(order.region, 'rds:RestoreDBInstanceToPointInTime', async (client) => {
-        const command = new RestoreDBInstanceToPointInTimeCommand({
-          ...placing(order),
-          SourceDBInstanceIdentifier: source,
-          TargetDBInstanceIdentifier: order.identifier,
-          RestoreTime: at,
-        });
-        await unless(RDS_ERROR.instanceExists, undefined, () => client.send(command));
-      }),
     remove: ({ region, identifier }, finalSnapshot) =>
       send(region, 'rds:DeleteDBInstance', async (client) => {
         const command = new DeleteDBInstanceCommand({
@@ -139,8 +129,8 @@ function making(send: Send): Pick<Instances, 'create' | 'restore' | 'remove'> {
   };
 }
 
-/** What an instance is given however it is made. */
-function placing({ spec, tags }: Pick<Order, 'spec' | 'tags'>) {
+/** Where it stands, and what it has in common with all others. */
+function placing({ spec, tags }: Order) {
   return {
     DBInstanceClass: spec.instanceClass,
     MultiAZ: spec.multiAz,
@@ -160,7 +150,7 @@ function placing({ spec, tags }: Pick<Order, 'spec' | 'tags'>) {
   };
 }
 
-function changing(send: Send): Pick<Instances, 'change' | 'tag' | 'reboot' | 'stop' | 'start'> {
+function changing(send: Send): Pick<Instances, 'change' | 'tag' | 'stop' | 'start'> {
   return {
     change: ({ region, identifier }, changes) =>
       send(region, 'rds:ModifyDBInstance', async (client) => {
@@ -172,10 +162,6 @@ function changing(send: Send): Pick<Instances, 'change' | 'tag' | 'reboot' | 'st
       send(region, 'rds:AddTagsToResource', async (client) => {
         const Tags = Object.entries(tags).map(([Key, Value]) => ({ Key, Value }));
         await client.send(new AddTagsToResourceCommand({ ResourceName, Tags }));
-      }),
-    reboot: ({ region, identifier }) =>
-      send(region, 'rds:RebootDBInstance', async (client) => {
-        await client.send(new RebootDBInstanceCommand({ DBInstanceIdentifier: identifier }));
       }),
     stop: ({ region, identifier }) =>
       send(region, 'rds:StopDBInstance', async (client) => {
@@ -198,7 +184,6 @@ function toModify(changes: Changes) {
     MultiAZ: changes.multiAz,
     BackupRetentionPeriod: changes.backupDays,
     DeletionProtection: changes.deletionProtection,
-    MasterUserPassword: changes.password,
   };
 }
 

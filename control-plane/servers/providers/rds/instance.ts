@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { RdsWanted } from '../../../../contract/server.ts';
 import type { RdsSite } from '../../../../platform/config.ts';
+import { awsTags } from '../../../../platform/aws/names.ts';
 import { FleetError } from '../../../../platform/errors.ts';
 
 /** What an instance on RDS shall be, in full: what RDS has otherwise is drift. Never a secret. */
@@ -76,20 +77,17 @@ export function identifierOf(fleet: string, server: string): string {
 /** Proves whose server an instance is: without it, it is somebody else's. */
 export const SERVER_TAG = 'fleet:server';
 
+/** What the tag `fleet:component` says of all servers for tenants' databases. */
+const COMPONENT = 'database';
+
 /** For costs by region and tenant, and to find the instance again. */
-export function tagsOf(owner: {
-  fleet: string;
-  region: string;
-  serverId: string;
-  tenant: string | undefined;
-}): Record<string, string> {
-  return {
-    'fleet:fleet': owner.fleet,
-    'fleet:component': 'database',
-    'fleet:region': owner.region,
-    [SERVER_TAG]: owner.serverId,
-    ...(owner.tenant === undefined ? {} : { 'fleet:tenant': owner.tenant }),
-  };
+export function tagsOf(
+  fleet: string,
+  server: { region: string; serverId: string; tenantId?: string | null | undefined },
+): Record<string, string> {
+  const { region, serverId, tenantId } = server;
+  const about = [`server:${serverId}`, ...(typeof tenantId === 'string' ? [`tenant:${tenantId}`] : [])];
+  return awsTags(fleet, region, COMPONENT, about);
 }
 
 /** @throws FleetError 409 `instance_name_taken` when it lacks the server's tag */
@@ -99,7 +97,7 @@ export function requireOurs(instance: Instance, serverId: string): void {
     code: 'instance_name_taken',
     status: 409,
     message: `there is an instance ${instance.identifier} on RDS that was not made for this server`,
-    fix: `choose another name; to take that instance into the fleet: fleet server add NAME --provider rds --instance ${instance.identifier}`,
+    fix: `choose another name; to take that instance into the fleet: fleet server add NAME --instance ${instance.identifier}`,
   });
 }
 

@@ -16,7 +16,7 @@ export type Changes = Partial<
     InstanceSpec,
     'engineVersion' | 'instanceClass' | 'storageGib' | 'multiAz' | 'backupDays' | 'deletionProtection'
   >
-> & { password?: string };
+>;
 
 export interface Snapshot {
   identifier: string;
@@ -42,11 +42,8 @@ export interface Instances {
   quotas(region: string): Promise<Quota[]>;
   /** Does nothing when there is one of the name: look whose it is. */
   create(order: Order): Promise<void>;
-  /** A copy of `source` as it was at `at`. Does nothing when there is one of the name. */
-  restore(order: Omit<Order, 'password'>, source: string, at: Date): Promise<void>;
   change(place: Place, changes: Changes): Promise<void>;
   tag(region: string, arn: string, tags: Record<string, string>): Promise<void>;
-  reboot(place: Place): Promise<void>;
   stop(place: Place): Promise<void>;
   start(place: Place): Promise<void>;
   /** Harmless when it is gone. */

@@ -1,6 +1,6 @@
 import { FleetError } from '../../../../platform/errors.ts';
 import { brokenInstance, conditionOf, requireOurs, SERVER_TAG, type Instance } from './instance.ts';
-import type { Instances, Order, Place } from './instances.ts';
+import type { Changes, Instances, Order, Place } from './instances.ts';
 import { quotaProblem } from './quota.ts';
 import { notYet, patiently, waiting } from './waiting.ts';
 
@@ -14,13 +14,12 @@ export async function ensureInstance(
   instances: Instances,
   serverId: string,
   order: Order,
-  create: () => Promise<void> = () => instances.create(order),
 ): Promise<Instance> {
   return patiently(async () => {
     const before = await instances.find(order);
     if (before === undefined) {
       await requireQuota(instances, order);
-      await create();
+      await instances.create(order);
     }
     const instance = before ?? (await instances.find(order));
     // Just ordered: RDS does not know everywhere of it at once.
@@ -94,6 +93,32 @@ async function start(instances: Instances, serverId: string, place: Place): Prom
   await instances.start(place);
   const after = await requireInstance(instances, serverId, place);
   if (!takesConnections(after)) throw waiting(`instance ${place.identifier} is being started in RDS`);
+}
+
+/** Changes the server's own instance until RDS has it so. @throws WaitingError */
+export async function ensureChanged(
+  instances: Instances,
+  serverId: string,
+  place: Place,
+  changes: Changes,
+): Promise<void> {
+  return patiently(async () => {
+    const before = await requireInstance(instances, serverId, place);
+    if (conditionOf(before.status) !== 'usable') notYet(before);
+    if (isSo(before, changes)) return;
+    await instances.change(place, changes);
+    const after = await requireInstance(instances, serverId, place);
+    if (!isSo(after, changes)) throw waiting(`instance ${place.identifier} is being changed in RDS`);
+    if (!takesConnections(after)) notYet(after);
+  });
+}
+
+/** Of a version it is enough that it begins as wanted: RDS makes 18.1 of 18. */
+function isSo({ spec }: Instance, { engineVersion, ...others }: Changes): boolean {
+  const isVersion = engineVersion === undefined || `${spec.engineVersion}.`.startsWith(`${engineVersion}.`);
+  return (
+    isVersion && Object.entries(others).every(([key, value]) => spec[key as keyof typeof others] === value)
+  );
 }
 
 /** @throws FleetError 502 `instance_missing`, 409 `instance_name_taken` */

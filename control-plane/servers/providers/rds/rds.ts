@@ -10,6 +10,8 @@ export interface Rds {
   /** @throws FleetError 409 `rds_not_configured` */
   siteOf(region: string): RdsSite;
   hasSite(region: string): boolean;
+  /** Those that have a site. */
+  regions: string[];
   /**
    * Development only: identifiers and host names of instances to the PostgreSQL that stands for each. Not empty, no
    * instance is reached otherwise.
@@ -36,6 +38,7 @@ export function rdsWith(
     // Emulators count no quotas, and answer as if they were down when asked.
     instances: isEmulated ? { ...instances, quotas: () => Promise.resolve([]) } : instances,
     standIns,
+    regions: Object.keys(rdsSites),
     hasSite: (region) => Object.hasOwn(rdsSites, region),
     siteOf: (region) => {
       const site = Object.hasOwn(rdsSites, region) ? rdsSites[region] : undefined;

@@ -11,12 +11,16 @@ variables {
       kms_key_arn          = "arn:aws:kms:eu-central-1:111122223333:key/00000000-0000-0000-0000-000000000000"
       db_subnet_group_name = "fleet-eu"
       parameter_group_name = "fleet-eu-postgres18"
+      security_group_id    = "sg-eu"
+      engine_major         = 18
     }
     us = {
       aws_region           = "us-east-1"
       kms_key_arn          = "arn:aws:kms:us-east-1:111122223333:key/11111111-1111-1111-1111-111111111111"
       db_subnet_group_name = "fleet-us"
       parameter_group_name = "fleet-us-postgres18"
+      security_group_id    = "sg-us"
+      engine_major         = 18
     }
   }
   cluster                 = { arn = "arn:aws:ecs:eu-central-1:111122223333:cluster/fleet-eu", name = "fleet-eu" }
@@ -57,6 +61,16 @@ run "rights" {
     if statement.sid == "KeepKeys"])
     error_message = "Only keys that the fleet has made for itself can be destroyed."
   }
+  assert {
+    condition = alltrue([for statement in data.aws_iam_policy_document.servers.statement :
+      toset([for condition in statement.condition : condition.variable]) == toset(["aws:ResourceTag/fleet:fleet", "aws:ResourceTag/fleet:server"])
+    if statement.sid == "ChangeServers"])
+    error_message = "Only servers of the fleet's tenants can be changed or deleted."
+  }
+  assert {
+    condition     = one([for statement in data.aws_iam_policy_document.servers.statement : statement.effect if statement.sid == "LeaveTheRegistryAlone"]) == "Deny"
+    error_message = "The registry cannot be deleted by what stands on it."
+  }
 }
 
 run "data_folder" {
@@ -93,6 +107,8 @@ run "refuses_a_key_of_another_region" {
         kms_key_arn          = "arn:aws:kms:eu-central-1:111122223333:key/0"
         db_subnet_group_name = "fleet-us"
         parameter_group_name = "fleet-us-postgres18"
+        security_group_id    = "sg-us"
+        engine_major         = 18
       }
     }
   }
