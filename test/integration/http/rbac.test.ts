@@ -36,6 +36,8 @@ const MAY: Record<string, Role[]> = {
   rotateSecret: OPERATORS,
   rotateMasterKey: OPERATORS,
   snapshotServer: OPERATORS,
+  modifyServer: OPERATORS,
+  checkServers: OPERATORS,
   rotateServer: OPERATORS,
   listRotations: ['operator', 'auditor', 'admin'],
   getRotation: ['operator', 'auditor', 'admin'],
