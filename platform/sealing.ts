@@ -84,14 +84,9 @@ export function keyId(key: Buffer): Buffer {
   return createHmac('sha256', key).update('flotilla key id').digest().subarray(0, KEY_ID_BYTES);
 }
 
-/** The id of the key that the bytes say they were sealed under; undefined for the first format, which knew none. */
-export function sealedUnder(sealed: Buffer): Buffer | undefined {
-  return sealed[MAGIC.length] === FORMAT ? sealed.subarray(KEY_ID_AT, PLACE_ID_AT) : undefined;
-}
-
 /**
  * Opens with whichever of the keys it was sealed under.
- * @throws UnsealError of the key that the bytes name, else of the first
+ * @throws UnsealError that says most: of the first key, unless another one tells more than that it is not the key
  */
 export function openWithAny(keys: readonly Buffer[], sealed: Buffer, bound: string[]): Buffer {
   let refused: unknown;

@@ -2,9 +2,11 @@ import assert from 'node:assert/strict';
 import {
   DeleteSecretCommand,
   ListSecretsCommand,
+  RestoreSecretCommand,
   type SecretListEntry,
 } from '@aws-sdk/client-secrets-manager';
 import { ListKeysCommand } from '@aws-sdk/client-kms';
+import type { Problem } from '../../../contract/problem.ts';
 import type { RouteSnapshot } from '../../../contract/route.ts';
 import type { Tenant } from '../../../contract/tenant.ts';
 import { openAwsRegions, type AwsRegions } from '../../../control-plane/secrets/aws/regions.ts';
@@ -251,6 +253,28 @@ describe(`a fleet with its secrets ${motoTitle}, each program under its own role
       aws.throttle(undefined);
       await fresh.stop();
     }
+  });
+
+  it('says that a secret was deleted by hand, as a rotation meets it, and rotates when it is back', async () => {
+    const tenant = await fleet.createTenant('by-hand', 'eu');
+    const SecretId = (await namesOf('eu')).find((name) => name.includes(tenant.id));
+    const rotate = async () => {
+      const { headers } = await fleet.admin.call('POST', '/api/v1/secrets/by-hand/rotate');
+      return fleet.finished(operationIdOf(headers));
+    };
+    const { secrets } = regions.of('eu');
+    await secrets.send(new DeleteSecretCommand({ SecretId, RecoveryWindowInDays: 7 }));
+    const failed = await rotate();
+    assert.deepEqual([failed.state, failed.error?.code], ['failed', 'secret_deleted']);
+    assert.match(failed.error?.message ?? '', /was deleted in AWS/);
+    await secrets.send(new RestoreSecretCommand({ SecretId }));
+    const done = await rotate();
+    assert.equal(done.state, 'succeeded', JSON.stringify(done.error));
+  });
+
+  it('has no master key to rotate', async () => {
+    const answer = await fleet.admin.call<Problem>('POST', '/api/v1/master-key/rotate');
+    assert.deepEqual([answer.status, answer.body.code], [409, 'keys_in_kms']);
   });
 
   it('has the secrets of a deleted tenant destroyed', async () => {
