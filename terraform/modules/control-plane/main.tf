@@ -60,14 +60,16 @@ locals {
 
   # Regions are made with `fleet region create`, with domains that a start of one's own does not know.
   environment = merge({
-    FLEET_HOST         = "0.0.0.0"
-    FLEET_PORT         = tostring(local.port)
-    FLEET_DATA_DIR     = local.data_path
-    FLEET_REGIONS      = "none"
-    FLEET_DEMO         = "off"
-    FLEET_SECRET_STORE = "aws"
-    FLEET_NAME         = var.fleet_name
-    FLEET_AWS_REGIONS  = join(",", [for name, region in var.regions : "${name}=${region.aws_region}"])
+    FLEET_HOST               = "0.0.0.0"
+    FLEET_PORT               = tostring(local.port)
+    FLEET_DATA_DIR           = local.data_path
+    FLEET_REGIONS            = "none"
+    FLEET_DEMO               = "off"
+    FLEET_SECRET_STORE       = "aws"
+    FLEET_NAME               = var.fleet_name
+    FLEET_ROTATION_POLICY    = var.rotation_policy
+    FLEET_KEY_RETENTION_DAYS = tostring(var.key_retention_days)
+    FLEET_AWS_REGIONS        = join(",", [for name, region in var.regions : "${name}=${region.aws_region}"])
     FLEET_RDS_SITES = jsonencode({ for name, region in var.regions : name => {
       subnetGroup    = region.db_subnet_group_name
       parameterGroup = region.parameter_group_name

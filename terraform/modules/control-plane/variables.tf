@@ -31,6 +31,26 @@ variable "regions" {
   }
 }
 
+variable "rotation_policy" {
+  description = "How long credentials of databases serve before they are rotated (FLEET_ROTATION_POLICY): 90d for all, pairs such as standard=90d,premium=30d for some tiers, or off."
+  type        = string
+  default     = "90d"
+  validation {
+    condition     = can(regex("^(off|[1-9][0-9]{0,3}[dh]|(standard|premium|enterprise)=[1-9][0-9]{0,3}[dh](,(standard|premium|enterprise)=[1-9][0-9]{0,3}[dh]){0,2})$", var.rotation_policy))
+    error_message = "Give a time such as 90d or 12h, pairs such as premium=30d, by commas, or off."
+  }
+}
+
+variable "key_retention_days" {
+  description = "Days between the deletion of a tenant and the end of its key (FLEET_KEY_RETENTION_DAYS)."
+  type        = number
+  default     = 30
+  validation {
+    condition     = var.key_retention_days >= 7 && var.key_retention_days <= 30 && floor(var.key_retention_days) == var.key_retention_days
+    error_message = "KMS keeps keys for 7 to 30 whole days."
+  }
+}
+
 variable "cluster" {
   description = "ECS cluster; `cluster` of the region module."
   type        = object({ arn = string, name = string })
