@@ -47,7 +47,7 @@ import { routeRoutes } from './routes/http.ts';
 import { secretRoutes } from './secrets/http.ts';
 import { loadMasterKey, type MasterKey } from './secrets/keys/master-key.ts';
 import { openSecrets } from './secrets/open.ts';
-import { claimMasterKey, rotateMasterKey } from './secrets/rotate-master-key.ts';
+import { claimMasterKey, rotateMasterKey, sealOwnFiles } from './secrets/rotate-master-key.ts';
 import type { Secrets } from './secrets/secret.ts';
 import { createServerAccess, type ServerAccess } from './servers/access.ts';
 import { addServer } from './servers/add.ts';
@@ -157,6 +157,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const opened = await openSecrets({ config, masterKey, registry });
   const rds = await openRds(config);
   const deps = createDeps(options, { registry, masterKey, secrets: opened.secrets, rds });
+  await sealOwnFiles({ ...deps, sealedFiles: () => sealedFiles(deps) });
   const operations = allOperations(deps);
   await bootstrapFleet(deps, config);
   const retirements = await stopAsRetired(deps);

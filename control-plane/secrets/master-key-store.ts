@@ -7,24 +7,27 @@ export interface MasterKeyState {
   keyId: string;
   /** While it is rotated: the id of the one before. */
   from: string | null;
+  /** The id of the key that was made to come next, and that the next rotation uses; never the key itself. */
+  prepared: string | null;
 }
 
 const NAME = 'master-key';
 
 /** Held until the transaction ends, against whoever rotates it. Undefined: none was noted yet. */
 export async function holdMasterKey(db: Queryable): Promise<MasterKeyState | undefined> {
-  const { rows } = await db.query<{ value: MasterKeyState }>(
+  const { rows } = await db.query<{ value: Omit<MasterKeyState, 'prepared'> & Partial<MasterKeyState> }>(
     'SELECT value FROM settings WHERE key = $1 FOR SHARE',
     [NAME],
   );
-  return rows[0]?.value;
+  // A row that an older release wrote names none.
+  return rows[0] && { prepared: null, ...rows[0].value };
 }
 
 /** Harmless when one is noted. */
 export async function noteMasterKey(db: Queryable, keyId: string): Promise<void> {
   await db.query('INSERT INTO settings (key, value) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING', [
     NAME,
-    JSON.stringify({ keyId, from: null }),
+    JSON.stringify({ keyId, from: null, prepared: null } satisfies MasterKeyState),
   ]);
 }
 

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
 import { z } from 'zod';
 import type { RotateMasterKey } from '../../contract/secret.ts';
 import { FleetError } from '../../platform/errors.ts';
@@ -134,6 +135,16 @@ export async function claimMasterKey(registry: Registry, masterKey: MasterKey): 
   });
 }
 
+/**
+ * At start: a rotation that ran on another machine did not reach the files of this one. They follow here, so that the
+ * old key may be taken from this machine's master.key.
+ * @throws FleetError `wrong_master_key`
+ */
+export async function sealOwnFiles({ registry, ...own }: MasterKeyDeps): Promise<void> {
+  if (keysOf(own.masterKey).length === 1) return;
+  await registry.transaction(async (tx) => sealUnder((await stateOf(tx)).keyId, own));
+}
+
 function unlessPreparing(step: (context: Context, deps: MasterKeyDeps) => Promise<void>) {
   return async (context: Context, deps: MasterKeyDeps): Promise<void> => {
     if (!context.input.prepare) await step(context, deps);
@@ -142,13 +153,39 @@ function unlessPreparing(step: (context: Context, deps: MasterKeyDeps) => Promis
 
 const Made = z.object({ keyId: z.string() });
 
-/** A rotation that was not ended is ended first; a key that was prepared is used. */
-async function make({ transaction }: Context, { masterKey }: MasterKeyDeps): Promise<z.infer<typeof Made>> {
-  const { keyId, from } = await transaction(stateOf);
-  if (from !== null) return { keyId };
-  requireKey(masterKey, keyId);
-  const next = keysOf(masterKey).find((key) => idOf(key) !== keyId) ?? addKey(fileOf(masterKey));
-  return { keyId: idOf(next) };
+/**
+ * A rotation that was not ended is ended first; a key that was prepared is used, and no other: whatever else the file
+ * holds may be a key of before. Cut off between file and note, it leaves a key that nothing uses; `finish` drops it.
+ * @throws FleetError `wrong_master_key`
+ */
+async function make(
+  { transaction, input, operationId }: Context,
+  { masterKey }: MasterKeyDeps,
+): Promise<z.infer<typeof Made>> {
+  return transaction(async (tx) => {
+    const state = await stateOf(tx);
+    if (state.from !== null) return { keyId: state.keyId };
+    requireKey(masterKey, state.keyId);
+    const { prepared } = state;
+    if (prepared !== null) {
+      if (keysOf(masterKey).some((key) => idOf(key) === prepared)) return { keyId: prepared };
+      if (!input.prepare) throw preparedElsewhere(operationId);
+    }
+    const keyId = idOf(addKey(fileOf(masterKey)));
+    await changeMasterKey(tx, { ...state, prepared: keyId });
+    return { keyId };
+  });
+}
+
+function preparedElsewhere(operationId: string): FleetError {
+  return new FleetError({
+    code: 'wrong_master_key',
+    status: 500,
+    message: `master.key on ${hostname()} does not hold the key that was prepared`,
+    fix:
+      `copy master.key to ${hostname()} from the machine that prepared it, then fleet operation retry ${operationId}; ` +
+      'if it is lost, fleet secret rotate --master-key --prepare makes another',
+  });
 }
 
 /** From its commit on nothing is wrapped under the old key any more: who is just doing so is waited for. */
@@ -157,7 +194,7 @@ async function switchOver({ transaction, output }: Context, { masterKey }: Maste
   requireKey(masterKey, keyId);
   await transaction(async (tx) => {
     const before = await stateOf(tx);
-    if (before.keyId !== keyId) await changeMasterKey(tx, { keyId, from: before.keyId });
+    if (before.keyId !== keyId) await changeMasterKey(tx, { keyId, from: before.keyId, prepared: null });
   });
 }
 
@@ -180,21 +217,28 @@ async function wrapAll(
   }
 }
 
-async function sealFiles({ output }: Context, { masterKey, sealedFiles }: MasterKeyDeps): Promise<void> {
-  keepKeys(fileOf(masterKey), output('make', Made).keyId, 'keep');
+async function sealFiles({ output }: Context, deps: MasterKeyDeps): Promise<void> {
+  sealUnder(output('make', Made).keyId, deps);
+}
+
+function sealUnder(keyId: string, { masterKey, sealedFiles }: Omit<MasterKeyDeps, 'registry'>): void {
+  if (idOf(requireKey(masterKey, undefined)) !== keyId) keepKeys(fileOf(masterKey), keyId, 'keep');
   for (const { file, purpose } of sealedFiles()) {
     const plain = openFile(masterKey, file, purpose);
     if (plain !== undefined) sealFile(masterKey, file, purpose, plain);
   }
 }
 
-async function finish({ transaction, output }: Context, { masterKey }: MasterKeyDeps): Promise<void> {
+async function finish({ transaction, output }: Context, deps: MasterKeyDeps): Promise<void> {
+  const { masterKey } = deps;
   const { keyId } = output('make', Made);
+  // The step before may have run on another machine, which has other files.
+  sealUnder(keyId, deps);
   await transaction(async (tx) => {
     const left = await countOthers(tx, keyId);
     if (left > 0) throw new Error(`${left} data keys are still wrapped under another master key`);
     keepKeys(fileOf(masterKey), keyId, 'forget');
-    await changeMasterKey(tx, { keyId, from: null });
+    await changeMasterKey(tx, { keyId, from: null, prepared: null });
   });
 }
 

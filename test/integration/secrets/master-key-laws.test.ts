@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SYSTEM_CALLER } from '../../../control-plane/access/caller.ts';
@@ -19,6 +19,7 @@ import { countOthers } from '../../../control-plane/secrets/master-key-store.ts'
 import {
   claimMasterKey,
   rotateMasterKey,
+  sealOwnFiles,
   startRotateMasterKey,
 } from '../../../control-plane/secrets/rotate-master-key.ts';
 import { createSecrets, type NewVersion, type Secrets } from '../../../control-plane/secrets/secret.ts';
@@ -29,6 +30,10 @@ import { addRegions, newVersion } from './conformance.ts';
 
 const PURPOSE = 'superuser of server x';
 const WRONG = { code: 'wrong_master_key' };
+
+function writeKeys(file: string, keys: Buffer[]): void {
+  writeFileSync(file, keys.map((key) => `${key.toString('base64url')}\n`).join(''));
+}
 
 describe('the master key', () => {
   let test: TestRegistry;
@@ -57,22 +62,24 @@ describe('the master key', () => {
     await test.registry.transaction((tx) => by.createVersion(tx, version));
     return { version, password: await by.password(test.registry, version.id) };
   }
-  const operations = () => {
-    const sealedFiles = () => [{ file: join(folder, 'superuser.sealed'), purpose: PURPOSE }];
-    const bound = bindOperation(rotateMasterKey, { registry: test.registry, masterKey, sealedFiles });
+  const sealed = (name: string) => () => [{ file: join(folder, name), purpose: PURPOSE }];
+  const operations = (key = masterKey, sealedFiles = sealed('superuser.sealed')) => {
+    const bound = bindOperation(rotateMasterKey, { registry: test.registry, masterKey: key, sealedFiles });
     return new Map([[bound.kind, bound]]);
   };
   const begin = (prepare = false): Promise<string> =>
     test.registry.transaction((tx) =>
       startRotateMasterKey(tx, secrets, { prepare }, { caller: SYSTEM_CALLER, requestId: null }),
     );
-  async function rotate(prepare = false): Promise<void> {
-    const id = await begin(prepare);
+  async function attempt(id: string, by = operations()): ReturnType<typeof getOperation> {
     const driver = createOperationDriver({
-      ...{ registry: test.registry, operations: operations(), logger: quietLogger },
+      ...{ registry: test.registry, operations: by, logger: quietLogger },
     });
     await driveOnce(test.registry, driver, id);
-    const ended = await getOperation(test.registry, id);
+    return getOperation(test.registry, id);
+  }
+  async function rotate(prepare = false): Promise<void> {
+    const ended = await attempt(await begin(prepare));
     assert.equal(ended?.state, 'succeeded', JSON.stringify(ended?.error));
   }
   /** As a control plane that has just started finds it. */
@@ -148,6 +155,62 @@ describe('the master key', () => {
     await isRotated();
     assert.equal(await other.password(test.registry, versions[0]?.version.id ?? ''), versions[0]?.password);
     versions.push(await made(other));
+    await isRotated();
+  });
+
+  it('never brings a key into force that was not prepared, as one of an old copy', async () => {
+    const [retired] = keysOf(masterKey);
+    assert.ok(retired);
+    await rotate();
+    const [current] = keysOf(masterKey);
+    assert.ok(current);
+    writeKeys(masterKey.file, [retired, current]);
+    await rotate();
+    const [next, ...others] = keysOf(masterKey);
+    assert.deepEqual(others, []);
+    assert.ok(next && !next.equals(retired) && !next.equals(current));
+    await isRotated();
+  });
+
+  it('stops where the prepared key was not copied to, and goes on once it is', async () => {
+    const copy = join(folder, 'copy.key');
+    copyFileSync(masterKey.file, copy);
+    const elsewhere = operations(loadMasterKey(copy));
+    await rotate(true);
+    const id = await begin();
+    const stopped = await attempt(id, elsewhere);
+    assert.equal(stopped?.error?.code, 'wrong_master_key');
+    assert.match(stopped.error.message, /prepared/);
+    assert.equal(loadMasterKey(copy).keys().length, 1);
+    await rotate();
+    await isRotated();
+  });
+
+  it('seals the files of the machine that ends it, and of the others when they start', async () => {
+    const copy = join(folder, 'copy.key');
+    const late = join(folder, 'late.key');
+    await rotate(true);
+    const [before] = keysOf(masterKey);
+    copyFileSync(masterKey.file, copy);
+    copyFileSync(masterKey.file, late);
+    const [other, third] = [loadMasterKey(copy), loadMasterKey(late)];
+    sealFile(other, join(folder, 'other.sealed'), PURPOSE, 'hunter3');
+    sealFile(third, join(folder, 'third.sealed'), PURPOSE, 'hunter4');
+    const here = operations().get(rotateMasterKey.kind);
+    const there = operations(other, sealed('other.sealed')).get(rotateMasterKey.kind);
+    assert.ok(here && there);
+    // The last step falls to the other machine.
+    const steps = [...here.steps.slice(0, -1), ...there.steps.slice(-1)];
+    const ended = await attempt(await begin(), new Map([[here.kind, { ...here, steps }]]));
+    assert.equal(ended?.state, 'succeeded', JSON.stringify(ended?.error));
+    await sealOwnFiles({
+      ...{ registry: test.registry, masterKey: third, sealedFiles: sealed('third.sealed') },
+    });
+    copyFileSync(copy, masterKey.file);
+    copyFileSync(copy, late);
+    assert.notDeepEqual(keysOf(masterKey), [before]);
+    assert.equal(openFile(other, join(folder, 'other.sealed'), PURPOSE), 'hunter3');
+    assert.equal(openFile(third, join(folder, 'third.sealed'), PURPOSE), 'hunter4');
     await isRotated();
   });
 
