@@ -8,6 +8,17 @@ import { dirname } from 'node:path';
  */
 export function writePrivate(file: string, text: string): void {
   renameSync(writeBeside(file, text), file);
+  syncFolder(file);
+}
+
+/** Makes the name of a file last as long as what is in it: until then a loss of power takes back the renaming. */
+export function syncFolder(file: string): void {
+  const folder = openSync(dirname(file), 'r');
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
+  }
 }
 
 /**

@@ -122,10 +122,12 @@ export async function findKey(db: Queryable, id: string): Promise<ApiKey | undef
 
 /** All keys that were made for the principal of that name, the newest first, locked until the transaction ends. */
 export async function lockKeysOf(tx: Queryable, name: string): Promise<(ApiKey & { live: boolean })[]> {
+  // By itself: a statement that waits for the lock does not see the key that its holder has made meanwhile.
+  await tx.query('SELECT FROM principals WHERE name = $1 FOR UPDATE', [name]);
   const { rows } = await tx.query<ListedKey & { live: boolean }>(
     `SELECT ${KEY_COLUMNS}, k.revoked_at IS NULL AND coalesce(k.expires_at > now(), true) AS live
        FROM api_keys k JOIN principals p ON p.id = k.principal_id WHERE p.name = $1
-      ORDER BY k.created_at DESC, k.id FOR UPDATE OF k, p`,
+      ORDER BY k.created_at DESC, k.id FOR UPDATE OF k`,
     [name],
   );
   return rows.map((row) => ({ ...toApiKey(row), live: row.live }));

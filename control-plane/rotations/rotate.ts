@@ -8,7 +8,7 @@ import { findStaged, findVersion, markRevoked, noteRetired } from '../secrets/st
 import { databaseSubject } from '../secrets/secret.ts';
 import { databaseNames } from '../servers/database.ts';
 import { checkIsRefused, checkLogin } from '../tenants/login-check.ts';
-import { disableLogin, setLogin } from '../tenants/roles.ts';
+import { disableLogin, endSessions, setLogin } from '../tenants/roles.ts';
 import { tenantSubject } from '../tenants/tenant.ts';
 import type { RotationDeps } from './deps.ts';
 import { RETIRE } from './retire.ts';
@@ -48,14 +48,19 @@ export const rotateSecret: OperationDefinition<RotateInput, RotationDeps> = {
   ],
 };
 
-/** A version that still stood as previous had the same login: its value dies with this. */
+/**
+ * A version that still stands as previous, or as pending from a rotation whose undo could not reach the server, had the
+ * same login: its value dies with this.
+ */
 async function create({ input, transaction }: Context, deps: RotationDeps): Promise<void> {
   const subject = databaseSubject(input.databaseId);
   await transaction(async (tx) => {
     const older = await deps.secrets.previous(tx, subject);
-    if (older !== undefined && older.versionId !== input.before.versionId) {
-      await deps.secrets.destroyVersion(tx, older.versionId);
-      await noteRetired(tx, older.versionId, 'its login was needed for a newer version');
+    const givenUp = await findStaged(tx, subject, 'pending');
+    for (const id of [older?.versionId, givenUp?.id]) {
+      if (id === undefined || id === input.before.versionId || id === input.versionId) continue;
+      await deps.secrets.destroyVersion(tx, id);
+      await noteRetired(tx, id, 'its login was needed for a newer version');
     }
     await deps.secrets.createVersion(tx, {
       id: input.versionId,
@@ -78,12 +83,14 @@ async function set({ input, signal }: Context, deps: RotationDeps): Promise<void
   if (current?.login === input.login) throw alreadyCurrent(input);
   const password = await deps.secrets.password(deps.registry, input.versionId);
   signal.throwIfAborted();
-  await deps.servers.admin(input.serverId, (admin) =>
-    setLogin(admin, databaseNames(input.databaseId), input.login, {
+  await deps.servers.admin(input.serverId, async (admin) => {
+    await setLogin(admin, databaseNames(input.databaseId), input.login, {
       verifier: scramVerifier(password),
       connectionLimit: input.connectionLimit,
-    }),
-  );
+    });
+    // Nobody has the new password yet: whoever is in came with one that was rotated out before.
+    if (input.now) await endSessions(admin, [input.login]);
+  });
 }
 
 async function unset({ input }: Context, deps: RotationDeps): Promise<void> {

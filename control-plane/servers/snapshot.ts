@@ -10,6 +10,7 @@ import type { Transaction } from '../registry/registry.ts';
 import { requireRds, type RdsDeps } from './providers/rds.ts';
 import { identifierOf, tagsOf } from './providers/rds/instance.ts';
 import { ensureSnapshot } from './providers/rds/lifecycle.ts';
+import { patiently } from './providers/rds/waiting.ts';
 import { findInstance, type InstanceRecord } from './providers/rds/store.ts';
 import { serverSubject, type ServerRecord } from './server.ts';
 
@@ -37,7 +38,8 @@ export const snapshotServer: OperationDefinition<Input, RdsDeps> = {
       },
       undo: ({ input }, deps) => {
         const place = { region: input.region, identifier: input.snapshot };
-        return requireRds(deps, input.region).instances.removeSnapshot(place);
+        // RDS deletes none that is still being made.
+        return patiently(() => requireRds(deps, input.region).instances.removeSnapshot(place));
       },
     },
   ],

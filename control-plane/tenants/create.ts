@@ -72,9 +72,20 @@ export const createTenant: OperationDefinition<Input, TenantDeps> = {
     const state = await lockState(tx, input.tenantId);
     if (state === undefined) throw new Error(`tenant ${input.tenantId} has no row`);
     requireTransition({ slug: input.slug, state }, 'retry');
+    if (input.server !== undefined) throw ownServerGone(input.slug);
     await moveTenant(tx, input.tenantId, state, 'retry');
   },
 };
+
+/** The ids of the server and its credential are those of the attempt, and stand for what was destroyed. */
+function ownServerGone(slug: string): FleetError {
+  return new FleetError({
+    code: 'not_retryable',
+    status: 409,
+    message: `the server that was ordered for ${slug} was given back, its credential and key included`,
+    fix: `fleet tenant delete ${slug}, then create it anew`,
+  });
+}
 
 /**
  * Accepts a new tenant: the name, the hosts and the room for its database are taken in `tx`, which also starts

@@ -53,10 +53,12 @@ export function nextStep(standing: Standing, patienceMs: number): NextStep {
     if (broken) return { kind: 'end', event: 'fail', error: failedInARow(run.id, failuresInARow) };
     return { kind: 'end', event: 'cancel', error: run.stop };
   }
-  const targets = fitting(standing);
+  const isAtWork = counts.pending > 0 || counts.running > 0;
+  // Deferred ones come up again and again: that there is always one to look at must not keep a run going for ever.
+  const mayGoOn = isAtWork || quietMs < patienceMs;
+  const targets = mayGoOn ? fitting(standing) : [];
   if (targets.length > 0) return { kind: 'begin', targets };
-  const mayGoOn = later > 0 && quietMs < patienceMs;
-  if (counts.pending > 0 || counts.running > 0 || mayGoOn) return { kind: 'wait' };
+  if (isAtWork || (mayGoOn && (later > 0 || standing.waiting.length > 0))) return { kind: 'wait' };
   if (counts.failed > 0) return { kind: 'end', event: 'fail', error: someFailed(run.id, counts) };
   return { kind: 'end', event: 'succeed', error: null };
 }

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, linkSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { FleetError } from '../../../platform/errors.ts';
-import { writeBeside, writePrivate } from '../../../platform/files.ts';
+import { syncFolder, writeBeside, writePrivate } from '../../../platform/files.ts';
 import { keyId, openWithAny, seal } from '../../../platform/sealing.ts';
 import { refusing } from '../refusals.ts';
 
@@ -67,6 +67,7 @@ function makeMasterKey(file: string): void {
   const aside = writeBeside(file, textOf([randomBytes(KEY_BYTES)]));
   try {
     linkSync(aside, file);
+    syncFolder(file);
   } catch (error) {
     // Another process was first: its key is the key.
     if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;

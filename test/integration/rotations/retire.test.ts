@@ -94,6 +94,41 @@ describe('a credential that was rotated out', () => {
     await enter(await world.login(tenant.id));
   });
 
+  it('keeps no session under the login that a newer one takes over, when it is revoked at once', async () => {
+    await report(randomUUID(), null);
+    const leaked = await world.login(tenant.id);
+    await rotate();
+    await withClient(leaked, { applicationName: 'test' }, async (client) => {
+      client.on('error', () => undefined);
+      await rotate(true);
+      assert.equal((await world.login(tenant.id)).user, leaked.user);
+      await assert.rejects(client.query('SELECT 1'));
+    });
+  });
+
+  it('is followed by another though a rotation before could not take back what it had begun', async () => {
+    const { rows } = await world.registry.query<{ id: string; login: string }>(
+      `SELECT d.id, d.name || CASE WHEN v.login LIKE '%_a' THEN '_b' ELSE '_a' END AS login
+         FROM databases d JOIN secret_versions v ON v.subject = 'database:' || d.id AND v.stage = 'current'
+        WHERE d.tenant_id = $1`,
+      [tenant.id],
+    );
+    const [database] = rows;
+    assert.ok(database !== undefined);
+    const given = randomUUID();
+    await world.registry.transaction((tx) =>
+      world.deps.secrets.createVersion(tx, {
+        ...{ id: given, owner: `tenant:${tenant.id}`, subject: `database:${database.id}`, region: 'eu' },
+        login: database.login,
+      }),
+    );
+    const old = await rotate();
+    await enter(await world.login(tenant.id));
+    assert.equal(await because(database.login), 'its login was needed for a newer version');
+    await retireAll(world.deps);
+    await isClosed(old);
+  });
+
   it('is not closed under a session that somebody still has', async () => {
     let old: PgAddress | undefined;
     await withClient(await world.login(tenant.id), { applicationName: 'test' }, async (client) => {

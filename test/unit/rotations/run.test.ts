@@ -129,6 +129,13 @@ describe('a rotation run', () => {
     assert.ok(failed.kind === 'end' && failed.event === 'fail' && failed.error?.code === 'targets_failed');
   });
 
+  it('looks at no deferred tenant for ever, however soon the next one comes up again', () => {
+    const counts = { ...NO_TARGETS, deferred: 200, rotated: 3 };
+    const again = standing({ waiting: waitingOn('one'), later: 199, counts, quietMs: PATIENCE_MS - 1 });
+    assert.equal(nextStep(again, PATIENCE_MS).kind, 'begin');
+    assert.equal(nextStep({ ...again, quietMs: PATIENCE_MS }, PATIENCE_MS).kind, 'end');
+  });
+
   it('says of every state of a tenant what becomes of its target', () => {
     const verdicts = TENANT_STATES.map((state) => `${state}: ${verdictOf(state).may}`);
     assert.deepEqual(verdicts, [

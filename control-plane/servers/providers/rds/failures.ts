@@ -9,6 +9,7 @@ export const RDS_ERROR = {
   noSnapshot: 'DBSnapshotNotFoundFault',
   snapshotExists: 'DBSnapshotAlreadyExistsFault',
   wrongState: 'InvalidDBInstanceStateFault',
+  snapshotBusy: 'InvalidDBSnapshotStateFault',
   keyUnusable: 'KMSKeyNotAccessibleFault',
   noCapacity: 'InsufficientDBInstanceCapacityFault',
 } as const;
@@ -41,7 +42,7 @@ export function translateRds(error: unknown, call: { awsRegion: string; action: 
       cause: error,
     });
   }
-  if (isAws(error, RDS_ERROR.wrongState)) return wrongState(error, call);
+  if (isAws(error, RDS_ERROR.wrongState, RDS_ERROR.snapshotBusy)) return wrongState(error, call);
   if (!('$metadata' in error)) return error;
   return new FleetError({
     code: 'rds_refused',
