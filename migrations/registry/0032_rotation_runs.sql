@@ -47,6 +47,8 @@ CREATE TABLE rotation_targets (
   PRIMARY KEY (run_id, tenant_id)
 );
 CREATE INDEX rotation_targets_order ON rotation_targets (run_id, state, ordinal);
+-- The sweeper looks for them again and again.
+CREATE INDEX rotation_targets_running ON rotation_targets (operation_id) WHERE state = 'running';
 
 -- Down Migration
 DROP TABLE rotation_targets, rotation_runs;

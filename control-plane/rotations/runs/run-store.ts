@@ -9,8 +9,10 @@ const COLUMNS = `id, state, match, regions, scheduled, now, parallel, per_server
   request_id AS "requestId", stop, error, created_at AS "createdAt", started_at AS "startedAt",
   finished_at AS "finishedAt"`;
 
-/** Runs that some worker should be carrying. */
-export const OPEN_RUNS_SQL = "SELECT id::text FROM rotation_runs WHERE state IN ('queued', 'running')";
+/** Runs that some worker should be carrying, and those that are over while the end of a target is still to be written. */
+export const OPEN_RUNS_SQL = `SELECT id::text FROM rotation_runs WHERE state IN ('queued', 'running')
+  UNION SELECT x.run_id::text FROM rotation_targets x JOIN operations o ON o.id = x.operation_id
+         WHERE x.state = 'running' AND o.finished_at IS NOT NULL`;
 
 export type NewRun = Omit<RunRecord, 'state' | 'stop' | 'error' | 'createdAt' | 'startedAt' | 'finishedAt'>;
 

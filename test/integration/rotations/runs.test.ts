@@ -223,6 +223,31 @@ describe('a rotation run', () => {
     assert.equal(run.counts.skipped + run.counts.deferred, run.total - 3);
   });
 
+  it('is ended by a defect, and still learns how that ended what it had begun', async () => {
+    const { id } = await start({ ...named(3), now: true });
+    const driver = createRotationDriver(world.deps, TIMES);
+    const lease = await takeLease(world.registry, `rotation:${id}`);
+    let isBroken = false;
+    const transaction: typeof lease.transaction = async (statements) => {
+      if (!isBroken && (await see(id)).counts.pending === 0) {
+        isBroken = true;
+        throw new Error('a defect');
+      }
+      return lease.transaction(statements);
+    };
+    await driver.drive(id, { ...lease, transaction });
+    const run = await see(id);
+    assert.deepEqual([run.state, run.counts.running], ['failed', 1]);
+    const isOpen = async (): Promise<boolean> => {
+      const { rows } = await world.registry.query<{ id: string }>(driver.openIdsSql);
+      return rows.some((one) => one.id === id);
+    };
+    await until('its operation is over', isOpen);
+    await driver.drive(id, lease);
+    assert.deepEqual([(await see(id)).state, (await see(id)).counts.rotated], ['failed', 1]);
+    assert.equal(await isOpen(), false);
+  });
+
   it('is cancelled between two tenants', async () => {
     const { id } = await start({ match: { region: 'eu' }, parallel: 1 });
     const run = await findRun(world.registry, id);
