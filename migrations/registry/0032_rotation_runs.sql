@@ -27,7 +27,9 @@ CREATE TABLE rotation_runs (
   CONSTRAINT rotation_runs_finished_at
     CHECK ((state IN ('succeeded', 'failed', 'cancelled')) = (finished_at IS NOT NULL))
 );
-CREATE UNIQUE INDEX rotation_runs_one_open ON rotation_runs (scheduled) WHERE state IN ('queued', 'running');
+-- One that was asked to stop begins nothing more: it keeps nobody out.
+CREATE UNIQUE INDEX rotation_runs_one_open ON rotation_runs (scheduled)
+  WHERE state IN ('queued', 'running') AND stop IS NULL;
 CREATE INDEX rotation_runs_created ON rotation_runs (created_at, id);
 
 CREATE TABLE rotation_targets (

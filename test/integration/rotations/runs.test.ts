@@ -128,6 +128,29 @@ describe('a rotation run', () => {
     assert.equal((await see(other.id)).total, 1);
   });
 
+  it('makes way for one that is urgent, and tells nobody to cancel what they cannot see', async () => {
+    const { id } = await start(named(1));
+    const bound = { caller: { ...SYSTEM_CALLER, regions: ['us'] }, requestId: null };
+    const there = (now: boolean) =>
+      world.registry.transaction((tx) => startRun(tx, StartRotation.parse({ match: {}, now }), bound));
+    const unseen = { code: 'rotation_under_way', fix: /^try again later/ };
+    await assert.rejects(there(false), unseen);
+    const urgent = await there(true);
+    await assert.rejects(start({ ...named(1), now: true }), {
+      code: 'rotation_under_way',
+      fix: new RegExp(urgent.id),
+    });
+    await drive(id);
+    assert.deepEqual([(await see(id)).state, (await see(id)).error?.code], ['cancelled', 'made_way']);
+    await drive(urgent.id);
+    assert.equal((await see(urgent.id)).counts.rotated, 1);
+    const { rows } = await world.registry.query(
+      "SELECT FROM audit_log WHERE action = 'rotation.make-way' AND resource = 'rotation:' || $1",
+      [id],
+    );
+    assert.equal(rows.length, 1);
+  });
+
   it('defers who is suspended, being migrated or not taken over yet, and names them with the reason', async () => {
     const [suspended, migrating, waiting] = tenants;
     assert.ok(suspended !== undefined && migrating !== undefined && waiting !== undefined);
