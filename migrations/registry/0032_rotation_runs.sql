@@ -27,7 +27,9 @@ CREATE TABLE rotation_runs (
   CONSTRAINT rotation_runs_finished_at
     CHECK ((state IN ('succeeded', 'failed', 'cancelled')) = (finished_at IS NOT NULL))
 );
-CREATE UNIQUE INDEX rotation_runs_one_open ON rotation_runs (scheduled) WHERE state IN ('queued', 'running');
+-- One that was asked to stop begins nothing more: it keeps nobody out.
+CREATE UNIQUE INDEX rotation_runs_one_open ON rotation_runs (scheduled)
+  WHERE state IN ('queued', 'running') AND stop IS NULL;
 CREATE INDEX rotation_runs_created ON rotation_runs (created_at, id);
 
 CREATE TABLE rotation_targets (
@@ -47,6 +49,8 @@ CREATE TABLE rotation_targets (
   PRIMARY KEY (run_id, tenant_id)
 );
 CREATE INDEX rotation_targets_order ON rotation_targets (run_id, state, ordinal);
+-- The sweeper looks for them again and again.
+CREATE INDEX rotation_targets_running ON rotation_targets (operation_id) WHERE state = 'running';
 
 -- Down Migration
 DROP TABLE rotation_targets, rotation_runs;

@@ -54,7 +54,10 @@ type Deps = RotationDeps & { times: RunTimes };
 
 async function drive(deps: Deps, id: string, lease: Lease): Promise<void> {
   const run = await findRun(deps.registry, id);
-  if (run === undefined || !(await lease.transaction((tx) => moveRun(tx, run, 'start')))) return;
+  if (run === undefined) return;
+  // One that ended by an error left what it had begun.
+  if (run.finishedAt !== null) return lease.transaction((tx) => settleTargets(tx, id));
+  if (!(await lease.transaction((tx) => moveRun(tx, run, 'start')))) return;
   try {
     while (!lease.stopping.aborted) {
       if (await isOverAfter(deps, id, lease)) return;

@@ -9,12 +9,14 @@ const COLUMNS = `id, state, match, regions, scheduled, now, parallel, per_server
   request_id AS "requestId", stop, error, created_at AS "createdAt", started_at AS "startedAt",
   finished_at AS "finishedAt"`;
 
-/** Runs that some worker should be carrying. */
-export const OPEN_RUNS_SQL = "SELECT id::text FROM rotation_runs WHERE state IN ('queued', 'running')";
+/** Runs that some worker should be carrying, and those that are over while the end of a target is still to be written. */
+export const OPEN_RUNS_SQL = `SELECT id::text FROM rotation_runs WHERE state IN ('queued', 'running')
+  UNION SELECT x.run_id::text FROM rotation_targets x JOIN operations o ON o.id = x.operation_id
+         WHERE x.state = 'running' AND o.finished_at IS NOT NULL`;
 
 export type NewRun = Omit<RunRecord, 'state' | 'stop' | 'error' | 'createdAt' | 'startedAt' | 'finishedAt'>;
 
-/** A second open one of its kind (scheduled or not) raises SQLSTATE 23505. */
+/** A second open one of its kind (scheduled or not) that was not asked to stop raises SQLSTATE 23505. */
 export async function insertRun(tx: Queryable, run: NewRun): Promise<void> {
   await tx.query(
     `INSERT INTO rotation_runs (id, state, match, regions, scheduled, now, parallel, per_server, reason, caller,
@@ -40,7 +42,7 @@ export async function findRun(db: Queryable, id: string): Promise<RunRecord | un
   return rows[0];
 }
 
-/** Those that are queued or running: at most one that was asked for, and one of the policy. Locked. */
+/** Those that are queued or running; not stopped is at most one that was asked for, and one of the policy. Locked. */
 export async function lockOpenRuns(tx: Queryable): Promise<RunRecord[]> {
   const { rows } = await tx.query<RunRecord>(
     `SELECT ${COLUMNS} FROM rotation_runs WHERE state IN ('queued', 'running') ORDER BY id FOR UPDATE`,

@@ -14,7 +14,8 @@ import { findMigrating, insertTargets, matchedTenants } from './target-store.ts'
 
 /**
  * Starts a run over the tenants that match, or joins one that is under way with the same wish. One that the policy has
- * begun makes way: what it has not done yet comes up again by itself.
+ * begun makes way: what it has not done yet comes up again by itself. For `now` one that was asked for makes way too,
+ * unless it is as urgent: a leaked credential does not wait for hours of routine.
  * @throws FleetError 409 `rotation_under_way`, 422 `no_tenant_matches`, 403 `region_forbidden`
  */
 export async function startRun(
@@ -24,15 +25,13 @@ export async function startRun(
 ): Promise<{ id: string; joined: boolean }> {
   const regions = requireRegions(wanted.match, asker);
   const open = await lockOpenRuns(tx);
-  const asked = open.find(({ scheduled }) => !scheduled);
-  if (asked !== undefined) {
-    if (isSame(asked, wanted, regions)) return { id: asked.id, joined: true };
-    throw underWay(asked);
-  }
+  const asked = open.find(({ scheduled, stop }) => !scheduled && stop === null);
+  if (asked !== undefined && isSame(asked, wanted, regions)) return { id: asked.id, joined: true };
+  if (asked !== undefined && (asked.now || !wanted.now)) throw underWay(asked, regions);
   const targets = await matchedTenants(tx, wanted.match, regions);
   if (targets.length === 0) throw noTenantMatches();
   const id = randomUUID();
-  for (const { id: other } of open) await askToStop(tx, other, madeWay(id));
+  for (const other of open) await makeWay(tx, other, id, asker);
   await insertWithTargets(
     tx,
     { ...wanted, id, regions, scheduled: false },
@@ -82,7 +81,7 @@ async function insertWithTargets(
     await insertRun(tx, { ...run, reason, caller, requestId });
   } catch (error) {
     // Two requests at one instant: the unique index lets one through.
-    if (sqlState(error) === SQLSTATE.uniqueViolation) throw underWay(undefined);
+    if (sqlState(error) === SQLSTATE.uniqueViolation) throw underWay(undefined, run.regions);
     throw error;
   }
   await insertTargets(tx, run.id, tenantIds);
@@ -109,18 +108,19 @@ function requireRegions(match: Match, { caller }: Asker): string[] | null {
 function isSame(run: RunRecord, wanted: StartRotation, regions: string[] | null): boolean {
   const wish = ({ match, now }: Pick<RunRecord, 'match' | 'now'>, of: string[] | null): string =>
     canonicalJson({ match, now, regions: of });
-  return run.stop === null && wish(run, run.regions) === wish(wanted, regions);
+  return wish(run, run.regions) === wish(wanted, regions);
 }
 
-function underWay(run: { id: string } | undefined): FleetError {
+/** Whoever does not see the other run can neither follow nor cancel it. */
+function underWay(run: RunRecord | undefined, regions: string[] | null): FleetError {
+  const sees = run !== undefined && (regions === null || run.regions?.every((one) => regions.includes(one)));
   return new FleetError({
     code: 'rotation_under_way',
     status: 409,
     message: 'another selection of tenants is being rotated',
-    fix:
-      run === undefined
-        ? 'fleet rotation list'
-        : `fleet rotation get ${run.id} -w waits for it, fleet rotation cancel ${run.id} stops it`,
+    fix: sees
+      ? `fleet rotation get ${run.id} -w waits for it, fleet rotation cancel ${run.id} stops it`
+      : 'try again later; a single tenant does not wait for it: fleet secret rotate NAME, with --now for a leaked one',
     retryable: true,
   });
 }
@@ -134,6 +134,12 @@ function noTenantMatches(): FleetError {
   });
 }
 
-function madeWay(id: string) {
-  return { code: 'made_way', message: `it has made way for run ${id}` };
+async function makeWay(tx: Transaction, run: RunRecord, forId: string, asker: Asker): Promise<void> {
+  if (run.stop !== null) return;
+  await askToStop(tx, run.id, { code: 'made_way', message: `it has made way for run ${forId}` });
+  auditAsked(tx, asker, {
+    action: 'rotation.make-way',
+    resource: `rotation:${run.id}`,
+    after: { for: forId },
+  });
 }

@@ -12,7 +12,7 @@ import {
 import type { OperationDefinition, StepContext } from '../../operations/definition.ts';
 import { ADVISORY_LOCKS } from '../../registry/locks.ts';
 import { TEMPLATE_OWNER } from '../../releases/template.ts';
-import { findVersion } from '../../secrets/store.ts';
+import { findStaged, findVersion, noteRetired } from '../../secrets/store.ts';
 import { verifyAdmin } from '../../servers/admin.ts';
 import { listServerDatabases } from '../../servers/database-store.ts';
 import { MIGRATORS, migratorOf, setMigratorsSql } from '../../servers/migrator.ts';
@@ -59,13 +59,36 @@ function versionsOf({ serverId, adminLogin, adminVersionId, migratorVersionId }:
   ];
 }
 
-async function create({ input, transaction }: Context, deps: RotationDeps): Promise<void> {
+/**
+ * A rotation whose undo could not reach the server has left its pending versions, and their passwords may be in force:
+ * they are destroyed when the server has the current ones again, and not earlier.
+ */
+async function create(context: Context, deps: RotationDeps): Promise<void> {
+  const { input, transaction } = context;
   const owner = serverSubject(input.serverId);
+  const isLeft = (await findLeft(deps.registry, input)).length > 0;
+  if (isLeft) await setBack(context, deps);
   await transaction(async (tx) => {
+    for (const id of await findLeft(tx, input)) {
+      await deps.secrets.destroyVersion(tx, id);
+      await noteRetired(tx, id, 'its rotation had failed and was not taken back');
+    }
     for (const version of versionsOf(input)) {
       await deps.secrets.createVersion(tx, { ...version, owner, region: input.region });
     }
   });
+  // As in destroy: of a migrator that was made in between.
+  if (isLeft) await setBack(context, deps);
+}
+
+/** Ids of pending versions of the two subjects that are another rotation's. */
+async function findLeft(db: Queryable, input: RotateServerInput): Promise<string[]> {
+  const left: string[] = [];
+  for (const { id, subject } of versionsOf(input)) {
+    const pending = await findStaged(db, subject, 'pending');
+    if (pending !== undefined && pending.id !== id) left.push(pending.id);
+  }
+  return left;
 }
 
 /**

@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto';
+import { FleetError } from '../../../platform/errors.ts';
 import { requireRegion, type Asker } from '../../access/caller.ts';
 import { auditAsked } from '../../audit/audit.ts';
 import { wrongState } from '../../http/conflict.ts';
 import { startOperation } from '../../operations/operation.ts';
 import { findOpenOperation } from '../../operations/store.ts';
 import type { Transaction } from '../../registry/registry.ts';
+import { isStopped } from '../../servers/providers/rds/store.ts';
 import { serverNotFound, serverSubject } from '../../servers/server.ts';
 import { findServer } from '../../servers/store.ts';
 import { rotateServer, type RotateServerInput } from './rotate.ts';
@@ -14,7 +16,7 @@ const STATES = ['ready', 'cordoned', 'draining'];
 
 /**
  * Starts to rotate the credentials of a server's admin and its migrators, or joins the rotation that is under way.
- * @throws FleetError 404 `server_not_found`, 409 `wrong_state`, `operation_in_progress`
+ * @throws FleetError 404 `server_not_found`, 409 `wrong_state`, `server_stopped`, `operation_in_progress`
  */
 export async function startRotateServer(
   tx: Transaction,
@@ -30,6 +32,7 @@ export async function startRotateServer(
   if (!STATES.includes(server.state)) {
     throw wrongState({ noun: 'server', name: server.name, state: server.state }, 'rotate', STATES);
   }
+  if (await isStopped(tx, server.id)) throw serverStopped(server.name);
   const input: RotateServerInput = {
     serverId: server.id,
     name: server.name,
@@ -57,4 +60,13 @@ export async function startRotateServer(
     after: { admin: input.adminVersionId, migrators: input.migratorVersionId, operation: operationId },
   });
   return { server: server.name, operationId, joined: false };
+}
+
+function serverStopped(name: string): FleetError {
+  return new FleetError({
+    code: 'server_stopped',
+    status: 409,
+    message: `server ${name} is stopped, as its only tenant is suspended: nothing can be changed on it`,
+    fix: `fleet tenant list shows who is suspended; fleet tenant resume it, then fleet secret rotate --server ${name}`,
+  });
 }

@@ -128,6 +128,29 @@ describe('a rotation run', () => {
     assert.equal((await see(other.id)).total, 1);
   });
 
+  it('makes way for one that is urgent, and tells nobody to cancel what they cannot see', async () => {
+    const { id } = await start(named(1));
+    const bound = { caller: { ...SYSTEM_CALLER, regions: ['us'] }, requestId: null };
+    const there = (now: boolean) =>
+      world.registry.transaction((tx) => startRun(tx, StartRotation.parse({ match: {}, now }), bound));
+    const unseen = { code: 'rotation_under_way', fix: /^try again later/ };
+    await assert.rejects(there(false), unseen);
+    const urgent = await there(true);
+    await assert.rejects(start({ ...named(1), now: true }), {
+      code: 'rotation_under_way',
+      fix: new RegExp(urgent.id),
+    });
+    await drive(id);
+    assert.deepEqual([(await see(id)).state, (await see(id)).error?.code], ['cancelled', 'made_way']);
+    await drive(urgent.id);
+    assert.equal((await see(urgent.id)).counts.rotated, 1);
+    const { rows } = await world.registry.query(
+      "SELECT FROM audit_log WHERE action = 'rotation.make-way' AND resource = 'rotation:' || $1",
+      [id],
+    );
+    assert.equal(rows.length, 1);
+  });
+
   it('defers who is suspended, being migrated or not taken over yet, and names them with the reason', async () => {
     const [suspended, migrating, waiting] = tenants;
     assert.ok(suspended !== undefined && migrating !== undefined && waiting !== undefined);
@@ -221,6 +244,31 @@ describe('a rotation run', () => {
     const run = await see(id);
     assert.deepEqual([run.state, run.error?.code, run.counts.failed], ['failed', 'rotations_fail', 3]);
     assert.equal(run.counts.skipped + run.counts.deferred, run.total - 3);
+  });
+
+  it('is ended by a defect, and still learns how that ended what it had begun', async () => {
+    const { id } = await start({ ...named(3), now: true });
+    const driver = createRotationDriver(world.deps, TIMES);
+    const lease = await takeLease(world.registry, `rotation:${id}`);
+    let isBroken = false;
+    const transaction: typeof lease.transaction = async (statements) => {
+      if (!isBroken && (await see(id)).counts.pending === 0) {
+        isBroken = true;
+        throw new Error('a defect');
+      }
+      return lease.transaction(statements);
+    };
+    await driver.drive(id, { ...lease, transaction });
+    const run = await see(id);
+    assert.deepEqual([run.state, run.counts.running], ['failed', 1]);
+    const isOpen = async (): Promise<boolean> => {
+      const { rows } = await world.registry.query<{ id: string }>(driver.openIdsSql);
+      return rows.some((one) => one.id === id);
+    };
+    await until('its operation is over', isOpen);
+    await driver.drive(id, lease);
+    assert.deepEqual([(await see(id)).state, (await see(id)).counts.rotated], ['failed', 1]);
+    assert.equal(await isOpen(), false);
   });
 
   it('is cancelled between two tenants', async () => {

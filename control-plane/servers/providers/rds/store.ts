@@ -43,6 +43,12 @@ export async function setStopped(tx: Queryable, serverId: string, stopped: boole
   await tx.query('UPDATE rds_instances SET stopped = $2 WHERE server_id = $1', [serverId, stopped]);
 }
 
+/** Whether the server is an instance that was stopped on purpose. */
+export async function isStopped(db: Queryable, serverId: string): Promise<boolean> {
+  const { rows } = await db.query('SELECT FROM rds_instances WHERE server_id = $1 AND stopped', [serverId]);
+  return rows.length > 0;
+}
+
 /** An instance with the server that it is. */
 export interface LiveInstance extends InstanceRecord {
   server: string;
