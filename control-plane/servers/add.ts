@@ -3,9 +3,7 @@ import { z } from 'zod';
 import type { AddServer } from '../../contract/server.ts';
 import { FleetError, sqlState, SQLSTATE } from '../../platform/errors.ts';
 import type { Asker } from '../access/caller.ts';
-import { auditAsked } from '../audit/audit.ts';
 import type { OperationDefinition, StepContext } from '../operations/definition.ts';
-import { startOperation } from '../operations/operation.ts';
 import type { Transaction } from '../registry/registry.ts';
 import type { Secrets } from '../secrets/secret.ts';
 import { adoptInstance } from './adopt.ts';
@@ -29,6 +27,7 @@ import {
 import { findRegion } from './region-store.ts';
 import { regionNotFound } from './region.ts';
 import { serverSubject } from './server.ts';
+import { startOnServer } from './start-operation.ts';
 import { findServer, findServerAt, insertServer, type NewServer } from './store.ts';
 
 const Input = RegistrationInput.extend({
@@ -146,29 +145,9 @@ interface Registration {
 }
 
 export async function startRegistration(tx: Transaction, registration: Registration): Promise<void> {
-  const { operationId, definition, input, asker } = registration;
-  const { caller, requestId } = asker;
-  await startOperation(tx, {
-    id: operationId,
-    definition,
-    subject: serverSubject(input.serverId),
-    subjectName: input.name,
-    region: input.region,
-    input,
-    caller,
-    requestId,
-  });
-  const server = await findServer(tx, input.serverId);
-  auditAsked(tx, asker, {
-    action: definition.kind,
-    resource: `server:${input.name}`,
-    region: input.region,
-    after: {
-      id: input.serverId,
-      host: server?.host,
-      port: server?.port,
-      mode: server?.mode,
-      operation: operationId,
-    },
-  });
+  const { operationId: id, definition, input, asker } = registration;
+  const { serverId, name, region } = input;
+  const server = await findServer(tx, serverId);
+  const after = { id: serverId, host: server?.host, port: server?.port, mode: server?.mode };
+  await startOnServer(tx, { id: serverId, name, region }, { id, definition, input, after }, asker);
 }

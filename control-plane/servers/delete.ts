@@ -1,10 +1,7 @@
-import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import type { Asker } from '../access/caller.ts';
-import { auditAsked } from '../audit/audit.ts';
 import { requireVersion } from '../http/conflict.ts';
 import type { OperationDefinition, StepContext } from '../operations/definition.ts';
-import { startOperation } from '../operations/operation.ts';
 import type { Transaction } from '../registry/registry.ts';
 import { lockPlacement } from './database-store.ts';
 import { requireRds, type RdsDeps } from './providers/rds.ts';
@@ -12,7 +9,8 @@ import { removeInstance } from './providers/rds/lifecycle.ts';
 import { findInstance } from './providers/rds/store.ts';
 import { serverInUse } from './registration.ts';
 import { retireServer } from './retire.ts';
-import { serverInWrongState, serverSubject, transitionServer, type ServerUsage } from './server.ts';
+import { serverInWrongState, transitionServer, type ServerUsage } from './server.ts';
+import { startOnServer } from './start-operation.ts';
 import { findServer, moveServer } from './store.ts';
 
 const Input = z.object({ serverId: z.uuid(), name: z.string(), region: z.string() });
@@ -48,18 +46,9 @@ export async function startDeleteServer(
   if (server.databases > 0) throw serverInUse(server.name, server.databases);
   const { id, name, region } = server;
   await drain(tx, server);
-  const operationId = randomUUID();
-  await startOperation(tx, {
-    ...{ id: operationId, definition: deleteServer, subject: serverSubject(id), subjectName: name, region },
-    ...{ input: { serverId: id, name, region }, caller: asker.caller, requestId: asker.requestId },
-  });
-  auditAsked(tx, asker, {
-    action: deleteServer.kind,
-    resource: `server:${name}`,
-    region,
-    before: { state: server.state },
-    after: { operation: operationId },
-  });
+  const input: Input = { serverId: id, name, region };
+  const wanted = { definition: deleteServer, input, before: { state: server.state } };
+  const operationId = await startOnServer(tx, server, wanted, asker);
   return { operationId, server: (await findServer(tx, id)) ?? server };
 }
 

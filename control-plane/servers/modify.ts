@@ -1,16 +1,14 @@
-import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { ModifyServer } from '../../contract/server.ts';
 import type { Asker } from '../access/caller.ts';
-import { auditAsked } from '../audit/audit.ts';
 import type { OperationDefinition, StepContext } from '../operations/definition.ts';
-import { startOperation } from '../operations/operation.ts';
 import type { Transaction } from '../registry/registry.ts';
 import { requireRds, type RdsDeps } from './providers/rds.ts';
 import { ensureChanged } from './providers/rds/lifecycle.ts';
 import { findInstance, setSpec } from './providers/rds/store.ts';
-import { serverSubject, type ServerRecord } from './server.ts';
+import type { ServerRecord } from './server.ts';
 import { requireOnRds } from './snapshot.ts';
+import { startOnServer } from './start-operation.ts';
 
 const Input = z.object({
   serverId: z.uuid(),
@@ -43,21 +41,8 @@ export async function startModify(
   asker: Asker,
 ): Promise<string> {
   const { identifier, spec } = await requireOnRds(tx, server);
-  const operationId = randomUUID();
-  const { id, name, region } = server;
-  const input: Input = { serverId: id, region, identifier, changes };
-  await startOperation(tx, {
-    ...{ id: operationId, definition: modifyServer, subject: serverSubject(id), subjectName: name, region },
-    ...{ input, caller: asker.caller, requestId: asker.requestId },
-  });
-  auditAsked(tx, asker, {
-    action: modifyServer.kind,
-    resource: `server:${name}`,
-    region,
-    before: spec,
-    after: { ...changes, operation: operationId },
-  });
-  return operationId;
+  const input: Input = { serverId: server.id, region: server.region, identifier, changes };
+  return startOnServer(tx, server, { definition: modifyServer, input, before: spec, after: changes }, asker);
 }
 
 async function modify({ input }: Context, deps: RdsDeps): Promise<void> {

@@ -2,9 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { FleetError } from '../../platform/errors.ts';
 import type { Asker } from '../access/caller.ts';
-import { auditAsked } from '../audit/audit.ts';
 import type { OperationDefinition } from '../operations/definition.ts';
-import { startOperation } from '../operations/operation.ts';
 import type { Queryable } from '../../platform/pg.ts';
 import type { Transaction } from '../registry/registry.ts';
 import { requireRds, type RdsDeps } from './providers/rds.ts';
@@ -12,7 +10,8 @@ import { identifierOf, tagsOf } from './providers/rds/instance.ts';
 import { ensureSnapshot } from './providers/rds/lifecycle.ts';
 import { patiently } from './providers/rds/waiting.ts';
 import { findInstance, type InstanceRecord } from './providers/rds/store.ts';
-import { serverSubject, type ServerRecord } from './server.ts';
+import type { ServerRecord } from './server.ts';
+import { startOnServer } from './start-operation.ts';
 
 const Input = z.object({
   serverId: z.uuid(),
@@ -58,16 +57,8 @@ export async function startSnapshot(
   // By the fleet's name for it, also where its own is another: the fleet may make no snapshots but of its own name.
   const snapshot = `${identifierOf(requireRds(deps, region).fleet, name)}-${operationId.slice(0, 8)}`;
   const input: Input = { serverId: id, region, identifier, snapshot };
-  await startOperation(tx, {
-    ...{ id: operationId, definition: snapshotServer, subject: serverSubject(id), subjectName: name, region },
-    ...{ input, caller: asker.caller, requestId: asker.requestId },
-  });
-  auditAsked(tx, asker, {
-    action: snapshotServer.kind,
-    resource: `server:${name}`,
-    region,
-    after: { snapshot, operation: operationId },
-  });
+  const wanted = { id: operationId, definition: snapshotServer, input, after: { snapshot } };
+  await startOnServer(tx, server, wanted, asker);
   return { operationId, snapshot };
 }
 

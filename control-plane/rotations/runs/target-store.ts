@@ -114,7 +114,7 @@ export async function findStanding(
 
 async function findWaiting(db: Queryable, runId: string): Promise<WaitingTarget[]> {
   const { rows } = await db.query<WaitingTarget>(
-    `SELECT x.tenant_id AS "tenantId", x.state, t.slug, t.state AS "tenantState", d.server_id AS "serverId"
+    `SELECT x.tenant_id AS "tenantId", t.slug, t.state AS "tenantState", d.server_id AS "serverId"
        FROM rotation_targets x
        JOIN tenants t ON t.id = x.tenant_id
        LEFT JOIN databases d ON d.tenant_id = t.id AND d.state = 'ready'

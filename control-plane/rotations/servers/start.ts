@@ -1,13 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { FleetError } from '../../../platform/errors.ts';
 import { requireRegion, type Asker } from '../../access/caller.ts';
-import { auditAsked } from '../../audit/audit.ts';
 import { wrongState } from '../../http/conflict.ts';
-import { startOperation } from '../../operations/operation.ts';
 import { findOpenOperation } from '../../operations/store.ts';
 import type { Transaction } from '../../registry/registry.ts';
 import { isStopped } from '../../servers/providers/rds/store.ts';
 import { serverNotFound, serverSubject } from '../../servers/server.ts';
+import { startOnServer } from '../../servers/start-operation.ts';
 import { findServer } from '../../servers/store.ts';
 import { rotateServer, type RotateServerInput } from './rotate.ts';
 
@@ -26,8 +25,7 @@ export async function startRotateServer(
   const server = await findServer(tx, name);
   if (server === undefined) throw serverNotFound(name);
   requireRegion(asker.caller, server.region);
-  const subject = serverSubject(server.id);
-  const open = await findOpenOperation(tx, subject);
+  const open = await findOpenOperation(tx, serverSubject(server.id));
   if (open?.kind === rotateServer.kind) return { server: server.name, operationId: open.id, joined: true };
   if (!STATES.includes(server.state)) {
     throw wrongState({ noun: 'server', name: server.name, state: server.state }, 'rotate', STATES);
@@ -42,23 +40,8 @@ export async function startRotateServer(
     adminVersionId: randomUUID(),
     migratorVersionId: randomUUID(),
   };
-  const operationId = randomUUID();
-  await startOperation(tx, {
-    id: operationId,
-    definition: rotateServer,
-    subject,
-    subjectName: server.name,
-    region: server.region,
-    input,
-    caller: asker.caller,
-    requestId: asker.requestId,
-  });
-  auditAsked(tx, asker, {
-    action: rotateServer.kind,
-    resource: `server:${server.name}`,
-    region: server.region,
-    after: { admin: input.adminVersionId, migrators: input.migratorVersionId, operation: operationId },
-  });
+  const after = { admin: input.adminVersionId, migrators: input.migratorVersionId };
+  const operationId = await startOnServer(tx, server, { definition: rotateServer, input, after }, asker);
   return { server: server.name, operationId, joined: false };
 }
 
